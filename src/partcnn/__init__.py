@@ -1,0 +1,1 @@
+"""Part filters for any CNN."""
