@@ -1,0 +1,240 @@
+"""Networks by name: those of torchvision and timm, and a small one of our own to train from nothing.
+
+The last linear layer of each is its library's classifier of 1000 classes; `partcnn.convert` replaces it.
+"""
+
+import difflib
+import importlib.util
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from partcnn import _torchvision  # noqa: F401
+from partcnn.errors import ConfigError, WeightsError
+from partcnn.tensorflow_padding import Padding, with_padding
+from partcnn.weight_files import fit_weights, read_weights
+
+_log = logging.getLogger("partcnn")
+_TIMM = "timm:"
+# Else both build training heads, which turn the output of `forward` into a tuple, and warn about their start.
+_BUILT_PLAIN = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes a network's input: RGB/255, resized, less the mean, over the std."""
+
+    input_size: tuple[int, int] = (224, 224)  # (height, width) in pixels
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in 0–1
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __call__(self, picture: Image.Image) -> Tensor:  # [3, height, width]
+        """One picture of any size and mode. The whole of it is stretched to the input size."""
+        height, width = self.input_size
+        resized = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return (pixels - mean[:, None, None]) / std[:, None, None]
+
+    def to_spec(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON."""
+        return {key: list(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "Preprocessing":
+        """The inverse of `to_spec`.
+
+        Raises:
+            ConfigError: an entry is unknown or has another number of values.
+        """
+        wanted = {"input_size": 2, "mean": 3, "std": 3}
+        for key, values in spec.items():
+            if key not in wanted or len(values) != wanted[key]:
+                raise ConfigError(f"preprocessing: expected {wanted} (number of values), got {key}: {values}")
+        return cls(**{key: tuple(values) for key, values in spec.items()})
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network, the recipe its weights were trained with, and what its weights lacked."""
+
+    name: str
+    network: nn.Module
+    preprocessing: Preprocessing
+    padding: Padding = "torch"
+    missing_layers: tuple[str, ...] = ()  # dotted names; untrained although a file of weights was given
+
+    def to_spec(self) -> dict[str, Any]:
+        """What `build_network` needs to build the same network without its weights; JSON-able."""
+        return {"name": self.name, "padding": self.padding, "preprocessing": self.preprocessing.to_spec()}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "Backbone":
+        """The same backbone with random weights.
+
+        Raises:
+            ConfigError: an entry of the spec is missing or wrong.
+        """
+        preprocessing = Preprocessing.from_spec(spec.get("preprocessing", {}))
+        return cls(spec["name"], build_network(spec), preprocessing, spec.get("padding", "torch"))
+
+
+def load_backbone(
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    padding: Padding | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Backbone:
+    """Build a network and give it weights.
+
+    Args:
+        name: a classification network of torchvision ("resnet18"), "timm:NAME" where timm is installed, or
+            "demo" for DemoNet.
+        weights: None or "none" for random ones; "default" for the library's own, which it downloads; or the
+            path of a .safetensors, .pt or .pth file. Half precision is loaded as float32.
+        padding: "tensorflow" pads strided convolutions as TensorFlow does, "torch" leaves them. None takes
+            what the file's metadata says (see `partcnn.weight_files`), else "torch".
+        preprocessing: None takes the library's recipe, with the mean and std of the file's metadata if any.
+
+    Returns:
+        The network in evaluation mode, on the CPU. What was read from metadata and which layers the file
+        lacks is logged to the logger "partcnn".
+
+    Raises:
+        ConfigError: the name or the padding is unknown, or timm is not installed.
+        WeightsError: the weights cannot be downloaded, read, or fitted into the network.
+    """
+    is_path = weights is not None and str(weights) not in ("none", "default")
+    file = read_weights(weights) if is_path and weights is not None else None
+    recipe = file.recipe if file is not None else None
+    chosen_padding = padding or cast(Padding, recipe.padding if recipe and recipe.padding else "torch")
+    network = with_padding(_built(name, pretrained=str(weights) == "default"), chosen_padding)
+    missing = fit_weights(network, file) if file is not None else ()
+    if preprocessing is None:
+        preprocessing = _library_recipe(name, network)
+        if recipe and recipe.mean and recipe.std:
+            preprocessing = replace(preprocessing, mean=recipe.mean, std=recipe.std)
+    if recipe and (recipe.mean or recipe.padding):
+        _log.info(
+            "%s: by its metadata %s; used: %s padding, %s", weights, recipe, chosen_padding, preprocessing
+        )
+    return Backbone(name, network.eval(), preprocessing, chosen_padding, missing)
+
+
+def build_network(spec: Mapping[str, Any]) -> nn.Module:
+    """The network of `Backbone.to_spec`, random weights, evaluation mode.
+
+    Raises:
+        ConfigError: the spec has no name, or the name or the padding is unknown.
+    """
+    if "name" not in spec:
+        raise ConfigError(f"backbone: expected a specification with a name, got {dict(spec)}")
+    network = _built(str(spec["name"]), pretrained=False)
+    return with_padding(network, spec.get("padding", "torch")).eval()
+
+
+class DemoNet(nn.Sequential):
+    """Four 3×3 convolutions with batch norm and ReLU, then average and classify; stride 8.
+
+    Small enough to train from random weights on two CPU cores. 112 × 112 pixels give 14 × 14 cells of 64
+    filters at `features.block4`, each of which sees 31 × 31 pixels.
+    """
+
+    def __init__(self, num_classes: int = 1000) -> None:
+        widths, strides = (3, 16, 32, 64, 64), (2, 2, 2, 1)
+        blocks: OrderedDict[str, nn.Module] = OrderedDict(
+            (f"block{i + 1}", _block(widths[i], widths[i + 1], stride)) for i, stride in enumerate(strides)
+        )
+        head = {
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "classifier": nn.Linear(64, num_classes),
+        }
+        super().__init__(OrderedDict(features=nn.Sequential(blocks), **head))
+
+
+def _block(num_inputs: int, num_filters: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(num_inputs, num_filters, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(num_filters), relu=nn.ReLU(inplace=True)))
+
+
+def _built(name: str, *, pretrained: bool) -> nn.Module:
+    if name in BACKBONES:
+        if pretrained:
+            raise WeightsError(f"weights: {name} has no pretrained weights; leave them out or give a path")
+        return BACKBONES[name]()
+    build = _timm_builder(name) if name.startswith(_TIMM) else _torchvision_builder(name)
+    if not pretrained:
+        return build(False)
+    try:
+        return build(True)
+    except Exception as error:  # the hubs' clients raise errors of many libraries, with no common base
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"weights: the pretrained weights of {name} could not be downloaded ({reason}); "
+            "give a file with --weights PATH"
+        ) from error
+
+
+def _torchvision_builder(name: str) -> Callable[[bool], nn.Module]:
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise _unknown(name, [*BACKBONES, *known])
+
+    def build(pretrained: bool) -> nn.Module:
+        options = _BUILT_PLAIN.get(name, {})
+        network: nn.Module = torchvision.models.get_model(
+            name, weights="DEFAULT" if pretrained else None, **options
+        )
+        return network
+
+    return build
+
+
+def _timm_builder(name: str) -> Callable[[bool], nn.Module]:
+    if importlib.util.find_spec("timm") is None:
+        raise ConfigError(f"backbone: {name} needs timm, which is not installed; pip install 'partcnn[timm]'")
+    import timm
+
+    if not timm.is_model(name.removeprefix(_TIMM)):
+        raise _unknown(name, [_TIMM + known for known in timm.list_models()])
+    return lambda pretrained: cast(
+        nn.Module, timm.create_model(name.removeprefix(_TIMM), pretrained=pretrained)
+    )
+
+
+def _unknown(name: str, known: Iterable[str]) -> ConfigError:
+    close = ", ".join(difflib.get_close_matches(name, list(known))) or "resnet18, demo"
+    return ConfigError(
+        f"backbone: expected a torchvision classification network, timm:NAME or demo, got {name!r}; "
+        f"close: {close}"
+    )
+
+
+def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
+    if name in BACKBONES:
+        return Preprocessing(input_size=(112, 112))
+    if name.startswith(_TIMM):
+        from timm.data.config import resolve_model_data_config
+
+        config = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+        return Preprocessing(tuple(config["input_size"][-2:]), tuple(config["mean"]), tuple(config["std"]))
+    import torchvision
+
+    recipe = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    side = recipe.crop_size[0]
+    return Preprocessing((side, side), tuple(recipe.mean), tuple(recipe.std))
+
+
+BACKBONES: dict[str, Callable[[], nn.Module]] = {"demo": DemoNet}
