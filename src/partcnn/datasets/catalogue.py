@@ -1,0 +1,59 @@
+"""What a reader returns, and how a category is found among those of a data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from partcnn.datasets.samples import Sample
+from partcnn.errors import DataError
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything a data set holds for one task, before the split and before the pictures are checked.
+
+    Args:
+        samples: all pictures, in an order that does not depend on the machine.
+        classes: the names that labels index.
+        parts: names of all annotated parts, sorted.
+        background: index of the background class; None in the multi-category task.
+        category: the full name of the category; None in the multi-category task.
+    """
+
+    samples: list[Sample]
+    classes: list[str]
+    parts: list[str]
+    background: int | None = None
+    category: str | None = None
+
+
+def find_category(wanted: str, names: Mapping[str, str], *, is_word_enough: bool = False) -> str:
+    """The identifier of the category that the user means.
+
+    Args:
+        wanted: a name, an identifier or, where `is_word_enough`, one whole word of a name.
+        names: identifier → name of every category.
+        is_word_enough: "cat" finds "domestic cat" if no other name has that word.
+
+    Raises:
+        DataError: no category is meant, or more than one; the message lists them.
+    """
+    if wanted in names:
+        return wanted
+    matches = [identifier for identifier, name in names.items() if name == wanted]
+    if not matches and is_word_enough:
+        matches = [identifier for identifier, name in names.items() if wanted in name.split()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise DataError(f"category: {wanted!r} could be {_listed(matches, names)}; give one of these")
+    raise DataError(f"category: expected one of {_listed(list(names), names)}; got {wanted!r}")
+
+
+def _listed(identifiers: list[str], names: Mapping[str, str]) -> str:
+    ordered = sorted(identifiers, key=lambda identifier: names[identifier])
+    return ", ".join(
+        names[identifier] if names[identifier] == identifier else f"{names[identifier]} ({identifier})"
+        for identifier in ordered
+    )

@@ -1,0 +1,68 @@
+"""One's own pictures: one subfolder per class, as torchvision's ImageFolder reads them."""
+
+from pathlib import Path
+
+from partcnn import _torchvision  # noqa: F401
+
+# isort: split
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category
+from partcnn.datasets.paths import check_folder
+from partcnn.datasets.samples import Sample
+from partcnn.errors import DataError
+
+
+def read_folder(location: str, category: str | None) -> Catalogue:
+    """Read a folder of class folders; a class's pictures may lie deeper in it. Nothing is annotated.
+
+    Files and class folders whose names begin with a dot are left out: they are other programs' leavings.
+
+    Args:
+        location: the folder.
+        category: the name of a subfolder. With it: its pictures against those of all other subfolders, as
+            background. None: every subfolder is a class, in alphabetical order.
+
+    Raises:
+        DataError: the folder is missing, has fewer than two classes or one without pictures, or the category
+            is unknown.
+    """
+    root = check_folder(location)
+    classes = _class_names(root)
+    pictures = _find_pictures(root, classes)
+    if category is None:
+        return Catalogue([_sample(root, path, label) for path, label in pictures], classes, parts=[])
+    category = find_category(category, {name: name for name in classes})
+    if category == BACKGROUND:
+        raise DataError(f"category: {BACKGROUND!r} is the name of everything else; give another class")
+    positive = classes.index(category)
+    samples = [_sample(root, path, int(label == positive)) for path, label in pictures]
+    return Catalogue(samples, [BACKGROUND, category], parts=[], background=0, category=category)
+
+
+def _class_names(root: Path) -> list[str]:
+    try:
+        classes = [name for name in find_classes(root)[0] if not name.startswith(".")]
+    except FileNotFoundError:
+        classes = []
+    if len(classes) < 2:
+        found = f"only the folder {classes[0]!r}" if classes else "no folder"
+        raise DataError(f"{root}: expected at least two folders of pictures, one per class; found {found}")
+    return classes
+
+
+def _find_pictures(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    indices = {name: index for index, name in enumerate(classes)}
+    found = make_dataset(root, indices, extensions=IMG_EXTENSIONS, allow_empty=True)
+    pictures = [(Path(path), label) for path, label in found if not Path(path).name.startswith(".")]
+    empty = sorted(set(classes) - {classes[label] for _, label in pictures})
+    if empty:
+        raise DataError(
+            f"{root}: expected pictures ({', '.join(IMG_EXTENSIONS)}) in every class; found none in "
+            f"{', '.join(empty)}"
+        )
+    return pictures
+
+
+def _sample(root: Path, path: Path, label: int) -> Sample:
+    return Sample(path, label, None, {}, image_id=path.relative_to(root).as_posix())

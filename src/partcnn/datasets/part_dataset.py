@@ -1,0 +1,182 @@
+"""The pictures of one task as a torch Dataset."""
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from partcnn import _torchvision  # noqa: F401
+
+# isort: split
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from partcnn.datasets.catalogue import Catalogue
+from partcnn.datasets.joint_transforms import box_centers, edge_boxes
+from partcnn.datasets.samples import Point, Sample
+from partcnn.datasets.splits import assign_split, check_split
+from partcnn.errors import ConfigError, DataError
+
+_log = logging.getLogger("partcnn")
+_NOWHERE = Point(float("nan"), float("nan"))
+
+
+class Example(NamedTuple):
+    """A picture as a network takes it, with its annotations in the same frame; default collation stacks it.
+
+    Args:
+        image: [3, H, W], of the type that the transform gives: uint8 in 0–255 without one.
+        label: index in the classes.
+        landmarks: [part, 2], (x, y) in pixels of `image`, in the order of `dataset.parts`; nan where the part
+            is absent, has several shapes, or lies outside the picture after the transform.
+        object_box: [4], xyxy in pixels of `image`, clipped to it; nan where there is none.
+        sample_index: of the sample in `dataset.samples`.
+    """
+
+    image: Tensor
+    label: int
+    landmarks: Tensor
+    object_box: Tensor
+    sample_index: int
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many pictures a class has, and in how many of them each part is annotated."""
+
+    num_images: int
+    num_part_images: dict[str, int]
+
+
+class PartDataset(Dataset[Example]):
+    """Pictures with labels and, where they are annotated, parts.
+
+    Args:
+        catalogue: all pictures of the task, of both splits.
+        split: "train", "test" or "all".
+        spec: what the user gave to `load_dataset`.
+        image_size: (height, width) that pictures are squashed to without a transform, as in the paper.
+        transform: a torchvision v2 transform, called with an Image and BoundingBoxes at once.
+        num_bad: pictures set aside as unreadable when the data set was loaded.
+
+    Attributes:
+        samples: those of the split.
+        classes: names that labels index. One category: ["background", its name]; several: sorted.
+        parts: names of the annotated parts, sorted.
+        background: index of the background class; None in the multi-category task.
+        category: full name of the category; None in the multi-category task.
+
+    Raises:
+        ConfigError: the split is unknown.
+        DataError: the split has no picture.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        split: str = "all",
+        spec: str = "",
+        image_size: tuple[int, int] = (224, 224),
+        transform: Callable[..., Any] | None = None,
+        num_bad: int = 0,
+    ) -> None:
+        self.classes = list(catalogue.classes)
+        self.parts = list(catalogue.parts)
+        self.background = catalogue.background
+        self.category = catalogue.category
+        self.spec = spec
+        self.image_size = image_size
+        self.transform = transform
+        self.num_bad = num_bad
+        self._all_samples = list(catalogue.samples)
+        self._take_split(split)
+
+    def with_split(self, split: str) -> "PartDataset":
+        """The same data and transform, another split; the pictures are not checked again."""
+        other = copy.copy(self)
+        other._take_split(split)
+        return other
+
+    def with_transform(self, transform: Callable[..., Any] | None) -> "PartDataset":
+        """The same pictures with another transform; None resizes to `image_size` only."""
+        other = copy.copy(self)
+        other.transform = transform
+        return other
+
+    def counts(self) -> dict[str, ClassCount]:
+        """Pictures of this split per class and part. Drawn pictures are all drawn for it."""
+        num_images = Counter(sample.label for sample in self.samples)
+        num_parts = Counter((sample.label, part) for sample in self.samples for part in sample.parts)
+        return {
+            name: ClassCount(num_images[label], {part: num_parts[label, part] for part in self.parts})
+            for label, name in enumerate(self.classes)
+        }
+
+    def landmarks(self, index: int) -> Tensor:
+        """[part, 2]: `Sample.landmark` of every part in the untransformed picture; nan where it is None."""
+        return torch.tensor(self._landmark_points(self.samples[index])).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Example:
+        sample = self.samples[index]
+        image = tv_tensors.Image(sample.load_image())
+        size = (image.shape[-2], image.shape[-1])
+        # One call moves all: the landmarks of every part as boxes without area, then the object box.
+        boxes = [*self._landmark_points(sample), sample.object_box or _NOWHERE]
+        transform = self.transform or v2.Resize(self.image_size, antialias=True)
+        moved_image, moved_boxes = transform(image, edge_boxes(boxes, size))
+        self._check_moved(moved_image, moved_boxes)
+        height, width = moved_image.shape[-2:]
+        return Example(
+            image=moved_image.as_subclass(Tensor),
+            label=sample.label,
+            landmarks=_inside_only(box_centers(moved_boxes[:-1]), height, width),
+            object_box=_clipped(moved_boxes[-1].as_subclass(Tensor), height, width),
+            sample_index=index if index >= 0 else index + len(self),
+        )
+
+    def _take_split(self, split: str) -> None:
+        self.split = check_split(split)
+        self.samples = [s for s in self._all_samples if split in ("all", assign_split(s.image_id))]
+        if not self.samples:
+            raise DataError(
+                f"split: expected pictures in {split!r}, got none of {len(self._all_samples)}; "
+                "add pictures or take split 'all'"
+            )
+        present = {sample.label for sample in self.samples}
+        for name in (name for label, name in enumerate(self.classes) if label not in present):
+            _log.warning("%s: the split %r has no picture of the class %r", self.spec, split, name)
+
+    def _landmark_points(self, sample: Sample) -> list[Point]:
+        return [sample.landmark(part) or _NOWHERE for part in self.parts]
+
+    def _check_moved(self, image: Any, boxes: Any) -> None:
+        if not isinstance(image, Tensor) or image.ndim != 3:
+            got = f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+            raise ConfigError(f"transform: expected it to give a picture tensor [3, H, W], got {got}")
+        if not isinstance(boxes, Tensor) or tuple(boxes.shape) != (len(self.parts) + 1, 4):
+            raise ConfigError(
+                f"transform: expected it to keep all {len(self.parts) + 1} boxes [box, 4]; "
+                "transforms that drop boxes, such as SanitizeBoundingBoxes, cannot be used"
+            )
+
+
+def _inside_only(points: Tensor, height: int, width: int) -> Tensor:
+    limits = points.new_tensor([width, height])
+    is_inside = ((points >= 0) & (points <= limits)).all(dim=1, keepdim=True)  # nan is never inside
+    return points.where(is_inside, points.new_tensor(float("nan")))
+
+
+def _clipped(box: Tensor, height: int, width: int) -> Tensor:
+    clipped = box.clamp(min=0).minimum(box.new_tensor([width, height, width, height]))
+    has_area = bool((clipped[2:] > clipped[:2]).all())
+    return clipped if has_area else torch.full_like(box, float("nan"))

@@ -1,0 +1,123 @@
+"""One picture of a data set: where it lies, what it shows, and where its parts are.
+
+Points and boxes are (x, y) and xyxy in continuous pixels of the picture as `load_image` returns it: the left
+edge is x = 0, the right edge x = width, the middle of the first pixel 0.5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from partcnn.datasets.pictures import check_picture, read_picture
+from partcnn.errors import DataError
+
+
+class Point(NamedTuple):
+    """A place in a picture, in continuous pixels."""
+
+    x: float
+    y: float
+
+    @property
+    def center(self) -> "Point":
+        return self
+
+
+class Box(NamedTuple):
+    """A rectangle in continuous pixels; x1 and y1 are edges, not the last pixel."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def center(self) -> Point:
+        return Point((self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class PartMask:
+    """The pixels of a part.
+
+    Args:
+        mask: bool array [row, col] of the size of the picture, true in at least one pixel.
+
+    Raises:
+        DataError: the mask is not two-dimensional and bool, or is empty.
+    """
+
+    mask: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
+            raise DataError(
+                f"mask: expected a bool array [row, col], got {self.mask.dtype} of shape {self.mask.shape}"
+            )
+        if not self.mask.any():
+            raise DataError("mask: expected at least one true pixel; leave a part that is not visible out")
+
+    @property
+    def box(self) -> Box:
+        """The smallest box around the mask's pixels."""
+        rows = np.flatnonzero(self.mask.any(axis=1))
+        cols = np.flatnonzero(self.mask.any(axis=0))
+        return Box(float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
+
+    @property
+    def center(self) -> Point:
+        """The centre of `box`, not the centroid: the paper's landmark is the centre of the part box."""
+        return self.box.center
+
+
+Shape: TypeAlias = Box | Point | PartMask
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its label and annotations.
+
+    Args:
+        image_path: the picture's file. A drawn picture has none; its path is only its name.
+        label: index in the classes of the data set.
+        object_box: around the object; None where it is not annotated or the picture is background.
+        parts: the shapes of each part, by the part's name. A part may have several; one that is not visible
+            has no entry.
+        image_id: the source photograph, shared by its crops. The split is hashed from it.
+    """
+
+    image_path: Path
+    label: int
+    object_box: Box | None
+    parts: Mapping[str, list[Shape]] = field(hash=False)
+    image_id: str
+
+    def load_image(self) -> Image.Image:
+        """The picture in RGB, turned as its EXIF tag asks.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return read_picture(self.image_path)
+
+    def check_image(self) -> None:
+        """Decode the picture and throw the pixels away, faster than `load_image`.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        check_picture(self.image_path)
+
+    def landmark(self, part: str) -> Point | None:
+        """The centre of the part's shape; None where the part is absent or has more than one shape.
+
+        The authors' protocol leaves out pictures with several boxes of one part: which of them a filter
+        should follow is undefined.
+        """
+        shapes = self.parts.get(part, [])
+        return shapes[0].center if len(shapes) == 1 else None
