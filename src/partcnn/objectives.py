@@ -1,8 +1,8 @@
 """Filter objectives: what a filter of a part layer is asked to do, as functions of its maps.
 
 Notation of Zhang, Wu & Zhu (2018): x is one filter's map on one image, T a part template,
-s_T(x) = Σ_ij x_ij t_ij the fitness of x to T, p(x|T) = exp s_T(x) / Z_T with Z_T summed over the images of the
-call, and p(x) = Σ_T p(T) p(x|T). All is computed in logs: exp s_T(x) overflows float32 on large maps.
+s_T(x) = Σ_ij x_ij t_ij the fitness of x to T, p(x|T) = exp s_T(x) / Z_T with Z_T summed over the images of
+the call, and p(x) = Σ_T p(T) p(x|T). All is computed in logs: exp s_T(x) overflows float32 on large maps.
 
 Every objective has the signature of `FilterObjective` and stands in `OBJECTIVES`. Maps are taken as they are
 given; `partcnn.layers.PartMask` brings activations to scale before it calls an objective.
@@ -145,9 +145,7 @@ def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Te
     )
 
 
-def labelled(
-    feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0
-) -> ObjectiveValue:
+def labelled(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0) -> ObjectiveValue:
     """Eq. 5 with its inter-category question answered from the labels that training has anyway (ours).
 
     For a filter of category c, X_c the batch's images of c, n² = H·W cells and equal priors:
@@ -155,7 +153,7 @@ def labelled(
         loss = −MI(X_c; T⁺) + mean over all images of −log σ(±(g − ḡ)),   + where the image is of c,
         g(x) = log Σ_μ exp(s_μ(x)) / n² − s_{T⁻}(x),   the log-odds of "a part is there" against "no part",
 
-    with ḡ the batch mean of g. MI(X_c; T⁺) = log n² − Σ_x p(x) H(T⁺|x) asks that the filter peaks sharply, and
+    with ḡ the batch mean of g. MI(X_c; T⁺) = log n² − Σ_x p(x) H(T⁺|x) asks the filter to peak sharply, and
     at different places on different images of c.
 
     Args:
@@ -190,9 +188,7 @@ def labelled(
     )
 
 
-def assigned(
-    feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0
-) -> ObjectiveValue:
+def assigned(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0) -> ObjectiveValue:
     """The paper's one-template rule, Eq. 4, with the sign that decreases Eq. 1 (the paper prints the other).
 
     T̂ is the template of the map's own peak where the image belongs to the filter's category, T⁻ elsewhere:
@@ -227,9 +223,7 @@ def assigned(
     )
 
 
-def official(
-    feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0
-) -> ObjectiveValue:
+def official(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float | Tensor = 4.0) -> ObjectiveValue:
     """The rule of the authors' published code, which differs from their paper.
 
     The template sits at the rounded centroid of the map, Z comes from mismatched templates of the batch,
@@ -262,9 +256,9 @@ def official(
     has_one_category = (belongs == belongs[:, :1]).all()
     weight_positive = torch.where(has_one_category, 1.0, 0.5 / density.clamp(min=1 / len(maps)))
     weight_negative = torch.where(has_one_category, 1.0, 0.5 / (1 - density).clamp(min=1 / len(maps)))
-    per_image = -torch.where(
-        belongs, weight_positive * positive * present, weight_negative * negative * absent
-    ) / len(maps)
+    per_image = -torch.where(belongs, weight_positive * positive * present, weight_negative * negative * absent) / len(
+        maps
+    )
     return _value(
         per_image.sum(dim=0),
         positive=(per_image * belongs).sum(dim=0),

@@ -66,9 +66,7 @@ def cell_distances(
     row_gaps = (rows[:, None] - rows)[:, None, :, None]
     col_gaps = (cols[:, None] - cols)[None, :, None, :]
     gaps = (
-        row_gaps.abs() + col_gaps.abs()
-        if norm == "l1"
-        else torch.hypot(*torch.broadcast_tensors(row_gaps, col_gaps))
+        row_gaps.abs() + col_gaps.abs() if norm == "l1" else torch.hypot(*torch.broadcast_tensors(row_gaps, col_gaps))
     )
     return gaps.reshape(height * width, height * width)
 
@@ -114,7 +112,7 @@ def map_peaks(feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] -> [
     return torch.stack([index // width, index % width], dim=2)
 
 
-def part_mask(feature_maps: Tensor, *, beta: float = 4.0) -> Tensor:
+def part_mask(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tensor:
     """max(x ∘ T_μ̂, 0) with μ̂ the peak of x: each map keeps what lies around its own peak.
 
     Zhang, Wu & Zhu (2018), Sec. 3, "masks". The template is taken with τ = 1: the paper's τ would shrink a
@@ -123,7 +121,7 @@ def part_mask(feature_maps: Tensor, *, beta: float = 4.0) -> Tensor:
 
     Args:
         feature_maps: [image, filter, row, col], after the ReLU, ≥ 0.
-        beta: β > 0, the slope of the template.
+        beta: β > 0, the slope of the template; a tensor [filter] gives each filter its own.
 
     Returns:
         Maps of the same shape and type, between 0 and x; the value at the peak is unchanged.
@@ -135,7 +133,7 @@ def part_mask(feature_maps: Tensor, *, beta: float = 4.0) -> Tensor:
     return (feature_maps * peak_templates(feature_maps, beta=beta)).clamp(min=0)
 
 
-def peak_templates(feature_maps: Tensor, *, beta: float = 4.0) -> Tensor:
+def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tensor:
     """max(T_μ̂, 0) at τ = 1 for each map's own peak μ̂: [image, filter, row, col], without gradient.
 
     Built from row and column distances to the peak: no bank of n² templates is kept.
@@ -147,7 +145,11 @@ def peak_templates(feature_maps: Tensor, *, beta: float = 4.0) -> Tensor:
     row_gaps = (torch.arange(height, device=peaks.device) - peaks[..., :1]).abs()
     col_gaps = (torch.arange(width, device=peaks.device) - peaks[..., 1:]).abs()
     distances = (row_gaps[..., :, None] + col_gaps[..., None, :]).to(dtype)
-    return (1 - _slope((height, width), beta) * distances).clamp(min=0)
+    if isinstance(beta, Tensor):
+        slope: float | Tensor = (_slope((height, width), 1.0) * beta).to(dtype)[:, None, None]
+    else:
+        slope = _slope((height, width), beta)
+    return (1 - slope * distances).clamp(min=0)
 
 
 def _slope(size: tuple[int, int], beta: float) -> float:

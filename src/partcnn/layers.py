@@ -1,0 +1,305 @@
+"""The modules that make a network's filters part filters: mask, convolution, head, and the loss that reads them."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.errors import ConfigError, LayerError, ShapeError
+from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
+from partcnn.templates import part_mask
+
+ASSIGNMENTS = ("even", "activation")
+
+_MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
+_SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
+
+
+class PartMask(nn.Module):
+    """Keeps, of each filter's map, what lies around its peak, and holds what the filter objective has learned.
+
+    It is a layer of its own and also the hook of another layer: `layer.register_forward_hook(mask.hook)`.
+    The forward pass reads no labels. The maps of the last forward pass stay in `feature_maps` (after the ReLU,
+    before the mask), with their graph, until the next one: `filter_loss` and the measurements read them there.
+
+    Args:
+        num_filters, num_classes: at least 1.
+        objective: a name in `partcnn.objectives.OBJECTIVES`, or None: no filter loss.
+        enabled: False passes the maps through unchanged (the plain network to compare with).
+        background: the class that owns no filter (pictures without an object), or None.
+        assignment: which category a filter serves. "even" shares the filters out over the classes from the
+            start; "activation" is the paper's argmax over classes of the mean activation, followed while
+            training. None takes "even" for "labelled" and "activation" otherwise.
+        loss_weight: λ of this layer's filter loss.
+        fitness_scale: n²τ for maps whose mean peak is 1. Maps are divided by the running mean of their peaks
+            before the objective, and τ = fitness_scale / n². The paper's 0.5 on unscaled activations gives a
+            loss of about 1e-4 nats, which teaches nothing.
+        beta: slope of the templates; the start value for "official", which learns it.
+
+    Attributes:
+        feature_maps: [image, filter, row, col] of the last forward pass, or None.
+        mean_peak: buffer, scalar: running mean of the maps' peaks; 0 before the first training batch.
+        filter_category: buffer [filter]: the class each filter serves.
+        class_activation: buffer [filter, class]: running mean of the summed activation on each class.
+        slopes: buffer [filter], "official" only: its learned β.
+        The buffers change in training mode only, when the filter loss is computed.
+    """
+
+    mean_peak: Tensor
+    filter_category: Tensor
+    class_activation: Tensor
+    slopes: Tensor
+
+    def __init__(
+        self,
+        num_filters: int,
+        num_classes: int,
+        *,
+        objective: str | None = "labelled",
+        enabled: bool = True,
+        background: int | None = None,
+        assignment: str | None = None,
+        loss_weight: float = 0.1,
+        fitness_scale: float = 60.0,
+        beta: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if objective is not None and objective not in OBJECTIVES:
+            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)} or None, got {objective!r}")
+        assignment = assignment or ("even" if objective == "labelled" else "activation")
+        if assignment not in ASSIGNMENTS:
+            raise ConfigError(f"assignment: expected one of {', '.join(ASSIGNMENTS)}, got {assignment!r}")
+        if not (loss_weight >= 0 and fitness_scale > 0 and beta > 0):
+            raise ConfigError(
+                "loss_weight, fitness_scale, beta: expected λ ≥ 0 and the others above 0, "
+                f"got {loss_weight}, {fitness_scale}, {beta}"
+            )
+        self.num_filters, self.num_classes = num_filters, num_classes
+        self.objective, self.enabled, self.background = objective, enabled, background
+        self.assignment, self.loss_weight = assignment, loss_weight
+        self.fitness_scale, self.beta = fitness_scale, beta
+        self.feature_maps: Tensor | None = None
+        self.register_buffer("mean_peak", torch.zeros(()))
+        self.register_buffer("filter_category", _even_categories(num_filters, num_classes, background))
+        self.register_buffer("class_activation", torch.zeros(num_filters, num_classes))
+        if objective == "official":
+            self.register_buffer("slopes", torch.full((num_filters,), float(beta)))
+
+    def forward(self, feature_maps: Tensor) -> Tensor:
+        """[image, filter, row, col] ≥ 0 → the masked maps, same shape (unchanged when not `enabled`)."""
+        self.feature_maps = feature_maps
+        return self.masked(feature_maps)
+
+    def masked(self, feature_maps: Tensor) -> Tensor:
+        """What the layers above see of these maps; records nothing."""
+        if not self.enabled:
+            return feature_maps
+        return part_mask(feature_maps, beta=self.template_slope)
+
+    def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """A forward hook. A bound method, so that a deep copy of the network calls its own copy of the mask."""
+        return self(output)  # type: ignore[no-any-return]
+
+    def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
+        """The objective over the maps of the last forward pass, in float32; updates the buffers when training.
+
+        Args:
+            labels: [image] class indices of the pictures of that pass.
+            objective: a name to use in place of the mask's own; "none" where neither is given: a loss of 0.
+
+        Raises:
+            ShapeError: not one label per image.
+            ConfigError: no forward pass yet, or an unknown objective.
+        """
+        maps = self._recorded(labels)
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # half precision would round the fitness
+        name = objective or self.objective
+        if name is not None and name not in OBJECTIVES:
+            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {name!r}")
+        if self.training and len(maps):
+            self._observe(maps.detach(), labels)
+        if name is None:
+            return ObjectiveValue(maps.sum(dim=(0, 2, 3)) * 0, {})
+        belongs = labels[:, None] == self.filter_category
+        tau = self.fitness_scale / (maps.shape[2] * maps.shape[3])
+        scaled = maps / self._scale(maps)
+        value = OBJECTIVES[name](scaled, belongs, tau=tau, beta=self.template_slope)
+        if name == "official" and self.training:
+            target = centroid_slopes(scaled, belongs, tau=tau, beta=self.slopes)
+            self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
+        return value
+
+    @property
+    def template_slope(self) -> float | Tensor:
+        """β: a number, or [filter] where it is learned."""
+        return self.slopes if self.objective == "official" else self.beta
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_filters} filters, objective={self.objective}, enabled={self.enabled}, "
+            f"loss_weight={self.loss_weight:g}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
+        return {**self.__dict__, "feature_maps": None}
+
+    @torch.no_grad()
+    def _observe(self, maps: Tensor, labels: Tensor) -> None:
+        maps = maps.to(self.mean_peak)
+        peak = maps.amax(dim=(2, 3)).mean()
+        self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
+        activation = maps.sum(dim=(2, 3))  # [image, filter]
+        is_class = F.one_hot(labels, self.num_classes).to(activation)
+        counts = is_class.sum(dim=0)
+        mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
+        blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
+        self.class_activation.copy_(torch.where(counts > 0, blend, self.class_activation))
+        if self.assignment == "activation":
+            activation_by_class = self.class_activation.clone()
+            if self.background is not None:
+                activation_by_class[:, self.background] = -torch.inf
+            self.filter_category.copy_(activation_by_class.argmax(dim=1))
+
+    def _scale(self, maps: Tensor) -> Tensor:
+        """What divides the maps: the running mean peak, or this batch's where nothing was observed yet."""
+        batch = maps.detach().amax(dim=(2, 3)).mean() if len(maps) else self.mean_peak
+        scale = torch.where(self.mean_peak > 0, self.mean_peak, batch)
+        return torch.where(scale > 0, scale, 1.0)
+
+    def _recorded(self, labels: Tensor) -> Tensor:
+        if self.feature_maps is None:
+            raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
+        maps = self.feature_maps
+        if labels.shape != maps.shape[:1] or labels.is_floating_point():
+            raise ShapeError(
+                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
+                f"got {labels.dtype} {tuple(labels.shape)}"
+            )
+        return maps
+
+
+class PartConv2d(nn.Conv2d):
+    """A convolution of the same map size, its ReLU and its part mask: one interpretable layer.
+
+    The paper's new layer above the top convolution is one of these: 3 × 3, stride 1.
+
+    Args:
+        in_channels, num_filters: of the convolution.
+        num_classes: of the task.
+        kernel_size: odd.
+        mask_settings: keyword arguments of `PartMask`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_filters: int,
+        num_classes: int,
+        *,
+        kernel_size: int = 3,
+        **mask_settings: Any,
+    ) -> None:
+        if kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size: expected an odd number, got {kernel_size}")
+        super().__init__(in_channels, num_filters, kernel_size, padding=kernel_size // 2)
+        self.mask = PartMask(num_filters, num_classes, **mask_settings)
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[image, channel, row, col] → masked maps [image, filter, row, col], ≥ 0."""
+        return self.mask(F.relu(super().forward(input)))  # type: ignore[no-any-return]
+
+
+class AdditiveHead(nn.Module):
+    """Logits as a sum over filters: each map is pooled to a small grid, and all grids are weighed linearly.
+
+    logit_c = bias_c + Σ_f contribution_cf,   contribution_cf = Σ_g weight_cfg · pooled_fg.
+
+    Args:
+        num_filters, num_classes: at least 1.
+        grid: cells per side after average pooling; 1 gives a filter one number. On a map smaller than the grid
+            adaptive pooling repeats cells.
+    """
+
+    def __init__(self, num_filters: int, num_classes: int, *, grid: int = 7) -> None:
+        super().__init__()
+        if grid < 1:
+            raise ConfigError(f"grid: expected at least 1, got {grid}")
+        self.grid = grid
+        self.weight = nn.Parameter(torch.empty(num_classes, num_filters, grid, grid))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+        bound = 1 / math.sqrt(num_filters * grid * grid)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, masked_feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] -> [image, class]
+        """The logits."""
+        pooled = F.adaptive_avg_pool2d(masked_feature_maps, self.grid)
+        return F.linear(pooled.flatten(1), self.weight.flatten(1), self.bias)
+
+    def contributions(self, masked_feature_maps: Tensor) -> Tensor:  # -> [image, class, filter]
+        """Each filter's share of each logit; their sum over filters plus the bias is the logit."""
+        pooled = F.adaptive_avg_pool2d(masked_feature_maps, self.grid)
+        return torch.einsum("ifhw,cfhw->icf", pooled, self.weight.to(pooled))
+
+
+def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
+    """The part masks of a network by dotted name, in the order of the forward pass as far as names tell.
+
+    Raises:
+        LayerError: there is none.
+    """
+    masks = [(name, module) for name, module in model.named_modules() if isinstance(module, PartMask)]
+    if not masks:
+        raise LayerError("model: expected a network with part filters, got one without; see partcnn.convert")
+    yield from masks
+
+
+def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
+    """The term to add to the task loss: Σ over part layers of λ · mean over filters of the filter objective.
+
+    Args:
+        model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
+            torch.compile).
+        labels: [image] class indices.
+        objective: a name in `partcnn.objectives.OBJECTIVES` in place of each layer's own.
+
+    Returns:
+        A scalar in nats, λ included, computed in float32 also under autocast. 0 with a graph for no images.
+
+    Raises:
+        ShapeError: not one label per image.
+        LayerError: the network has no part layers.
+        ConfigError: no forward pass yet, or an unknown objective.
+    """
+    loss, _ = filter_loss_terms(model, labels, objective)
+    return loss
+
+
+def filter_loss_terms(
+    model: nn.Module, labels: Tensor, objective: str | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`filter_loss`, and its terms as means over filters, summed over layers without λ, for a log."""
+    total: Tensor | None = None
+    terms: dict[str, Tensor] = {}
+    for _, mask in part_masks(model):
+        with torch.autocast(labels.device.type, enabled=False):
+            value = mask.filter_objective(labels, objective)
+        loss = mask.loss_weight * value.loss.mean()
+        total = loss if total is None else total + loss
+        for name, term in value.terms.items():
+            terms[name] = terms.get(name, 0) + term.mean()
+    assert total is not None  # part_masks yields at least one
+    return total, terms
+
+
+def _even_categories(num_filters: int, num_classes: int, background: int | None) -> Tensor:
+    owners = [label for label in range(num_classes) if label != background]
+    if not owners:
+        raise ConfigError(f"num_classes: expected a class beside the background, got {num_classes} in all")
+    return torch.tensor([owners[index % len(owners)] for index in range(num_filters)])
