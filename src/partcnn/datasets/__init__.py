@@ -97,9 +97,7 @@ def _readable(samples: list[Sample], spec: str, max_bad: int) -> list[Sample]:
             f"of {len(samples)}; repair or remove them: {named}"
         )
     if bad:
-        _log.warning(
-            "%s: left out %d of %d pictures as unreadable: %s", spec, len(bad), len(samples), "; ".join(bad)
-        )
+        _log.warning("%s: left out %d of %d pictures as unreadable: %s", spec, len(bad), len(samples), "; ".join(bad))
     return [sample for sample, error in zip(samples, errors, strict=True) if error is None]
 
 

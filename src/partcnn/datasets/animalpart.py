@@ -84,8 +84,7 @@ def _read_sample(root: Path, record: dict[str, Any], label: int) -> Sample:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{root / _INDEX}, {record['image']}: expected boxes [x0, y0, x1, y1], "
-            f"got {type(error).__name__}: {error}"
+            f"{root / _INDEX}, {record['image']}: expected boxes [x0, y0, x1, y1], got {type(error).__name__}: {error}"
         ) from error
 
 
@@ -99,9 +98,7 @@ def _background_samples(root: Path) -> list[Sample]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     pictures = [file for file in files if file.suffix.lower() in _BACKGROUND_SUFFIXES]
     if not pictures:
-        raise DataError(
-            f"{folder}: expected background pictures (a category is trained against them), found none"
-        )
+        raise DataError(f"{folder}: expected background pictures (a category is trained against them), found none")
     return [Sample(file, 0, None, {}, image_id=f"background/{file.name}") for file in pictures]
 
 

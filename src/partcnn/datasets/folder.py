@@ -58,8 +58,7 @@ def _find_pictures(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
     empty = sorted(set(classes) - {classes[label] for _, label in pictures})
     if empty:
         raise DataError(
-            f"{root}: expected pictures ({', '.join(IMG_EXTENSIONS)}) in every class; found none in "
-            f"{', '.join(empty)}"
+            f"{root}: expected pictures ({', '.join(IMG_EXTENSIONS)}) in every class; found none in {', '.join(empty)}"
         )
     return pictures
 

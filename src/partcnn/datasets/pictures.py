@@ -65,9 +65,7 @@ def _decode(path: Path, *, is_reduced: bool) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …
-        raise DataError(
-            f"{path}: expected a readable picture, got {type(error).__name__}: {error}"
-        ) from error
+        raise DataError(f"{path}: expected a readable picture, got {type(error).__name__}: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -56,9 +56,7 @@ class PartMask:
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
-            raise DataError(
-                f"mask: expected a bool array [row, col], got {self.mask.dtype} of shape {self.mask.shape}"
-            )
+            raise DataError(f"mask: expected a bool array [row, col], got {self.mask.dtype} of shape {self.mask.shape}")
         if not self.mask.any():
             raise DataError("mask: expected at least one true pixel; leave a part that is not visible out")
 
