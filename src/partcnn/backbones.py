@@ -4,6 +4,7 @@ The last linear layer of each is its library's classifier of 1000 classes; `part
 """
 
 import difflib
+import importlib
 import importlib.util
 import logging
 from collections import OrderedDict
@@ -124,9 +125,7 @@ def load_backbone(
         if recipe and recipe.mean and recipe.std:
             preprocessing = replace(preprocessing, mean=recipe.mean, std=recipe.std)
     if recipe and (recipe.mean or recipe.padding):
-        _log.info(
-            "%s: by its metadata %s; used: %s padding, %s", weights, recipe, chosen_padding, preprocessing
-        )
+        _log.info("%s: by its metadata %s; used: %s padding, %s", weights, recipe, chosen_padding, preprocessing)
     return Backbone(name, network.eval(), preprocessing, chosen_padding, missing)
 
 
@@ -194,9 +193,7 @@ def _torchvision_builder(name: str) -> Callable[[bool], nn.Module]:
 
     def build(pretrained: bool) -> nn.Module:
         options = _BUILT_PLAIN.get(name, {})
-        network: nn.Module = torchvision.models.get_model(
-            name, weights="DEFAULT" if pretrained else None, **options
-        )
+        network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
         return network
 
     return build
@@ -205,20 +202,22 @@ def _torchvision_builder(name: str) -> Callable[[bool], nn.Module]:
 def _timm_builder(name: str) -> Callable[[bool], nn.Module]:
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(f"backbone: {name} needs timm, which is not installed; pip install 'partcnn[timm]'")
-    import timm
-
-    if not timm.is_model(name.removeprefix(_TIMM)):
+    timm: Any = importlib.import_module("timm")  # Any, so that mypy says the same with and without the extra
+    architecture = name.removeprefix(_TIMM)
+    if not timm.is_model(architecture):
         raise _unknown(name, [_TIMM + known for known in timm.list_models()])
-    return lambda pretrained: cast(
-        nn.Module, timm.create_model(name.removeprefix(_TIMM), pretrained=pretrained)
-    )
+
+    def build(pretrained: bool) -> nn.Module:
+        network: nn.Module = timm.create_model(architecture, pretrained=pretrained)
+        return network
+
+    return build
 
 
 def _unknown(name: str, known: Iterable[str]) -> ConfigError:
-    close = ", ".join(difflib.get_close_matches(name, list(known))) or "resnet18, demo"
+    close = ", ".join(difflib.get_close_matches(name.lower(), list(known))) or "resnet18, demo"
     return ConfigError(
-        f"backbone: expected a torchvision classification network, timm:NAME or demo, got {name!r}; "
-        f"close: {close}"
+        f"backbone: expected a torchvision classification network, timm:NAME or demo, got {name!r}; close: {close}"
     )
 
 
@@ -226,9 +225,8 @@ def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     if name in BACKBONES:
         return Preprocessing(input_size=(112, 112))
     if name.startswith(_TIMM):
-        from timm.data.config import resolve_model_data_config
-
-        config = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+        timm_data: Any = importlib.import_module("timm.data")
+        config = timm_data.resolve_model_data_config(network)
         return Preprocessing(tuple(config["input_size"][-2:]), tuple(config["mean"]), tuple(config["std"]))
     import torchvision
 

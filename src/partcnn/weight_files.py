@@ -78,9 +78,7 @@ def read_weights(path: str | Path) -> WeightFile:
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"weights: {path} cannot be read as plain weights: {reason}") from error
-    return WeightFile(
-        path, {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, recipe
-    )
+    return WeightFile(path, {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, recipe)
 
 
 def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
@@ -124,9 +122,7 @@ def _recipe(metadata: Mapping[str, str], path: Path) -> Recipe:
     text = metadata.get("preprocess", "")
     padding = metadata.get("padding") or ("tensorflow" if _TENSORFLOW.search(text) else None)
     if padding not in (None, "torch", "tensorflow"):
-        raise WeightsError(
-            f"weights: {path}: metadata padding: expected torch or tensorflow, got {padding!r}"
-        )
+        raise WeightsError(f"weights: {path}: metadata padding: expected torch or tensorflow, got {padding!r}")
     mean, std = (_triple(word, text) for word in ("mean", "std"))
     if _MINUS_ONE_TO_ONE.search(text):
         mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -152,9 +148,7 @@ def _unwrapped(content: object) -> dict[str, Tensor]:
 
 
 def _drop_other_classifier(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    layers = [
-        (name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     name, classifier = layers[-1]  # the last layer with weights of its own
     weight = tensors.get(f"{name}.weight")
     if weight is None or weight.shape[1:] != classifier.weight.shape[1:]:
