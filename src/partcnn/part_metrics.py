@@ -286,10 +286,8 @@ def _measure_each_part(
 
 def _tracked_share(peaks: Tensor, landmarks: Tensor) -> Tensor:
     landmark_variance = _total_variance(landmarks)
-    # A mean of equal numbers may be rounded away from them, so variance 0 does not tell a still landmark.
-    is_still = (landmarks.amax(dim=0) == landmarks.amin(dim=0)).all(dim=-1) | (landmark_variance == 0)
     share = 1 - _total_variance(landmarks - peaks) / landmark_variance
-    return share.masked_fill(is_still, math.nan)
+    return share.masked_fill(landmark_variance == 0, math.nan)
 
 
 def _total_variance(points: Tensor) -> Tensor:  # [image, filter, 2] -> [filter]
