@@ -92,6 +92,7 @@ def load_backbone(
     name: str,
     weights: str | Path | None = None,
     *,
+    num_classes: int = 1000,
     padding: Padding | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Backbone:
@@ -102,6 +103,8 @@ def load_backbone(
             "demo" for DemoNet.
         weights: None or "none" for random ones; "default" for the library's own, which it downloads; or the
             path of a .safetensors, .pt or .pth file. Half precision is loaded as float32.
+        num_classes: of the classifier; it is left untrained where the weights have another number. The
+            library's own weights keep their classifier.
         padding: "tensorflow" pads strided convolutions as TensorFlow does, "torch" leaves them. None takes
             what the file's metadata says (see `partcnn.weight_files`), else "torch".
         preprocessing: None takes the library's recipe, with the mean and std of the file's metadata if any.
@@ -118,7 +121,8 @@ def load_backbone(
     file = read_weights(weights) if is_path and weights is not None else None
     recipe = file.recipe if file is not None else None
     chosen_padding = padding or cast(Padding, recipe.padding if recipe and recipe.padding else "torch")
-    network = with_padding(_built(name, pretrained=str(weights) == "default"), chosen_padding)
+    built = _built(name, pretrained=str(weights) == "default", num_classes=num_classes)
+    network = with_padding(built, chosen_padding)
     missing = fit_weights(network, file) if file is not None else ()
     if preprocessing is None:
         preprocessing = _library_recipe(name, network)
@@ -130,14 +134,14 @@ def load_backbone(
 
 
 def build_network(spec: Mapping[str, Any]) -> nn.Module:
-    """The network of `Backbone.to_spec`, random weights, evaluation mode.
+    """The network of `Backbone.to_spec` or `identify_network`, random weights, evaluation mode.
 
     Raises:
         ConfigError: the spec has no name, or the name or the padding is unknown.
     """
     if "name" not in spec:
         raise ConfigError(f"backbone: expected a specification with a name, got {dict(spec)}")
-    network = _built(str(spec["name"]), pretrained=False)
+    network = _built(str(spec["name"]), pretrained=False, num_classes=int(spec.get("num_classes", 1000)))
     return with_padding(network, spec.get("padding", "torch")).eval()
 
 
@@ -166,12 +170,12 @@ def _block(num_inputs: int, num_filters: int, stride: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(num_filters), relu=nn.ReLU(inplace=True)))
 
 
-def _built(name: str, *, pretrained: bool) -> nn.Module:
+def _built(name: str, *, pretrained: bool, num_classes: int = 1000) -> nn.Module:
     if name in BACKBONES:
         if pretrained:
             raise WeightsError(f"weights: {name} has no pretrained weights; leave them out or give a path")
-        return BACKBONES[name]()
-    build = _timm_builder(name) if name.startswith(_TIMM) else _torchvision_builder(name)
+        return BACKBONES[name](num_classes)
+    build = (_timm_builder if name.startswith(_TIMM) else _torchvision_builder)(name, num_classes)
     if not pretrained:
         return build(False)
     try:
@@ -184,7 +188,7 @@ def _built(name: str, *, pretrained: bool) -> nn.Module:
         ) from error
 
 
-def _torchvision_builder(name: str) -> Callable[[bool], nn.Module]:
+def _torchvision_builder(name: str, num_classes: int) -> Callable[[bool], nn.Module]:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -192,14 +196,14 @@ def _torchvision_builder(name: str) -> Callable[[bool], nn.Module]:
         raise _unknown(name, [*BACKBONES, *known])
 
     def build(pretrained: bool) -> nn.Module:
-        options = _BUILT_PLAIN.get(name, {})
+        options = _BUILT_PLAIN.get(name, {}) | ({} if pretrained else {"num_classes": num_classes})
         network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
         return network
 
     return build
 
 
-def _timm_builder(name: str) -> Callable[[bool], nn.Module]:
+def _timm_builder(name: str, num_classes: int) -> Callable[[bool], nn.Module]:
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(f"backbone: {name} needs timm, which is not installed; pip install 'partcnn[timm]'")
     timm: Any = importlib.import_module("timm")  # Any, so that mypy says the same with and without the extra
@@ -208,7 +212,7 @@ def _timm_builder(name: str) -> Callable[[bool], nn.Module]:
         raise _unknown(name, [_TIMM + known for known in timm.list_models()])
 
     def build(pretrained: bool) -> nn.Module:
-        network: nn.Module = timm.create_model(architecture, pretrained=pretrained)
+        network: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes)
         return network
 
     return build
@@ -235,4 +239,4 @@ def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     return Preprocessing((side, side), tuple(recipe.mean), tuple(recipe.std))
 
 
-BACKBONES: dict[str, Callable[[], nn.Module]] = {"demo": DemoNet}
+BACKBONES: dict[str, Callable[[int], nn.Module]] = {"demo": DemoNet}

@@ -8,13 +8,15 @@ import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from partcnn import _torchvision  # noqa: F401
+from partcnn.architectures import identify_network
+from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layers import AdditiveHead, PartConv2d, PartMask, part_masks
 
@@ -22,9 +24,11 @@ logger = logging.getLogger("partcnn")
 
 HEADS = ("additive", "original")
 MASK_NAME = "part_mask"  # the child that head="original" adds to a layer
+_RECORD_NAME = "part_conversion"
 
 _AUTO_MIN_SIDE = 12  # cells: coarser maps cannot tell neighbouring parts apart
 _MIN_SIDE = 2
+_PASSED_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,38 @@ class LayerShape:
     map_size: tuple[int, int]  # (rows, cols)
     stride_px: tuple[float, float]  # input pixels per cell, (down, across)
     is_nonnegative: bool
+    is_passed_through: bool  # dropout or identity: the name of the layer before it says more
     is_score_map: bool  # one channel per output: class scores before a global pooling, not features
+
+
+@dataclass
+class Conversion:
+    """How a network was converted, and what its logits and inputs mean: all that a checkpoint needs beside weights.
+
+    Args:
+        arguments: of `convert`, the layers by name.
+        network: the specification of the network it was made from, or None where no library names it.
+        classes: names of the classes in the order of the logits.
+        preprocessing: how a picture becomes an input.
+    """
+
+    arguments: dict[str, Any]
+    network: dict[str, Any] | None
+    classes: list[str]
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+def conversion_of(model: nn.Module) -> Conversion:
+    """The record that `convert` left on a network; also through DistributedDataParallel and torch.compile.
+
+    Raises:
+        LayerError: the network was not made by `convert`.
+    """
+    for module in (model, getattr(model, "module", None), getattr(model, "_orig_mod", None)):
+        record = getattr(module, _RECORD_NAME, None)
+        if isinstance(record, Conversion):
+            return record
+    raise LayerError("model: expected a network made by partcnn.convert, got another one")
 
 
 class PartNetwork(nn.Module):
@@ -129,8 +164,30 @@ def convert(
         ConfigError: an argument is outside what it may be.
     """
     _check_arguments(num_classes, new_layers, filters, head, background)
+    specification = identify_network(cnn)
     network = cnn if inplace else copy.deepcopy(cnn)
     chosen = _chosen_layers(network, layers, input_size, needs_nonnegative=head == "original")
+    owners = num_classes - (background is not None)
+    num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))
+    record = Conversion(
+        arguments={
+            "layers": [shape.name for shape in chosen],
+            "num_classes": num_classes,
+            "new_layers": new_layers,
+            "filters": num_filters,
+            "head": head,
+            "objective": objective,
+            "background": background,
+            "input_size": list(input_size),
+            "grid": grid,
+            "dropout": dropout,
+            "masks": masks,
+            "loss_weight": loss_weight,
+        },
+        network=specification,
+        classes=[str(label) for label in range(num_classes)],
+        preprocessing=Preprocessing(input_size=input_size),
+    )
     mask_settings: dict[str, Any] = {
         "objective": objective,
         "enabled": masks,
@@ -140,18 +197,18 @@ def convert(
     if head == "original":
         for shape in chosen:
             _attach_mask(network, shape, num_classes, mask_settings)
+        setattr(network, _RECORD_NAME, record)
         return network
     if len(chosen) != 1:
         raise ConfigError(f"layers: expected one layer with head='additive', got {[shape.name for shape in chosen]}")
     shape = chosen[0]
-    owners = num_classes - (background is not None)
-    num_filters = filters or min(32 * owners, max(shape.num_channels, owners))
     stack = [
         PartConv2d(shape.num_channels if index == 0 else num_filters, num_filters, num_classes, **mask_settings)
         for index in range(new_layers)
     ]
     part_head = AdditiveHead(num_filters, num_classes, grid=grid)
     converted = PartNetwork(_trunk(network, shape.name), stack, part_head, dropout=dropout, layer=shape.name)
+    setattr(converted, _RECORD_NAME, record)
     reference = next(network.parameters(), None)
     return converted if reference is None else converted.to(reference.device, reference.dtype)
 
@@ -165,6 +222,8 @@ def remove_masks(model: nn.Module) -> nn.Module:
                 if getattr(hook, "__self__", None) is mask:
                     del module._forward_hooks[key]
             delattr(module, MASK_NAME)
+    if hasattr(model, _RECORD_NAME):
+        delattr(model, _RECORD_NAME)
     return model
 
 
@@ -220,6 +279,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
             (output.shape[2], output.shape[3]),
             (input_size[0] / output.shape[2], input_size[1] / output.shape[3]),
             bool((output >= 0).all()),
+            isinstance(cnn.get_submodule(name), _PASSED_THROUGH),
             output.shape[1] == num_outputs,
         )
         for name, output in outputs.items()
@@ -254,6 +314,7 @@ def _chosen_layers(
 
 def _auto_layer(shapes: list[LayerShape], input_size: tuple[int, int], needs_nonnegative: bool) -> LayerShape:
     usable = [shape for shape in shapes if min(shape.map_size) >= _MIN_SIDE and not shape.is_score_map]
+    usable = [shape for shape in usable if not shape.is_passed_through]
     if needs_nonnegative:
         usable = [shape for shape in usable if shape.is_nonnegative]
     if not usable:

@@ -1,0 +1,340 @@
+"""Train a converted network: the LightningModule, its schedule, and `fit`."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from partcnn import _torchvision  # noqa: F401
+
+# isort: split
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from rich.progress import Progress
+
+from partcnn.checkpoint import save
+from partcnn.conversion import PartNetwork, conversion_of
+from partcnn.datasets import PartDataset
+from partcnn.errors import ConfigError
+from partcnn.feature_views import FeatureViews, PictureViews, compute_features
+from partcnn.layers import filter_loss_terms, part_masks
+
+_log = logging.getLogger("partcnn")
+
+TRUNKS = ("frozen", "finetune")
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+SCHEDULES = ("constant", "linear", "inverse")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are what reached the figures in the README.
+
+    Args:
+        epochs: passes over the training pictures.
+        batch_size: pictures per step.
+        lr: highest learning rate of the one-cycle schedule, AdamW.
+        trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned.
+        weight_decay: of AdamW.
+        loss_weight: λ, weight of the filter loss in every part layer.
+        loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
+        num_views: views of each picture whose trunk features are computed once (frozen trunk).
+        min_crop_frac: smallest side of a random crop as a share of the picture's.
+        precision: "fp32" or "bf16" (autocast; the filter loss stays in float32).
+    """
+
+    epochs: int = 25
+    batch_size: int = 64
+    lr: float = 3e-3
+    trunk_lr_frac: float = 0.03
+    weight_decay: float = 1e-2
+    loss_weight: float = 0.1
+    loss_weight_schedule: str = "constant"
+    num_views: int = 5
+    min_crop_frac: float = 0.7
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "num_views"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.lr <= 0 or self.trunk_lr_frac < 0 or self.weight_decay < 0 or self.loss_weight < 0:
+            raise ConfigError(
+                "lr, trunk_lr_frac, weight_decay, loss_weight: expected lr above 0 and the others at least 0, "
+                f"got {self.lr}, {self.trunk_lr_frac}, {self.weight_decay}, {self.loss_weight}"
+            )
+        if self.loss_weight_schedule not in SCHEDULES:
+            raise ConfigError(
+                f"loss_weight_schedule: expected one of {', '.join(SCHEDULES)}, got {self.loss_weight_schedule!r}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+    def loss_weight_at(self, epoch: int) -> float:
+        """λ in an epoch, counted from 0."""
+        factors = {"constant": 1.0, "linear": 2 * (1 - epoch / self.epochs), "inverse": 1 / (1 + epoch)}
+        return self.loss_weight * factors[self.loss_weight_schedule]
+
+
+@dataclass
+class History:
+    """What training logged, one row per epoch: task_loss, filter_loss, its terms, accuracy (of the training set)."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    is_interrupted: bool = False
+    seconds: float = 0.0
+
+
+class PartTraining(L.LightningModule):
+    """Task loss + filter loss, AdamW, one cycle.
+
+    Args:
+        model: made by `partcnn.convert`.
+        recipe: of the training.
+        is_trunk_frozen: the trunk keeps its weights and its statistics.
+        takes_features: batches hold the trunk's maps and not pictures.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        inputs, labels = batch
+        if inputs.ndim == 5:  # one random view of each picture
+            inputs = inputs[:, 0]
+        logits = self.model.forward_from_trunk(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
+        task_loss = F.cross_entropy(logits.float(), labels)
+        filter_loss, terms = filter_loss_terms(self.model, labels)
+        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
+        self.log_dict(
+            {name: value.detach() for name, value in shown.items()},
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(labels),
+        )
+        return task_loss + filter_loss
+
+    def on_train_epoch_start(self) -> None:
+        for _, mask in part_masks(self.model):
+            mask.loss_weight = self.recipe.loss_weight_at(self.current_epoch)
+
+    def train(self, mode: bool = True) -> "PartTraining":
+        super().train(mode)
+        if self.is_trunk_frozen and isinstance(self.model, PartNetwork):
+            self.model.trunk.eval()  # its batch norms keep their statistics
+        return self
+
+    def configure_optimizers(self) -> Any:
+        groups = self._parameter_groups()
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in groups],
+            total_steps=max(2, int(self.trainer.estimated_stepping_batches)),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        recipe = self.recipe
+        if not isinstance(self.model, PartNetwork):
+            return [{"params": list(self.model.parameters()), "lr": recipe.lr}]
+        trunk = list(self.model.trunk.parameters())
+        in_trunk = {id(parameter) for parameter in trunk}
+        above = [parameter for parameter in self.model.parameters() if id(parameter) not in in_trunk]
+        groups = [{"params": above, "lr": recipe.lr}]
+        if not self.is_trunk_frozen and trunk:
+            groups.append({"params": trunk, "lr": recipe.lr * recipe.trunk_lr_frac})
+        return groups
+
+
+class _Keeper(Callback):
+    """Saves the model as training goes on, so that an interrupted run is a usable run; gathers the history."""
+
+    _MIN_SECONDS = 60.0  # between two saves; the last state is always saved
+
+    def __init__(self, directory: Path | None, history: History) -> None:
+        self.directory, self.history = directory, history
+        self._saved_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.history.epochs.append({"epoch": trainer.current_epoch, **metrics})
+        if time.monotonic() - self._saved_at > self._MIN_SECONDS:
+            self._save(module)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._save(module)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            self._save(module)
+
+    def _save(self, module: L.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        if self.directory is not None:
+            assert isinstance(module, PartTraining)
+            save(module.model, self.directory)
+
+
+def fit(
+    model: nn.Module,
+    dataset: PartDataset,
+    recipe: Recipe | None = None,
+    *,
+    trunk: str = "frozen",
+    directory: Path | None = None,
+    seed: int = 0,
+    num_workers: int = 0,
+    callbacks: Sequence[Callback] = (),
+    is_progress_shown: bool = True,
+) -> History:
+    """Train a converted network on the pictures of a data set, in place.
+
+    Args:
+        model: made by `partcnn.convert`.
+        dataset: the training split. Its classes and the model's must agree in number.
+        recipe: None takes the defaults.
+        trunk: "frozen" trains what `convert` put on it, on features computed once; "finetune" trains all.
+        directory: where logs (log/) and the model are written; None writes nothing.
+        seed: of views, order and dropout.
+        num_workers: processes that decode pictures.
+        callbacks: of the Lightning Trainer.
+        is_progress_shown: bars on the terminal.
+
+    Returns:
+        Losses per epoch. After Ctrl-C the epochs so far, `is_interrupted` set, and the model as it was then.
+
+    Raises:
+        ConfigError: an argument is outside what it may be, or does not fit the model or the data.
+    """
+    recipe = recipe or Recipe()
+    record = conversion_of(model)
+    if trunk not in TRUNKS:
+        raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
+    if len(dataset.classes) != record.arguments["num_classes"]:
+        raise ConfigError(
+            f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
+            f"got {len(dataset.classes)}"
+        )
+    is_frozen = trunk == "frozen"
+    if is_frozen and not isinstance(model, PartNetwork):
+        raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
+    L.seed_everything(seed, workers=True, verbose=False)
+    record.classes = list(dataset.classes)
+    began = time.monotonic()
+    history = History()
+    trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
+    batches: Iterable[Any]
+    if is_frozen:
+        assert isinstance(model, PartNetwork)
+        model.trunk.requires_grad_(False)
+        model.to(trainer.strategy.root_device)
+        batches = _features(model, dataset, recipe, seed, num_workers, is_progress_shown)
+    else:
+        model.requires_grad_(True)
+        batches = _picture_batches(model, dataset, recipe, seed, num_workers)
+    module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
+    _run(trainer, module, batches, history)
+    history.seconds = time.monotonic() - began
+    model.eval()
+    return history
+
+
+def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, batches)
+    except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, previous)
+        history.is_interrupted = True
+        _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
+
+
+def _features(
+    model: PartNetwork, dataset: PartDataset, recipe: Recipe, seed: int, num_workers: int, is_progress_shown: bool
+) -> FeatureViews:
+    views = PictureViews(
+        dataset,
+        conversion_of(model).preprocessing,
+        num_views=recipe.num_views,
+        min_crop_frac=recipe.min_crop_frac,
+        seed=seed,
+    )
+    with Progress(disable=not is_progress_shown, transient=True) as progress:
+        task = progress.add_task(f"features of {len(views)} pictures × {recipe.num_views} views", total=len(views))
+        return compute_features(
+            model.trunk,
+            views,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            on_progress=lambda done: progress.update(task, completed=done),
+        )
+
+
+def _picture_batches(
+    model: nn.Module, dataset: PartDataset, recipe: Recipe, seed: int, num_workers: int
+) -> DataLoader[Any]:
+    views = PictureViews(
+        dataset,
+        conversion_of(model).preprocessing,
+        min_crop_frac=recipe.min_crop_frac,
+        is_random=True,
+        seed=seed,
+    )
+    return _EpochLoader(
+        views,
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(seed),
+        # batch norm cannot train on one picture
+        drop_last=len(views) % recipe.batch_size == 1 and len(views) > 1,
+    )
+
+
+class _EpochLoader(DataLoader[Any]):
+    """Tells its views which epoch it is, so that every epoch sees other crops."""
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        assert isinstance(self.dataset, PictureViews)
+        self.dataset.epoch += 1
+        return iterator
+
+
+def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:
+    logs = directory / "log" if directory is not None else None
+    loggers: Any = False
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+        loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+    return L.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+        logger=loggers,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=is_progress_shown,
+        log_every_n_steps=1,
+        default_root_dir=os.fspath(directory) if directory is not None else None,
+    )
