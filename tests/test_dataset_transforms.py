@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +74,24 @@ class TestExample:
     def test_landmarks_of_the_picture_itself_are_not_resized(self, dataset: PartDataset) -> None:
         assert dataset.landmarks(0)[dataset.parts.index("point")].tolist() == [26, 7]
 
-    def test_a_part_that_a_crop_cuts_off_is_nan(self, dataset: PartDataset) -> None:
-        cropped = dataset.with_transform(v2.CenterCrop(10))[0]  # x 15–25: the middle of the marker is outside
-        assert cropped.landmarks.isnan().all()
+    @pytest.mark.parametrize(
+        ("left", "top", "is_inside"),
+        [(20, 2, True), (26, 2, True), (27, 2, False), (16, 2, False), (15, 2, False), (20, 8, False), (20, -4, False)],
+        ids=["inside", "on the left edge", "left", "on the right edge", "right", "above", "below"],
+    )
+    def test_a_part_outside_the_crop_is_nan(self, left: int, top: int, is_inside: bool, dataset: PartDataset) -> None:
+        crop = moving(lambda shape: tvf.crop(shape, top, left, 10, 10))
+        landmark = dataset.with_transform(crop)[0].landmarks[dataset.parts.index("point")]
+        assert landmark.tolist() == ([26 - left, 7 - top] if is_inside else pytest.approx([math.nan] * 2, nan_ok=True))
+
+    def test_an_index_from_the_end_is_told_from_the_start(self, dataset: PartDataset) -> None:
+        assert dataset[-1].sample_index == 1
 
     def test_the_object_box_is_clipped_to_the_picture(self, dataset: PartDataset) -> None:
         assert dataset.with_transform(v2.CenterCrop(10))[0].object_box.tolist() == [0, 0, 10, 10]
 
     def test_an_object_that_is_cut_off_is_nan(self, dataset: PartDataset) -> None:
-        corner = v2.Lambda(lambda shape: tvf.crop(shape, 0, 0, 4, 8), tv_tensors.Image, tv_tensors.BoundingBoxes)
+        corner = moving(lambda shape: tvf.crop(shape, 0, 0, 4, 8))
         assert dataset.with_transform(corner)[0].object_box.isnan().all()
 
     def test_a_float_transform_gives_float_pictures(self, dataset: PartDataset) -> None:
@@ -198,6 +208,10 @@ class TestTVTensors:
         parts = from_tv_tensors(shapes)[1]
         assert "mask" not in parts
         assert parts["box"] == [Box(10, -3, 14, -1)]
+
+
+def moving(function: Callable[[torch.Tensor], torch.Tensor]) -> v2.Lambda:
+    return v2.Lambda(function, tv_tensors.Image, tv_tensors.BoundingBoxes)
 
 
 def marked_tv_tensors() -> tuple[torch.Tensor, dict]:

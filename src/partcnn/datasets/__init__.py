@@ -7,6 +7,7 @@ from typing import Any
 
 from partcnn.datasets.animalpart import read_animalpart
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue
+from partcnn.datasets.demo import read_demo
 from partcnn.datasets.folder import read_folder
 from partcnn.datasets.joint_transforms import TVShapes, from_tv_tensors, to_tv_tensors
 from partcnn.datasets.part_dataset import ClassCount, Example, PartDataset
@@ -88,7 +89,7 @@ def load_dataset(
 
 
 def _readable(samples: list[Sample], spec: str, max_bad: int) -> list[Sample]:
-    errors = find_errors(samples, Sample.check_image)
+    errors = find_errors(samples, lambda sample: sample.check_image())
     bad = [str(error) for error in errors if error is not None]
     named = "; ".join(bad[:_MAX_NAMED]) + ("; …" if len(bad) > _MAX_NAMED else "")
     if len(bad) > max_bad:
@@ -103,5 +104,6 @@ def _readable(samples: list[Sample], spec: str, max_bad: int) -> list[Sample]:
 
 DATASETS: dict[str, Callable[[str, str | None], Catalogue]] = {
     "animalpart": read_animalpart,
+    "demo": read_demo,
     "folder": read_folder,
 }

@@ -132,7 +132,7 @@ class PartDataset(Dataset[Example]):
         size = (image.shape[-2], image.shape[-1])
         # One call moves all: the landmarks of every part as boxes without area, then the object box.
         boxes = [*self._landmark_points(sample), sample.object_box or _NOWHERE]
-        transform = self.transform or v2.Resize(self.image_size, antialias=True)
+        transform = self.transform or v2.Resize(self.image_size)
         moved_image, moved_boxes = transform(image, edge_boxes(boxes, size))
         self._check_moved(moved_image, moved_boxes)
         height, width = moved_image.shape[-2:]
@@ -172,7 +172,7 @@ class PartDataset(Dataset[Example]):
 
 def _inside_only(points: Tensor, height: int, width: int) -> Tensor:
     limits = points.new_tensor([width, height])
-    is_inside = ((points >= 0) & (points <= limits)).all(dim=1, keepdim=True)  # nan is never inside
+    is_inside = ((points >= 0) & (points < limits)).all(dim=1, keepdim=True)  # nan is never inside
     return points.where(is_inside, points.new_tensor(float("nan")))
 
 
