@@ -307,6 +307,8 @@ _RULES: dict[Any, Callable[[_Call, list[_Input], torch.Size], Place]] = {
     ),
     **dict.fromkeys(
         (
+            aten.channel_shuffle,
+            aten.native_channel_shuffle,
             aten.view,
             aten._unsafe_view,
             aten.clone,
