@@ -83,11 +83,12 @@ def test_the_mask_has_no_tau_a_uniform_map_keeps_its_peak() -> None:
     assert steps[1] < 0
 
 
-def test_cells_below_zero_never_come_out_above_zero() -> None:
+@pytest.mark.parametrize("cell", [(0, 1), (4, 4)], ids=["near the peak", "far from it"])
+def test_cells_below_zero_come_out_as_zero(cell: tuple[int, int]) -> None:
     # far from the peak the template is −1, and −1 · −3 would be an activation out of nowhere
     x = torch.zeros(1, 1, 5, 5, dtype=float64)
-    x[0, 0, 0, 0], x[0, 0, 4, 4] = 1.0, -3.0
-    assert float(part_mask(x)[0, 0, 4, 4]) == 0.0
+    x[0, 0, 0, 0], x[0, 0, cell[0], cell[1]] = 1.0, -3.0
+    assert float(part_mask(x)[0, 0, cell[0], cell[1]]) == 0.0
 
 
 def test_the_mask_has_the_gradient_of_a_constant_factor() -> None:
