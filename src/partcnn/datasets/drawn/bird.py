@@ -16,79 +16,66 @@ from partcnn.datasets.drawn.figures import (
     rgb,
 )
 
+COATS = (  # back, breast, wing, beak
+    ("7a6a55", "d9713c", "5c4e3f", "4a4038"),
+    ("4f83c4", "f0d060", "35598f", "3a3a42"),
+    ("e6c23a", "f7e27d", "8a7a2a", "d8763a"),
+    ("35323a", "4a4650", "232028", "e8a13a"),
+    ("c23b38", "e06a50", "8a2524", "e8b04a"),
+    ("5fae5a", "b5d96a", "357a48", "d8503a"),
+    ("8f98a5", "e8e4e0", "5f6875", "e0a060"),
+)
+# fmt: off
+TRUNK = [(0.42, -0.2), (0.44, 0.04), (0.22, 0.27), (-0.12, 0.26), (-0.42, 0.06), (-0.48, -0.06), (-0.2, -0.18),
+         (0.15, -0.3)]
+# fmt: on
+BREAST = [(0.5, -0.16), (0.52, 0.2), (0.15, 0.42), (-0.3, 0.32), (0.02, 0.16), (0.22, -0.02)]
+
 
 def bird(rng: np.random.Generator) -> list[Piece]:
     """A song bird on two thin legs, upright to level, the wing folded or raised, looking ahead or back."""
-    back, breast, wing, beak = pick_coat(
-        rng,
-        (
-            ("7a6a55", "d9713c", "5c4e3f", "4a4038"),
-            ("4f83c4", "f0d060", "35598f", "3a3a42"),
-            ("e6c23a", "f7e27d", "8a7a2a", "d8763a"),
-            ("35323a", "4a4650", "232028", "e8a13a"),
-            ("c23b38", "e06a50", "8a2524", "e8b04a"),
-            ("5fae5a", "b5d96a", "357a48", "d8503a"),
-            ("8f98a5", "e8e4e0", "5f6875", "e0a060"),
+    back, breast, wing, beak = pick_coat(rng, COATS)
+    pitch, height = rng.uniform(-0.65, 0.25), rng.uniform(0.5, 0.61)
+    trunk = Piece("body", outline(TRUNK), Paint(back, decals=(Decal(outline(BREAST), breast),)))
+    face = (0.06 + 0.38 * math.cos(0.6 * pitch), -0.3 + 0.42 * math.sin(0.6 * pitch) + rng.uniform(-0.05, 0.04))
+    pieces = [
+        *_legs(rng, beak, height),
+        *assembled([*_tail(rng, wing), trunk, *_wing(rng, wing)], angle=pitch),
+        *assembled(
+            _head(rng, back, breast, beak),
+            angle=rng.uniform(-0.35, 0.35),
+            mirrored=bool(rng.random() < 0.2),
+            to=face,
         ),
-    )
-    pitch = rng.uniform(-0.65, 0.25)
-    trunk = outline(
-        [
-            (0.42, -0.2),
-            (0.44, 0.04),
-            (0.22, 0.27),
-            (-0.12, 0.26),
-            (-0.42, 0.06),
-            (-0.48, -0.06),
-            (-0.2, -0.18),
-            (0.15, -0.3),
-        ]
-    )
-    chest = Decal(outline([(0.5, -0.16), (0.52, 0.2), (0.15, 0.42), (-0.3, 0.32), (0.02, 0.16), (0.22, -0.02)]), breast)
-    spread = rng.uniform(-0.2, 0.2)
-    feathers = [
-        Piece(
-            "tail", tube([(-0.36, -0.02), (-0.84, 0.06 + turn)], [0.085, 0.05]), Paint(darker(wing, 0.1 * i), rim=0.4)
-        )
-        for i, turn in enumerate((spread * 0.2 - 0.09, spread * 0.2 + 0.01, spread * 0.2 + 0.1))
     ]
-    feathers = assembled(feathers, angle=rng.uniform(-0.25, 0.5))
-    upper = assembled(
-        [*feathers, Piece("body", trunk, Paint(back, decals=(chest,))), *_bird_wing(rng, wing)], angle=pitch
-    )
-    up = pitch * 0.6
-    look = rng.random()
-    face = (0.38 * math.cos(up) + 0.06, -0.3 + 0.42 * math.sin(up) + rng.uniform(-0.05, 0.04))
-    head = assembled(
-        _bird_head(rng, back, breast, beak),
-        angle=rng.uniform(-0.35, 0.35) * (1 if look > 0.2 else -1),
-        mirrored=look < 0.2,
-        to=face,
-    )
-    legs: list[Piece] = []
-    height = 0.56 + rng.uniform(-0.06, 0.05)
-    for i, x in enumerate((-0.02, 0.12)):
-        foot_x = x + rng.uniform(-0.1, 0.12)
-        colour = darker(beak, 0.45 if i == 0 else 0.25)
-        legs.append(
-            Piece(
-                "legs",
-                tube([(x - 0.02, 0.18), (x - 0.05, 0.36), (foot_x, height - 0.02)], [0.085, 0.035, 0.03]),
-                Paint(colour),
-            )
-        )
+    return assembled(pieces, to=(0.0, -height))
+
+
+def _legs(rng: np.random.Generator, beak: Colour, height: float) -> list[Piece]:
+    """From the middle of the trunk, y = 0, down to the ground at `height`."""
+    pieces = []
+    for hip, shade in ((-0.02, 0.45), (0.12, 0.25)):
+        foot = hip + rng.uniform(-0.1, 0.12)
+        paint = Paint(darker(beak, shade))
+        shank = [(hip - 0.02, 0.18), (hip - 0.05, 0.36), (foot, height - 0.02)]
+        pieces.append(Piece("legs", tube(shank, [0.085, 0.035, 0.03]), paint))
         for toe in (-0.1, 0.1, 0.16):
-            legs.append(
-                Piece(
-                    "legs",
-                    tube([(foot_x, height - 0.03), (foot_x + toe, height)], [0.03, 0.02], samples=2),
-                    Paint(colour),
-                )
-            )
-    return assembled([*legs, *upper, *head], to=(0.0, -height))
+            claw = tube([(foot, height - 0.03), (foot + toe, height)], [0.03, 0.02], samples=2)
+            pieces.append(Piece("legs", claw, paint))
+    return pieces
 
 
-def _bird_wing(rng: np.random.Generator, colour: Colour) -> list[Piece]:
+def _tail(rng: np.random.Generator, wing: Colour) -> list[Piece]:
+    """Three long feathers."""
+    fan = rng.uniform(-0.04, 0.04)
+    feathers = [
+        Piece("tail", tube([(-0.36, -0.02), (-0.84, y + fan)], [0.085, 0.05]), Paint(darker(wing, shade), rim=0.4))
+        for y, shade in ((-0.03, 0.0), (0.07, 0.1), (0.16, 0.2))
+    ]
+    return assembled(feathers, angle=rng.uniform(-0.25, 0.5))
+
+
+def _wing(rng: np.random.Generator, colour: Colour) -> list[Piece]:
     if rng.random() < 0.3:
         turns, length, root = [1.9, 2.15, 2.4, 2.65], 0.62, (0.12, -0.1)
     else:
@@ -104,7 +91,7 @@ def _bird_wing(rng: np.random.Generator, colour: Colour) -> list[Piece]:
     return [*quills[::-1], Piece("body", shoulder, Paint(lighter(colour, 0.12), rim=0.3))]
 
 
-def _bird_head(rng: np.random.Generator, back: Colour, breast: Colour, beak: Colour) -> list[Piece]:
+def _head(rng: np.random.Generator, back: Colour, breast: Colour, beak: Colour) -> list[Piece]:
     marks = [Decal(ellipse(0.12, 0.14, 0.18, 0.16), breast, 0.95)]
     if rng.random() < 0.4:
         marks.append(Decal(tube([(-0.25, -0.04), (0.3, -0.03)], [0.05, 0.07]), darker(back, 0.6), 0.9))
