@@ -110,10 +110,21 @@ def test_a_pth_file_gives_every_weight(tmp_path: Path, wrapper: str) -> None:
         assert torch.equal(tensor, state[name])
 
 
-def test_a_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    torch.save(DemoNet(), tmp_path / "w.pt")
+class _Trap:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path) -> None:
+    torch.save({"classifier.weight": _Trap(tmp_path / "sprung")}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="cannot be read as plain weights"):
         load_backbone("demo", tmp_path / "w.pt")
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize("name", ["absent.safetensors", "notes.txt", "broken.safetensors"])
@@ -182,6 +193,11 @@ def test_metadata_with_mean_and_std_is_read(demo_file: Callable[..., Path]) -> N
     assert backbone.padding == "torch"
 
 
+def test_the_padding_entry_wins_over_the_text(demo_file: Callable[..., Path]) -> None:
+    path = demo_file(metadata={"preprocess": "RGB/127.5-1; TF SAME padding", "padding": "torch"})
+    assert load_backbone("demo", path).padding == "torch"
+
+
 def test_arguments_win_over_metadata(demo_file: Callable[..., Path]) -> None:
     path = demo_file(metadata={"preprocess": "RGB/127.5-1; TF SAME padding"})
     own = Preprocessing((96, 128))
@@ -208,6 +224,16 @@ def test_tensorflow_padding_puts_the_odd_pixel_right_and_below(size: tuple[int, 
     # An even side needs one pixel of padding, after the last; an odd one gets one before and one after.
     top, left = size[0] % 2, size[1] % 2
     assert out[0, 0, 0, 0] == image[0, 0, : 3 - top, : 3 - left].sum()
+
+
+def test_a_kernel_below_its_stride_is_not_padded_and_crops_nothing() -> None:
+    conv = TensorFlowConv2d.like(nn.Conv2d(1, 1, 2, stride=4, padding=1))
+    image = torch.randn(1, 1, 8, 8)
+    assert torch.equal(conv(image), nn.functional.conv2d(image, conv.weight, conv.bias, stride=4))
+
+
+def test_unpadded_convolutions_are_the_same_in_tensorflow() -> None:
+    assert type(load_backbone("squeezenet1_1", padding="tensorflow").network.features[0]) is nn.Conv2d
 
 
 def test_a_picture_is_stretched_scaled_and_normalised() -> None:

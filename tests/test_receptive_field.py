@@ -46,6 +46,29 @@ class Gated(nn.Module):
         return maps * self.fc(self.squeeze(maps)).sigmoid()
 
 
+class GatedByMean(Gated):
+    """The same gate, of flat vectors."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        gate = F.linear(maps.mean(dim=(2, 3)), self.fc.weight.flatten(1))
+        return maps * gate.sigmoid()[:, :, None, None]
+
+
+class Windowed(nn.Module):
+    """A convolution whose map is multiplied by a window drawn at its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        window = torch.zeros_like(maps)
+        window[:, :, 1:-1, 1:-1] = 1
+        return maps * window
+
+
 class ChannelsLast(nn.Module):
     """A block in the manner of ConvNeXt: normalised and mixed with the channels in the last axis."""
 
@@ -80,6 +103,8 @@ def _small_networks() -> Iterator[tuple[str, nn.Module]]:
     uneven = Residual(nn.Conv2d(3, 4, 3), nn.Sequential(nn.ZeroPad2d((0, -2, -2, 0)), nn.Conv2d(3, 4, 1)), cat=True)
     yield "cat", nn.Sequential(uneven, nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3, stride=2), nn.Dropout())
     yield "shuffle", nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ChannelShuffle(2), nn.Conv2d(4, 4, 3, groups=2))
+    padded = (nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, stride=2, padding=1))
+    yield "cropped", nn.Sequential(nn.ZeroPad2d(-2), *padded)
     yield "adaptive pool", nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d((12, 11)))
     yield "response norm", nn.Sequential(nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(2), nn.MaxPool2d(3, 2))
 
@@ -149,9 +174,46 @@ def test_tensorflow_padding_moves_each_stride_2_convolution_by_a_pixel_of_its_ma
 
 
 def test_gates_that_are_the_same_in_every_cell_are_left_aside() -> None:
-    for network, layer in ((Gated(), ""), (nn.Sequential(Gated(), Opaque()), "1")):
-        field = receptive_field(network, layer, (32, 32))
+    for network, method in (
+        (Gated(), "traced"),
+        (GatedByMean(), "traced"),
+        (nn.Sequential(Gated(), Opaque()), "gradient"),
+        (nn.Sequential(GatedByMean(), Opaque()), "gradient"),
+    ):
+        field = receptive_field(network, "", (32, 32))
         assert (field.size_px, field.stride_px, field.first_center_px) == ((3, 3), (2, 2), (0, 0))
+        assert field.method == method
+
+
+def test_a_window_of_constants_does_not_stop_the_tracing() -> None:
+    field = receptive_field(Windowed(), "", (20, 20))
+    assert (field.size_px, field.method) == ((3, 3), "traced")
+
+
+@pytest.mark.parametrize(("dim", "width"), [(1, 3), (3, 20)], ids=["over channels", "along rows"])
+def test_softmax_keeps_the_field_over_channels_and_widens_it_along_rows(dim: int, width: int) -> None:
+    field = receptive_field(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(dim)), "1", (20, 20))
+    assert field.size_px[1] == width
+
+
+def test_uneven_tiles_of_adaptive_pooling_are_fitted() -> None:
+    field = receptive_field(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(12)), "1", (30, 30))
+    assert field.method == "gradient"
+    assert field.stride_px[0] == pytest.approx(30 / 12, abs=0.1)
+    assert field.size_px[0] == pytest.approx(3, abs=0.5)
+
+
+def test_units_that_are_silent_do_not_hide_a_field_from_the_gradient() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), Opaque())
+    network[1].running_mean.fill_(100.0)
+    field = receptive_field(network, "4", (20, 20))
+    assert (field.size_px, field.method) == ((5, 5), "gradient")
+
+
+def test_the_output_is_taken_before_hooks_change_it() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network[0].register_forward_hook(lambda module, inputs, output: output.mean(dim=(2, 3)))
+    assert receptive_field(network, "0", (20, 20)).map_size == (18, 18)
 
 
 def test_channels_last_blocks_are_traced() -> None:
