@@ -261,5 +261,5 @@ def test_the_official_strengths_of_quiet_images_survive_loud_ones_of_the_other_k
 def test_the_slopes_of_the_official_code_are_the_twins(name: str) -> None:
     maps, belongs = batch_named(name)
     beta = torch.tensor([4.0, 5.0, 6.0], dtype=float64)
-    slopes = centroid_slopes(maps, belongs, tau=1.0, beta=beta)
+    slopes = centroid_slopes(maps, belongs, beta=beta)
     assert_agrees(slopes, twin.centroid_slope(maps.numpy(), belongs.numpy(), beta=beta.tolist()))

@@ -155,8 +155,8 @@ def test_an_alpha_that_is_no_probability_is_refused(alpha: float) -> None:
         template_prior((3, 3), alpha=alpha)
 
 
-@pytest.mark.parametrize("beta", [0.0, -1.0, torch.tensor([4.0, 0.0])], ids=str)
-def test_a_mask_without_a_slope_is_refused(beta: float | torch.Tensor) -> None:
+@pytest.mark.parametrize("beta", [0.0, -1.0], ids=str)
+def test_a_mask_without_a_slope_is_refused(beta: float) -> None:
     with pytest.raises(ConfigError, match="beta"):
         part_mask(torch.zeros(1, 2, 3, 3), beta=beta)
 

@@ -128,7 +128,7 @@ class PartMask(nn.Module):
         scaled = maps / self._scale(maps)
         value = OBJECTIVES[name](scaled, belongs, tau=tau, beta=self.template_slope)
         if name == "official" and self.training:
-            target = centroid_slopes(scaled, belongs, tau=tau, beta=self.slopes)
+            target = centroid_slopes(scaled, belongs, beta=self.slopes)
             self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
         return value
 

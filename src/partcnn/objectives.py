@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partcnn.errors import ShapeError
+from partcnn.errors import ConfigError, ShapeError
 from partcnn.templates import cell_distances, map_peaks, template_prior
 
 
@@ -65,9 +65,11 @@ def template_fitness(
         beta: slope of the templates; a tensor [filter] gives each filter its own.
 
     Raises:
-        ShapeError: the maps do not have four axes, or no cell.
+        ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
+        ConfigError: τ, or β as a number, is not positive.
     """
     maps = _checked_maps(feature_maps)
+    _check_templates(tau, beta, maps.shape[1])
     height, width = maps.shape[2:]
     flat = maps.flatten(2)  # [image, filter, cell]
     distances = cell_distances((height, width), dtype=maps.dtype, device=maps.device)
@@ -104,7 +106,7 @@ def mutual_information(
 
     Raises:
         ShapeError: the maps do not have four axes, or no cell.
-        ConfigError: α is outside [0, 1].
+        ConfigError: α is outside [0, 1], or τ or β is not positive.
     """
     maps = _checked_maps(feature_maps)
     size = (maps.shape[2], maps.shape[3])
@@ -116,6 +118,8 @@ def mutual_information(
     fitness = template_fitness(maps, tau=tau, beta=beta)
     log_p_x_given_t = fitness.log_softmax(dim=0)  # Z_T sums over images, hence dim 0
     log_joint = log_p_x_given_t + prior.log()  # log p(x, T)
+    # Finite in place of −∞, whose gradient is nan, where α leaves a template no probability.
+    log_joint = log_joint.clamp(min=torch.finfo(maps.dtype).min / 4)
     log_p_x = log_joint.logsumexp(dim=2)
     log_p_t_given_x = log_joint - log_p_x[..., None]
     p_x = log_p_x.exp()
@@ -166,13 +170,14 @@ def labelled(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float |
         (log n² − MI), with loss = −prior + inter + spatial. Fewer than two images of c: MI is 0.
 
     Raises:
-        ShapeError: maps or `belongs` have the wrong shape.
+        ShapeError: maps, `belongs` or β have the wrong shape.
+        ConfigError: τ, or β as a number, is not positive.
     """
     maps = _checked_maps(feature_maps, belongs)
     num_cells = maps.shape[2] * maps.shape[3]
     log_cells = math.log(num_cells)
     if maps.shape[0] == 0:
-        return _nothing(maps)
+        return _nothing(maps, "prior_entropy", "inter_category_entropy", "spatial_entropy")
     fitness = template_fitness(maps, tau=tau, beta=beta)
     negative, positive = fitness[..., 0], fitness[..., 1:]
     information = _information_within(positive, belongs)
@@ -199,11 +204,12 @@ def assigned(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float |
         rule above, not the derivative of this value. Terms: the shares `positive` and `negative`.
 
     Raises:
-        ShapeError: maps or `belongs` have the wrong shape.
+        ShapeError: maps, `belongs` or β have the wrong shape.
+        ConfigError: τ, or β as a number, is not positive.
     """
     maps = _checked_maps(feature_maps, belongs)
     if maps.shape[0] == 0:
-        return _nothing(maps)
+        return _nothing(maps, "positive", "negative")
     prior = template_prior((maps.shape[2], maps.shape[3]), dtype=maps.dtype, device=maps.device)
     fitness = template_fitness(maps, tau=tau, beta=beta)
     peaks = map_peaks(maps.detach())
@@ -215,7 +221,7 @@ def assigned(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float |
         strength = prior[own[..., 0]] * log_p_own.exp() * (log_p_own - log_p_x)
     value = -strength
     surrogate = value * fitness.gather(2, own)[..., 0]
-    per_image = value + surrogate - surrogate.detach()  # the value of the first, the gradient of the second
+    per_image = value + (surrogate - surrogate.detach())  # the value of the first, the gradient of the second
     return _value(
         per_image.sum(dim=0),
         positive=(per_image * belongs).sum(dim=0),
@@ -241,11 +247,13 @@ def official(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float |
         0 (their code relies on MATLAB's max and min ignoring NaN). Terms: `positive` and `negative`.
 
     Raises:
-        ShapeError: maps or `belongs` have the wrong shape.
+        ShapeError: maps, `belongs` or β have the wrong shape.
+        ConfigError: τ, or β as a number, is not positive.
     """
     maps = _checked_maps(feature_maps, belongs)
+    _check_templates(tau, beta, maps.shape[1])
     if maps.shape[0] == 0:
-        return _nothing(maps)
+        return _nothing(maps, "positive", "negative")
     templates = tau * _centroid_templates(maps, beta)
     present = (maps * templates).sum(dim=(2, 3))
     mismatched = (maps.detach() * templates.flip(0, 1)).sum(dim=(2, 3))
@@ -266,11 +274,11 @@ def official(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: float |
     )
 
 
-def centroid_slopes(feature_maps: Tensor, belongs: Tensor, *, tau: float, beta: Tensor) -> Tensor:  # [filter]
+def centroid_slopes(feature_maps: Tensor, belongs: Tensor, *, beta: Tensor) -> Tensor:  # [filter]
     """The β that the authors' code moves each filter towards: the narrower the map, the steeper the template.
 
     In their normalised coordinates 3 / (mean spatial deviation in cells), clipped to [1.5, 3]; here in the
-    paper's units, 2n/(n−1) times that. Their mean over images weighs by strength; ours is plain, because
+    paper's units, 2n / max(n−1, 1) times that. Their mean over images weighs by strength; ours is plain, because
     strengths may be negative. A filter without an image that belongs, or silent on them, keeps its β.
     """
     maps = _checked_maps(feature_maps, belongs).detach()
@@ -327,8 +335,9 @@ def _centroid_gaps(maps: Tensor) -> tuple[Tensor, Tensor]:
     rows = torch.arange(maps.shape[2], device=maps.device, dtype=maps.dtype)
     cols = torch.arange(maps.shape[3], device=maps.device, dtype=maps.dtype)
     mass = maps.sum(dim=(2, 3)).clamp(min=1e-9)  # an all-zero map has its centroid at cell (0, 0)
-    row = ((maps.sum(dim=3) @ rows) / mass).round()
-    col = ((maps.sum(dim=2) @ cols) / mass).round()
+    # Halves round up, as in MATLAB; torch's round would take the even cell.
+    row = ((maps.sum(dim=3) @ rows) / mass + 0.5).floor()
+    col = ((maps.sum(dim=2) @ cols) / mass + 0.5).floor()
     return rows - row[..., None], cols - col[..., None]
 
 
@@ -342,9 +351,20 @@ def _value(loss: Tensor, **terms: Tensor) -> ObjectiveValue:
     return ObjectiveValue(loss, {name: term.detach() for name, term in terms.items()})
 
 
-def _nothing(maps: Tensor) -> ObjectiveValue:
-    """No image: a loss of 0 that keeps the graph."""
-    return _value(maps.sum(dim=(0, 2, 3)))
+def _nothing(maps: Tensor, *terms: str) -> ObjectiveValue:
+    """No image: a loss and terms of 0, the loss with a graph."""
+    loss = maps.sum(dim=(0, 2, 3))
+    return _value(loss, **dict.fromkeys(terms, loss))
+
+
+def _check_templates(tau: float, beta: float | Tensor, num_filters: int) -> None:
+    if not tau > 0:
+        raise ConfigError(f"tau: expected a number above 0, got {tau}")
+    if isinstance(beta, Tensor):  # its values are not read: that would wait for the device in every step
+        if beta.shape != (num_filters,):
+            raise ShapeError(f"beta: expected a number or [filter] = ({num_filters},), got {tuple(beta.shape)}")
+    elif not beta > 0:
+        raise ConfigError(f"beta: expected a number above 0, got {beta}")
 
 
 def _checked_maps(feature_maps: Tensor, belongs: Tensor | None = None) -> Tensor:

@@ -128,7 +128,8 @@ def part_mask(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tensor:
 
     Raises:
         ShapeError: the maps do not have four axes, or no cell.
-        ConfigError: β is not positive.
+        ShapeError: a tensor β has another number of filters.
+        ConfigError: β is a number and not positive. The values of a tensor are not read.
     """
     return (feature_maps * peak_templates(feature_maps, beta=beta)).clamp(min=0)
 
@@ -146,6 +147,9 @@ def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tenso
     col_gaps = (torch.arange(width, device=peaks.device) - peaks[..., 1:]).abs()
     distances = (row_gaps[..., :, None] + col_gaps[..., None, :]).to(dtype)
     if isinstance(beta, Tensor):
+        if beta.shape != feature_maps.shape[1:2]:
+            expected = f"a number or [filter] = {tuple(feature_maps.shape[1:2])}"
+            raise ShapeError(f"beta: expected {expected}, got {tuple(beta.shape)}")
         slope: float | Tensor = (_slope((height, width), 1.0) * beta).to(dtype)[:, None, None]
     else:
         slope = _slope((height, width), beta)
