@@ -1,1 +1,71 @@
-"""Part filters for any CNN."""
+"""Part filters for any CNN: train, measure and show filters that each detect one object part.
+
+The public names are loaded when they are first used: importing partcnn costs torch and no more.
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch  # noqa: F401
+
+if TYPE_CHECKING:
+    from partcnn.checkpoint import load, save
+    from partcnn.conversion import convert, recorded_feature_maps, remove_masks
+    from partcnn.datasets import load_dataset
+    from partcnn.errors import PartCNNError
+    from partcnn.evaluation import Evaluation, evaluate
+    from partcnn.explanation import Explanation, explain
+    from partcnn.html_report import report
+    from partcnn.layers import filter_loss
+    from partcnn.training import Recipe, fit
+
+__version__ = version("partcnn")
+
+_HOMES = {
+    "convert": "conversion",
+    "recorded_feature_maps": "conversion",
+    "remove_masks": "conversion",
+    "filter_loss": "layers",
+    "fit": "training",
+    "Recipe": "training",
+    "evaluate": "evaluation",
+    "Evaluation": "evaluation",
+    "explain": "explanation",
+    "Explanation": "explanation",
+    "report": "html_report",
+    "save": "checkpoint",
+    "load": "checkpoint",
+    "load_dataset": "datasets",
+    "PartCNNError": "errors",
+}
+
+__all__ = [
+    "Evaluation",
+    "Explanation",
+    "PartCNNError",
+    "Recipe",
+    "convert",
+    "evaluate",
+    "explain",
+    "filter_loss",
+    "fit",
+    "load",
+    "load_dataset",
+    "recorded_feature_maps",
+    "remove_masks",
+    "report",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'partcnn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"partcnn.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,15 @@ _log = logging.getLogger("partcnn")
 TRUNKS = ("frozen", "finetune")
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 SCHEDULES = ("constant", "linear", "inverse")
+_PRETRAINED_TRUNK_LR_FRAC = 0.03
+
+# Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
+_EXPECTED_WARNINGS = (
+    r".*module\(s\) in eval mode at the start of training",
+    r".*does not have many workers",
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*Checkpoint directory .* exists and is not empty",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,8 @@ class Recipe:
         epochs: passes over the training pictures.
         batch_size: pictures per step.
         lr: highest learning rate of the one-cycle schedule, AdamW.
-        trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned.
+        trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
+            for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
         loss_weight: λ, weight of the filter loss in every part layer.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
@@ -56,7 +67,7 @@ class Recipe:
     epochs: int = 25
     batch_size: int = 64
     lr: float = 3e-3
-    trunk_lr_frac: float = 0.03
+    trunk_lr_frac: float | None = None
     weight_decay: float = 1e-2
     loss_weight: float = 0.1
     loss_weight_schedule: str = "constant"
@@ -68,7 +79,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.lr <= 0 or self.trunk_lr_frac < 0 or self.weight_decay < 0 or self.loss_weight < 0:
+        if self.lr <= 0 or (self.trunk_lr_frac or 0) < 0 or self.weight_decay < 0 or self.loss_weight < 0:
             raise ConfigError(
                 "lr, trunk_lr_frac, weight_decay, loss_weight: expected lr above 0 and the others at least 0, "
                 f"got {self.lr}, {self.trunk_lr_frac}, {self.weight_decay}, {self.loss_weight}"
@@ -157,7 +168,8 @@ class PartTraining(L.LightningModule):
         above = [parameter for parameter in self.model.parameters() if id(parameter) not in in_trunk]
         groups = [{"params": above, "lr": recipe.lr}]
         if not self.is_trunk_frozen and trunk:
-            groups.append({"params": trunk, "lr": recipe.lr * recipe.trunk_lr_frac})
+            share = _PRETRAINED_TRUNK_LR_FRAC if recipe.trunk_lr_frac is None else recipe.trunk_lr_frac
+            groups.append({"params": trunk, "lr": recipe.lr * share})
         return groups
 
 
@@ -257,7 +269,10 @@ def fit(
 def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
     previous = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, batches)
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            trainer.fit(module, batches)
     except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
         if not trainer.interrupted:
             raise

@@ -1,0 +1,307 @@
+"""The command line: parse, call, print."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from partcnn import _torchvision  # noqa: F401
+from partcnn.errors import PartCNNError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0: done; 2: bad input, told in one line; 130: interrupted, what was trained is saved."""
+    errors = Console(stderr=True, soft_wrap=True)
+    handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    logging.getLogger("partcnn").setLevel(logging.INFO)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        parser = _parser()
+        options = parser.instantiate_classes(parser.parse_args(arguments))
+        return _COMMANDS[options.command](options[options.command])
+    except (PartCNNError, ArgumentError) as error:
+        message = " ".join(str(error).split())
+        errors.print(f"partcnn: {message}", style="red", markup=False, highlight=False)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        errors.print("partcnn: interrupted")
+        return INTERRUPTED
+
+
+def _train(options: Namespace) -> int:
+    from partcnn.runs import RunSettings, train_run
+
+    fields = RunSettings.__dataclass_fields__
+    settings = RunSettings(**{name: options[name] for name in fields})
+    run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
+    console = Console()
+    if evaluation is None:
+        console.print(f"interrupted after {len(history.epochs)} epochs; the network so far is in {run.directory}")
+        return INTERRUPTED
+    if options.json:
+        print(evaluation.dumps())
+        return 0
+    console.print(evaluation.table(), evaluation.filter_table())
+    console.print(f"trained in {history.seconds:.0f} s; run directory: {run.directory}")
+    return 0
+
+
+def _evaluate(options: Namespace) -> int:
+    from partcnn.datasets import load_dataset
+    from partcnn.evaluation import evaluate
+    from partcnn.runs import evaluate_run, open_run
+
+    run = open_run(options.run)
+    if options.data is None and options.split == "test":
+        evaluation = evaluate_run(run, num_workers=options.workers)
+    else:
+        category = run.settings["category"] if options.category is None else options.category
+        dataset = load_dataset(options.data or run.settings["data"], category=category, split=options.split)
+        evaluation = evaluate(run.model, dataset, num_workers=options.workers)
+    if options.json:
+        print(evaluation.dumps())
+    else:
+        Console().print(evaluation.table(), evaluation.filter_table())
+    return 0
+
+
+def _explain(options: Namespace) -> int:
+    from partcnn.errors import ConfigError
+    from partcnn.explanation import explain
+    from partcnn.runs import open_run
+
+    run = open_run(options.run)
+    names = [Path(image).stem for image in options.images]
+    if options.out is not None and len(set(names)) < len(names):
+        raise ConfigError("images: expected different file names, since the explanations are named after them")
+    found = []
+    for image, name in zip(options.images, names, strict=True):
+        explanation = explain(run.model, image, options.label)
+        found.append({"image": str(image), **explanation.to_dict()})
+        if options.out is not None:
+            Path(options.out).mkdir(parents=True, exist_ok=True)
+            explanation.save(Path(options.out) / f"{name}.png")
+        if not options.json:
+            Console().print(_contribution_table(image, explanation))
+    if options.json:
+        print(json.dumps(found, indent=2))
+    elif options.out is not None:
+        Console().print(f"pictures with the parts on them: {options.out}")
+    return 0
+
+
+def _contribution_table(image: str, explanation: Any, most: int = 10) -> Table:
+    title = f"{Path(image).name}: {explanation.label} {explanation.probability:.1%}"
+    table = Table(title=title, caption=f"logit {explanation.logit:+.3f} = bias {explanation.bias:+.3f} + all filters")
+    for name in ("filter", "adds to the logit", "at x", "y (px)"):
+        table.add_column(name, justify="right")
+    for one in explanation.contributions[:most]:
+        x, y = one.position_px
+        table.add_row(str(one.filter), f"{one.value:+.3f}", f"{x:.0f}", f"{y:.0f}")
+    rest = sum(one.value for one in explanation.contributions[most:])
+    if explanation.contributions[most:]:
+        table.add_row(f"{len(explanation.contributions) - most} others", f"{rest:+.3f}", "", "")
+    return table
+
+
+def _report(options: Namespace) -> int:
+    from partcnn.html_report import report
+    from partcnn.runs import open_run, run_evaluation
+
+    run = open_run(options.run)
+    others = {Path(other).name: run_evaluation(open_run(other)) for other in options.compare}
+    path = Path(options.out) if options.out else run.directory / "report.html"
+    written = report(run.model, run.dataset("test"), path, evaluation=run_evaluation(run), compare=others)
+    Console().print(f"report: {written}", soft_wrap=True)
+    return 0
+
+
+def _compare(options: Namespace) -> int:
+    from partcnn.runs import open_run, run_evaluation
+
+    evaluations = [run_evaluation(open_run(run)) for run in options.runs]
+    if options.json:
+        print(json.dumps({run: json.loads(one.dumps()) for run, one in zip(options.runs, evaluations, strict=True)}))
+        return 0
+    Console().print(_comparison_table(options.runs, evaluations))
+    return 0
+
+
+def _comparison_table(names: Sequence[str], evaluations: Sequence[Any]) -> Table:
+    from partcnn.evaluation import shown
+
+    table = Table(title="on the pictures kept out")
+    table.add_column("measure")
+    for name in names:
+        table.add_column(name, justify="right")
+    for measure in evaluations[0].summary:
+        table.add_row(measure, *(shown(one.summary.get(measure)) for one in evaluations))
+    return table
+
+
+def _info(options: Namespace) -> int:
+    from partcnn.errors import ConfigError
+
+    if options.data is None and options.backbone is None:
+        raise ConfigError("info: expected --data SPEC or --backbone NAME, got neither")
+    if options.data is not None:
+        Console().print(_data_table(options.data, options.category))
+    if options.backbone is not None:
+        Console().print(_layer_table(options.backbone))
+    return 0
+
+
+def _data_table(spec: str, category: str | None) -> Table:
+    from partcnn.datasets import load_dataset
+
+    counts = {split: load_dataset(spec, category=category, split=split) for split in ("train", "test")}
+    parts = counts["train"].parts
+    table = Table(title=f"{spec}: pictures, and those that show a part (training / kept out)")
+    for name in ("class", "pictures", *parts):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    both = [dataset.counts() for dataset in counts.values()]
+    for name in counts["train"].classes:
+        shown = [" / ".join(str(count[name].num_images) for count in both)]
+        shown += [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
+        table.add_row(name, *shown)
+    return table
+
+
+def _layer_table(name: str) -> Table:
+    from partcnn.backbones import load_backbone
+    from partcnn.conversion import layer_shapes
+
+    backbone = load_backbone(name)
+    size = backbone.preprocessing.input_size
+    table = Table(title=f"{name} at input {size[0]}×{size[1]}: layers that give a map")
+    for column in ("layer", "channels", "map", "stride px", "≥ 0"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for shape in layer_shapes(backbone.network, size):
+        if min(shape.map_size) >= 2:
+            table.add_row(
+                shape.name,
+                str(shape.num_channels),
+                f"{shape.map_size[0]}×{shape.map_size[1]}",
+                f"{shape.stride_px[0]:g}×{shape.stride_px[1]:g}",
+                "yes" if shape.is_nonnegative else "no",
+            )
+    return table
+
+
+def _demo(options: Namespace) -> int:
+    from partcnn.demo import run_demo
+
+    page, evaluations = run_demo(Path(options.out), seed=options.seed, count=options.count, epochs=options.epochs)
+    Console().print(_comparison_table(list(evaluations), list(evaluations.values())))
+    Console().print(f"open this page: {page.resolve()}", soft_wrap=True)
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="partcnn", description="Part filters for any CNN.", exit_on_error=False)
+    commands = parser.add_subcommands(dest="command")
+    for name, add in _OPTIONS.items():
+        command = ArgumentParser(prog=f"partcnn {name}", exit_on_error=False)
+        add(command)
+        commands.add_subcommand(name, command, help=_HELP[name])
+    return parser
+
+
+def _train_options(parser: ArgumentParser) -> None:
+    from partcnn.runs import RunSettings
+
+    parser.add_argument("--config", action="config", help="settings from a YAML file; flags win over it")
+    parser.add_class_arguments(RunSettings, as_group=False, skip={"plain", "force", "max_bad"})
+    parser.add_argument("--plain", action="store_true", help="without masks and filter loss, to compare with")
+    parser.add_argument("--force", action="store_true", help="replace an existing run")
+    parser.add_argument("--max-bad", type=int, default=10, help="unreadable pictures that may be left out")
+    _add_json(parser)
+
+
+def _evaluate_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
+    parser.add_argument("--category", type=str | None, help="of these pictures")
+    parser.add_argument("--split", type=str, default="test", help="train, test or all")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_json(parser)
+
+
+def _explain_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("images", nargs="+", help="picture files")
+    parser.add_argument("--class", dest="label", type=str | None, help="the class to explain; else the predicted one")
+    parser.add_argument("--out", type=str | None, help="folder for pictures with the parts on them")
+    _add_json(parser)
+
+
+def _report_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("--compare", nargs="+", default=[], help="other runs on the same pictures")
+    parser.add_argument("--out", type=str | None, help="the page; default report.html in the run directory")
+
+
+def _compare_options(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", help="run directories")
+    _add_json(parser)
+
+
+def _info_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--data", type=str | None, help="KIND:PLACE: counts per class and part")
+    parser.add_argument("--category", type=str | None, help="one category against background")
+    parser.add_argument("--backbone", type=str | None, help="a network: its layers, strides and map sizes")
+
+
+def _demo_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=str, default="runs/demo", help="folder for the two runs and the page")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=200, help="drawn pictures per kind of animal")
+    parser.add_argument("--epochs", type=int | None, help="fewer are quicker; the default shows the method's worth")
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+_HELP = {
+    "train": "train a network with part filters and measure it",
+    "evaluate": "measure a run on pictures it was not trained on",
+    "explain": "show which parts made a decision",
+    "report": "write one page that shows every filter",
+    "compare": "put runs side by side",
+    "info": "count a data set's pictures, or list a network's layers",
+    "demo": "train on drawn animals, with and without part filters, and write the page",
+}
+_OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
+    "train": _train_options,
+    "evaluate": _evaluate_options,
+    "explain": _explain_options,
+    "report": _report_options,
+    "compare": _compare_options,
+    "info": _info_options,
+    "demo": _demo_options,
+}
+_COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "explain": _explain,
+    "report": _report,
+    "compare": _compare,
+    "info": _info,
+    "demo": _demo,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""Run directories: from settings to a trained, measured network on the disk, and back.
+
+run.yaml            the settings
+config.json         how the network was converted (partcnn.checkpoint)
+model.safetensors   its weights
+metrics.json        its evaluation on the pictures kept out
+log/                metrics.csv and TensorBoard events of the training
+"""
+
+import logging
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from partcnn.backbones import BACKBONES, load_backbone
+from partcnn.checkpoint import load, write_text
+from partcnn.conversion import conversion_of, convert
+from partcnn.datasets import PartDataset, load_dataset
+from partcnn.errors import ConfigError, RunError
+from partcnn.evaluation import Evaluation, evaluate
+from partcnn.training import History, Recipe, fit
+
+_log = logging.getLogger("partcnn")
+
+SETTINGS_FILE = "run.yaml"
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What `partcnn.convert` puts on the trunk.
+
+    Args:
+        new_layers: part layers.
+        filters: per part layer; None takes 32 a category.
+        grid: cells per side that the head pools each map to.
+        dropout: share of the trunk's channels dropped in training.
+        input_size: side of the square input in pixels; None takes the backbone's own.
+    """
+
+    new_layers: int = 2
+    filters: int | None = None
+    grid: int = 7
+    dropout: float = 0.2
+    input_size: int | None = None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One training run.
+
+    Args:
+        data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, demo:
+        out: the run directory, which must not exist.
+        category: one category against background, by name or identifier; without it all are told apart.
+        backbone: a torchvision network, timm:NAME, or demo.
+        weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for demo.
+        layers: dotted name of the trunk's last layer, or auto.
+        head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).
+        objective: labelled, exact, assigned or official.
+        plain: train the same network without masks and filter loss, to compare with.
+        trunk: frozen or finetune. Without it: frozen where the backbone has weights.
+        seed: of weights, views, order and dropout.
+        epochs: short for recipe.epochs.
+        workers: processes that decode pictures.
+        max_bad: unreadable pictures that may be left out.
+        force: replace an existing run.
+        network: what is put on the trunk.
+        recipe: how it is trained.
+    """
+
+    data: str
+    out: str
+    category: str | None = None
+    backbone: str = "resnet18"
+    weights: str | None = None
+    layers: str = "auto"
+    head: str = "additive"
+    objective: str = "labelled"
+    plain: bool = False
+    trunk: str | None = None
+    seed: int = 0
+    epochs: int | None = None
+    workers: int = 2
+    max_bad: int = 10
+    force: bool = False
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that was opened."""
+
+    directory: Path
+    model: nn.Module
+    settings: dict[str, Any]
+
+    def dataset(self, split: str) -> PartDataset:
+        """The pictures the run was trained on ("train") or those kept out ("test")."""
+        return load_dataset(
+            self.settings["data"],
+            category=self.settings["category"],
+            split=split,
+            max_bad=self.settings["max_bad"],
+        )
+
+
+def train_run(settings: RunSettings, *, is_progress_shown: bool = True) -> tuple[Run, History, Evaluation | None]:
+    """Train, measure on the pictures kept out, and write the run directory.
+
+    Returns:
+        The run, its history, and its evaluation: None after Ctrl-C.
+
+    Raises:
+        RunError: the directory exists and `force` is off.
+        PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
+    """
+    directory = Path(settings.out)
+    _check_free(directory, settings.force)
+    recipe = _recipe(settings)
+    dataset = load_dataset(settings.data, category=settings.category, max_bad=settings.max_bad)
+    model, is_pretrained = _built(settings, dataset, recipe)
+    if not is_pretrained and recipe.trunk_lr_frac is None:
+        recipe = replace(recipe, trunk_lr_frac=1.0)
+    trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
+    if directory.exists():
+        shutil.rmtree(directory / "log", ignore_errors=True)
+        (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
+    directory.mkdir(parents=True, exist_ok=True)
+    record = asdict(settings) | {"recipe": asdict(recipe), "trunk": trunk}
+    write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
+    history = fit(
+        model,
+        dataset,
+        recipe,
+        trunk=trunk,
+        directory=directory,
+        seed=settings.seed,
+        num_workers=settings.workers,
+        is_progress_shown=is_progress_shown,
+    )
+    run = Run(directory, model, record)
+    if history.is_interrupted:
+        return run, history, None
+    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers)
+
+
+def evaluate_run(run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0) -> Evaluation:
+    """Measure a run on the pictures kept out of it, and write metrics.json."""
+    evaluation = evaluate(run.model, dataset or run.dataset("test"), num_workers=num_workers)
+    evaluation.to_json(run.directory / METRICS_FILE)
+    return evaluation
+
+
+def open_run(directory: str | Path) -> Run:
+    """A run that was trained before.
+
+    Raises:
+        RunError: the directory is missing, incomplete or malformed.
+    """
+    directory = Path(directory)
+    file = directory / SETTINGS_FILE
+    if not file.is_file():
+        raise RunError(f"run: expected a directory of partcnn train, got {directory} without {SETTINGS_FILE}")
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        missing = {"data", "category", "max_bad"} - settings.keys()
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise RunError(f"run: {file} is not the settings that partcnn train writes ({error})") from error
+    if missing:
+        raise RunError(f"run: {file} lacks {', '.join(sorted(missing))}")
+    return Run(directory, load(directory), settings)
+
+
+def run_evaluation(run: Run) -> Evaluation:
+    """The figures in metrics.json, measured now where the file is missing."""
+    file = run.directory / METRICS_FILE
+    return Evaluation.from_json(file) if file.is_file() else evaluate_run(run)
+
+
+def _check_free(directory: Path, force: bool) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise RunError(f"out: expected a directory, got the file {directory}")
+    if not directory.exists() or not any(directory.iterdir()):
+        return
+    if not force:
+        raise RunError(f"out: {directory} exists already; give another --out, or --force to replace the run")
+    if not (directory / SETTINGS_FILE).is_file():
+        raise RunError(f"out: {directory} is not empty and no run; --force replaces runs only")
+
+
+def _recipe(settings: RunSettings) -> Recipe:
+    changes: dict[str, Any] = {} if settings.epochs is None else {"epochs": settings.epochs}
+    if settings.plain:
+        changes["loss_weight"] = 0.0
+    return Recipe(**(asdict(settings.recipe) | changes))
+
+
+def _built(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple[nn.Module, bool]:
+    weights = settings.weights or ("none" if settings.backbone in BACKBONES else "default")
+    # The seed also makes the new layers' first weights, so two runs of one seed start alike.
+    torch.manual_seed(settings.seed)
+    num_classes = len(dataset.classes)
+    options = {} if settings.head == "additive" else {"num_classes": num_classes}
+    if settings.head == "original" and weights == "default":
+        raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
+    backbone = load_backbone(settings.backbone, weights, **options)
+    preprocessing = backbone.preprocessing
+    if settings.network.input_size is not None:
+        side = settings.network.input_size
+        preprocessing = type(preprocessing)((side, side), preprocessing.mean, preprocessing.std)
+    model = convert(
+        backbone.network,
+        settings.layers,
+        num_classes=num_classes,
+        new_layers=settings.network.new_layers,
+        filters=settings.network.filters,
+        head=settings.head,
+        objective=None if settings.plain else settings.objective,
+        background=dataset.background,
+        input_size=preprocessing.input_size,
+        grid=settings.network.grid,
+        dropout=settings.network.dropout,
+        masks=not settings.plain,
+        loss_weight=recipe.loss_weight,
+        inplace=True,
+    )
+    record = conversion_of(model)
+    record.preprocessing = preprocessing
+    record.classes = list(dataset.classes)
+    return model, weights != "none"

@@ -1,0 +1,43 @@
+"""The names that others call, and what importing the package costs."""
+
+import subprocess
+import sys
+
+import partcnn
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(partcnn.__all__) == {
+        "Evaluation",
+        "Explanation",
+        "PartCNNError",
+        "Recipe",
+        "convert",
+        "evaluate",
+        "explain",
+        "filter_loss",
+        "fit",
+        "load",
+        "load_dataset",
+        "recorded_feature_maps",
+        "remove_masks",
+        "report",
+        "save",
+    }
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in partcnn.__all__:
+        assert callable(getattr(partcnn, name)), name
+
+
+def test_no_public_name_hides_a_module() -> None:
+    modules = [name for name in partcnn.__all__ if f"partcnn.{name}" in sys.modules]
+    assert modules == []
+
+
+def test_importing_partcnn_loads_torch_and_none_of_the_heavy_libraries() -> None:
+    heavy = "'lightning', 'torchvision', 'matplotlib', 'timm', 'scipy', 'jinja2', 'rich'"
+    code = f"import sys, partcnn; print([name for name in [{heavy}] if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
