@@ -1,0 +1,95 @@
+"""What the page says of one filter."""
+
+import math
+from dataclasses import dataclass
+
+from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
+from partcnn.html_report.figures import is_number
+from partcnn.html_report.pictures import ShownPicture, TopPictures
+
+_BAR_LOW = -0.5  # left end of the R² bar; what is below is said in digits
+_MOST_WEIGHTS = 4  # classes named on the card; with more classes the rest is folded away
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar from the zero line, in percent of its axis from −0.5 to 1."""
+
+    zero_pct: float
+    left_pct: float
+    width_pct: float
+    is_negative: bool
+    is_cut: bool  # the value lies left of the axis
+
+
+@dataclass(frozen=True)
+class Card:
+    figures: FilterEvaluation
+    verdict: str
+    level: str  # "follows", "partly", "none", "dead" or "unknown": sets the colour beside the words
+    bar: Bar | None
+    parts: list[tuple[str, float]]  # R² of every measured part, the highest first
+    own_weight: float  # nan without an additive head
+    weights: list[tuple[str, float]]  # to each class's logit; the filter's own category first, then by magnitude
+    more_weights: list[tuple[str, float]]
+    pictures: list[ShownPicture]
+
+
+def make_cards(evaluation: Evaluation, pictures: TopPictures) -> list[Card]:
+    """One per filter, by falling R² of the best part, filters without one last."""
+    cards = [_card(one, pictures.of(one.filter)) for one in evaluation.filters]
+    return sorted(cards, key=lambda card: (math.isnan(card.figures.part_tracking_r2), -_or_zero(card)))
+
+
+def describe(picture: ShownPicture, one: FilterEvaluation, rank: int) -> str:
+    """Alternative text: which picture, where the peak is, and whether it lies in the part."""
+    x, y = picture.peak
+    across = ("left", "middle", "right")[min(2, max(0, int(3 * x / picture.width)))]
+    down = ("top", "middle", "bottom")[min(2, max(0, int(3 * y / picture.height)))]
+    place = "the middle" if across == down else f"the {down} {across}"
+    text = f"{picture.name}, number {rank} for filter {one.filter}: activation {picture.score:.2f}, peak at {place}"
+    if not picture.part_boxes:
+        return text
+    inside = any(box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1 for box in picture.part_boxes)
+    return f"{text}, {'inside' if inside else 'outside'} the {one.best_part}"
+
+
+def _card(one: FilterEvaluation, pictures: list[ShownPicture]) -> Card:
+    verdict, level = _verdict(one)
+    parts = [(part, r2) for part, r2 in one.r2_by_part.items() if is_number(r2)]
+    weights = sorted(one.class_weight.items(), key=lambda entry: (entry[0] != one.category, -abs(entry[1])))
+    return Card(
+        figures=one,
+        verdict=verdict,
+        level=level,
+        bar=_bar(one.part_tracking_r2),
+        parts=sorted(parts, key=lambda entry: -entry[1]),
+        own_weight=one.class_weight.get(one.category, math.nan),
+        weights=weights[:_MOST_WEIGHTS],
+        more_weights=weights[_MOST_WEIGHTS:],
+        pictures=pictures,
+    )
+
+
+def _verdict(one: FilterEvaluation) -> tuple[str, str]:
+    if one.is_dead:
+        return "dead", "dead"
+    if math.isnan(one.part_tracking_r2):
+        return "no annotated part", "unknown"
+    if one.part_tracking_r2 >= COVERAGE_R2:
+        return f"follows the {one.best_part}", "follows"
+    if one.part_tracking_r2 > 0:
+        return f"partly follows the {one.best_part}", "partly"
+    return "follows no part", "none"
+
+
+def _bar(value: float) -> Bar | None:
+    if math.isnan(value):
+        return None
+    zero, end = (100 * (place - _BAR_LOW) / (1 - _BAR_LOW) for place in (0.0, max(_BAR_LOW, min(1.0, value))))
+    return Bar(zero, min(zero, end), abs(end - zero), value < 0, value < _BAR_LOW)
+
+
+def _or_zero(card: Card) -> float:
+    value = card.figures.part_tracking_r2
+    return 0.0 if math.isnan(value) else value

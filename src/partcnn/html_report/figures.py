@@ -1,0 +1,149 @@
+"""The figures of the summary, each with its direction, its companion and one sentence; and numbers as text."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from partcnn.evaluation import COVERAGE_R2, Evaluation
+
+NONE = "–"
+_MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    key: str  # in Evaluation.summary
+    name: str
+    sentence: str
+    is_percent: bool = False
+    better: int = 0  # 1: higher is better, −1: lower, 0: neither
+    is_companion: bool = False  # belongs to the row above
+
+
+@dataclass(frozen=True)
+class Comparison:
+    value: str
+    difference: str
+    verdict: str  # "better", "worse", "equal" or ""; seen from this network
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    measure: Measure
+    value: str
+    comparisons: list[Comparison]
+
+
+MEASURES = (
+    Measure("accuracy", "accuracy", "Pictures whose class is named right.", True, 1),
+    Measure(
+        "part_tracking_r2",
+        "part tracking R²",
+        "Mean over all filters, each with its best part. 1 follows the part exactly, 0 is a point that never moves, "
+        "below 0 is worse than not looking.",
+        better=1,
+    ),
+    Measure(
+        "part_tracking_r2_top_quarter",
+        "… best quarter of the filters",
+        "Chosen on training pictures, measured on these.",
+        better=1,
+        is_companion=True,
+    ),
+    Measure(
+        "part_tracking_r2_best",
+        "… the one best filter",
+        "Of each category; chosen on training pictures, measured on these.",
+        better=1,
+        is_companion=True,
+    ),
+    Measure("coverage", "coverage", f"Parts that some filter follows with R² of {COVERAGE_R2} or more.", True, 1),
+    Measure(
+        "location_instability",
+        "location instability",
+        "The paper's measure: how much the distance from peak to part varies, as a share of the picture's diagonal. "
+        "Lower is better, but a point that never moves does well too:",
+        better=-1,
+    ),
+    Measure(
+        "constant_point_instability",
+        "… of the middle of the picture",
+        "The same measure for a “filter” that always points at the centre.",
+        is_companion=True,
+    ),
+    Measure(
+        "displacement_scatter",
+        "displacement scatter",
+        "Spread of the arrow from peak to part, as a share of the diagonal; mean of each filter's best part.",
+        better=-1,
+    ),
+    Measure(
+        "dead_filters", "dead filters", "Silent on more than half of their category's pictures; their R² counts as 0.",
+        True, -1,
+    ),
+)  # fmt: skip
+
+
+def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list[SummaryRow]:
+    """One row per measure, with the same of every other network and the difference."""
+    return [
+        SummaryRow(
+            measure,
+            _text(measure, evaluation.summary.get(measure.key)),
+            [
+                _comparison(measure, evaluation.summary.get(measure.key), other.summary.get(measure.key))
+                for other in compare.values()
+            ],
+        )
+        for measure in MEASURES
+    ]
+
+
+def is_number(value: Any) -> bool:
+    """Whether there is a figure: neither None nor nan."""
+    return value is not None and not math.isnan(value)
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """0.41, −0.02, or a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NONE
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """+0.41, −0.02, 0.00, or a dash."""
+    text = decimal(value, digits)
+    return f"+{text}" if is_number(value) and text[0] != _MINUS and float(text) else text
+
+
+def percent(value: float | None) -> str:
+    """97.4 %, with one decimal; a dash where there is none."""
+    return f"{decimal(100 * value, 1)} %" if value is not None and is_number(value) else NONE
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """1 filter, 2 filters, no filter."""
+    return f"{number or 'no'} {one if number in (0, 1) else many or one + 's'}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {"decimal": decimal, "signed": signed, "percent": percent}
+
+
+def _text(measure: Measure, value: float | None) -> str:
+    return percent(value) if measure.is_percent else decimal(value, 3)
+
+
+def _comparison(measure: Measure, value: float | None, other: float | None) -> Comparison:
+    shown = _text(measure, other)
+    if value is None or other is None or not (is_number(value) and is_number(other)):
+        return Comparison(shown, NONE, "")
+    difference = value - other
+    text = f"{signed(100 * difference, 1)} points" if measure.is_percent else signed(difference, 3)
+    if not measure.better:
+        return Comparison(shown, text, "")
+    if not any(digit in text for digit in "123456789"):
+        return Comparison(shown, text, "equal")
+    return Comparison(shown, text, "better" if difference * measure.better > 0 else "worse")
