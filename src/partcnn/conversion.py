@@ -367,14 +367,14 @@ class _TracedTrunk(nn.Module):
 
 @contextmanager
 def _recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Within the context, tensors that the named modules gave last, in the order they gave them."""
+    """Within the context, copies of the tensors that the named modules gave last, in the order they gave them."""
     outputs: dict[str, Tensor] = {}
 
     def recorder(name: str) -> Any:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
                 outputs.pop(name, None)  # a module called twice counts where it was called last
-                outputs[name] = output
+                outputs[name] = output.clone()  # a ReLU in place behind the module would change the tensor itself
 
         return record
 
