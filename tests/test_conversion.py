@@ -1,5 +1,6 @@
 """Conversion of networks of many makes: what the result computes, and that the original can be had back."""
 
+import copy
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -282,6 +283,26 @@ def test_a_network_that_cannot_be_traced_runs_whole(pictures: Tensor) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("is_training", [True, False], ids=["training", "evaluation"])
+def test_a_trunk_keeps_the_mode_of_the_network_whether_it_can_be_traced_or_not(
+    resnet: nn.Module, is_training: bool
+) -> None:
+    for network, layer in ((resnet, "layer2"), (Branching(), "relu")):
+        trunk = convert(network.train(is_training), layer, num_classes=2, input_size=SIZE).trunk
+        assert {module.training for module in trunk.network.modules()} == {is_training}
+
+
+def test_a_copy_of_a_converted_network_keeps_its_mode_and_answers_alike(resnet: nn.Module, pictures: Tensor) -> None:
+    calibrate(resnet)
+    model = convert(resnet, "layer2", num_classes=2, input_size=SIZE).eval()
+    model(pictures)  # leaves maps with a graph, which cannot be copied
+    model.trunk.network.get_submodule("layer1.0.bn1").train()
+    copied = copy.deepcopy(model)
+    assert [m.training for m in copied.modules()] == [m.training for m in model.modules()]
+    with torch.no_grad():
+        assert torch.equal(copied(pictures), model(pictures))
+
+
 def test_a_trunk_taken_by_a_hook_leaves_no_hook_behind_after_an_error() -> None:
     model = convert(Branching(), "conv", num_classes=2, input_size=SIZE)
     with pytest.raises(RuntimeError):
@@ -392,9 +413,7 @@ def test_a_second_mask_on_a_layer_is_refused(resnet: nn.Module) -> None:
         convert(model, "layer3", num_classes=5, head="original", input_size=SIZE)
 
 
-@pytest.mark.parametrize(
-    ("num_classes", "background", "expected"), [(2, None, 64), (2, 0, 32), (5, None, 64)], ids=str
-)
+@pytest.mark.parametrize(("num_classes", "background", "expected"), [(2, None, 64), (2, 0, 32), (5, None, 64)], ids=str)
 def test_there_are_32_filters_for_each_class_that_owns_any_up_to_the_trunks_channels(
     demo_net: DemoNet, num_classes: int, background: int | None, expected: int
 ) -> None:

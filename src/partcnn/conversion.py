@@ -348,12 +348,15 @@ def _trunk(network: nn.Module, layer: str) -> nn.Module:
     """The network up to a layer, its state-dict keys unchanged where it can be traced."""
     from torchvision.models.feature_extraction import create_feature_extractor
 
+    is_training = {module: module.training for module in network.modules()}
     try:
-        traced = create_feature_extractor(network, {layer: "maps"})
+        return _TracedTrunk(create_feature_extractor(network, {layer: "maps"}))
     except Exception as error:  # torch.fx raises nearly anything on control flow it cannot follow
         logger.info("the network cannot be traced (%s): it runs whole, and its head is not used", error)
         return HookedTrunk(network, layer)
-    return _TracedTrunk(traced)
+    finally:
+        for module, was_training in is_training.items():  # tracing sets one mode for all, and leaves it on an error
+            module.training = was_training
 
 
 class _TracedTrunk(nn.Module):
@@ -363,6 +366,14 @@ class _TracedTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)["maps"]  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_TracedTrunk":
+        """A copy in the mode of the original: torchvision's copies are all in training mode."""
+        copied = _TracedTrunk(copy.deepcopy(self.network, memo)).train(self.training)
+        copied.network.train(self.network.training)  # takes the graph of that mode
+        for name, module in self.named_modules():
+            copied.get_submodule(name).training = module.training
+        return copied
 
 
 @contextmanager
