@@ -6,6 +6,7 @@
 A run directory of `partcnn train` holds these two and more.
 """
 
+import inspect
 import json
 import os
 import tempfile
@@ -26,6 +27,12 @@ from partcnn.errors import RunError, WeightsError
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+_ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "network": (dict, type(None)),
+    "arguments": dict,
+    "classes": list,
+    "preprocessing": dict,
+}
 
 
 def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
@@ -114,18 +121,22 @@ def _config(directory: Path) -> dict[str, Any]:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (directory / name).is_file():
             raise RunError(f"path: expected a directory written by partcnn.save, got {directory} without {name}")
+    file = directory / CONFIG_FILE
     try:
-        config: dict[str, Any] = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         saved_format = int(config["format"])
-        missing = {"network", "arguments", "classes", "preprocessing"} - config.keys()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{directory / CONFIG_FILE}: expected the JSON that partcnn.save writes ({error})") from error
-    if missing:
-        raise RunError(f"{directory / CONFIG_FILE}: expected the entries {', '.join(sorted(missing))}, got none")
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: expected the JSON that partcnn.save writes ({error})") from error
     if saved_format > FORMAT:
-        raise RunError(
-            f"{directory / CONFIG_FILE}: format {saved_format} is newer than {FORMAT}, the newest this partcnn reads"
-        )
+        raise RunError(f"{file}: format {saved_format} is newer than {FORMAT}, the newest this partcnn reads")
+    wrong = [name for name, kind in _ENTRIES.items() if not isinstance(config.get(name, ...), kind)]
+    if wrong:
+        raise RunError(f"{file}: expected the entries {', '.join(wrong)} as partcnn.save writes them")
+    arguments = config["arguments"]
+    unknown = arguments.keys() - inspect.signature(convert).parameters.keys()
+    missing = {"layers", "num_classes", "input_size"} - arguments.keys()
+    if unknown or missing or not isinstance(arguments["input_size"], list):
+        raise RunError(f"{file}: expected the arguments of partcnn.convert, got {arguments}")
     return config
 
 
