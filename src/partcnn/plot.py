@@ -28,6 +28,8 @@ _COLOURS = colormaps["inferno"]
 _DARKEST = 0.3
 _MOST_OPAQUE = 0.85
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
+_NEAR = 0.05  # of the diagonal: places nearer than that share a label
+_LABEL_POINTS = 34  # between a place and its label
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
@@ -51,7 +53,8 @@ def heatmap_overlay(
     Raises:
         ShapeError: the map has other than two axes, or none of its values.
     """
-    strength = torch.as_tensor(np.asarray(heatmap, dtype=np.float32))
+    values = heatmap.detach().cpu() if isinstance(heatmap, Tensor) else np.asarray(heatmap)
+    strength = torch.as_tensor(values, dtype=torch.float32)
     if strength.ndim != 2 or not strength.numel():
         raise ShapeError(f"heatmap: expected [row, col], got {list(strength.shape)}")
     strength = strength.nan_to_num(nan=0.0)
@@ -59,9 +62,9 @@ def heatmap_overlay(
     strength = (strength / full).clamp(0, 1) if full > 0 else torch.zeros_like(strength)
     if strength.shape != (picture.height, picture.width):
         strength = upsample_map(strength, (picture.height, picture.width))
-    values = strength.numpy()
-    colours = np.asarray(_COLOURS(_DARKEST + (1 - _DARKEST) * values))[..., :3] * 255
-    opacity = _MOST_OPAQUE * values[..., None]
+    shares = strength.numpy()
+    colours = np.asarray(_COLOURS(_DARKEST + (1 - _DARKEST) * shares))[..., :3] * 255
+    opacity = _MOST_OPAQUE * shares[..., None] ** 0.7  # below 1, so that weaker places are seen too
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     drawn = Image.fromarray((pixels * (1 - opacity) + colours * opacity).round().astype(np.uint8))
     return drawn if peak is None else _with_ring(drawn, peak)
@@ -88,25 +91,38 @@ def upsample_map(feature_map: Tensor, size: tuple[int, int], field: ReceptiveFie
 
 
 def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
-    """The picture with the places of the strongest contributions: discs by rank, blue for the class, orange against.
+    """The picture with the places of the strongest contributions, labelled by rank.
 
-    A disc's area grows with the contribution. Filters that look at the same place share one disc.
+    Filters that look at nearly the same place share a label; it is blue where together they speak for the class,
+    orange where they speak against it. Filters that found nothing have no place and are left out.
 
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
     axis.imshow(_picture_of(explanation), extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
     axis.set_axis_off()
-    strongest = _strongest(explanation, most)
-    largest = max((abs(one.value) for _, one in strongest), default=1.0) or 1.0
-    near_px = 0.05 * math.hypot(*explanation.image_size)
-    for group in _groups(strongest, near_px):
-        total = sum(one.value for _, one in group)
-        x, y = group[0][1].position_px
-        area = 120 + 380 * min(1.0, abs(total) / largest)
-        axis.scatter([x], [y], s=area, c=FOR if total >= 0 else AGAINST, edgecolors="white", linewidths=1.5, alpha=0.85)
-        label = "·".join(str(rank) for rank, _ in group)
-        axis.annotate(label, (x, y), color="white", ha="center", va="center", fontsize=8, fontweight="bold")
+    axis.set_anchor("N")
+    groups = _groups(_strongest(explanation, most), near_px=_NEAR * math.hypot(*explanation.image_size))
+    places = np.array([group[0][1].position_px for group in groups]).reshape(-1, 2)
+    for (x, y), group in zip(places, groups, strict=True):
+        colour = FOR if sum(one.value for _, one in group) >= 0 else AGAINST
+        away = (x, y) - places.mean(axis=0)  # labels fan out, so that they do not cover each other or the part
+        away = np.array([1.0, -1.0]) if not away.any() else away
+        offset = _LABEL_POINTS * away / np.hypot(*away) * (1, -1)  # y of a picture goes down, of an offset up
+        axis.plot([x], [y], "o", color=colour, markeredgecolor="white", markersize=7)
+        axis.annotate(
+            " · ".join(str(rank) for rank, _ in group),
+            (x, y),
+            xytext=tuple(offset),
+            textcoords="offset points",
+            color="white",
+            ha="center",
+            va="center",
+            fontsize=9,
+            fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "white"},
+            arrowprops={"arrowstyle": "-", "color": "white", "shrinkB": 3},
+        )
     return axis
 
 
@@ -117,7 +133,7 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     others = [one.value for one in explanation.contributions if one.filter not in named]
     bars = [(f"{rank}  filter {one.filter}", one.value) for rank, one in strongest]
     if others:
-        bars.append((f"{len(others)} other filters", sum(others)))
+        bars.append((f"{len(others)} other filter{'s' * (len(others) > 1)}", sum(others)))
     bars.append(("bias", explanation.bias))
     bars.append(("logit", explanation.logit))
     places = list(range(len(bars)))
@@ -132,7 +148,7 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     axis.tick_params(axis="y", length=0)
     for place, value in zip(places, values, strict=True):
         axis.annotate(
-            f"{value:+.2f}",
+            f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
             (value, place),
             xytext=(4 if value >= 0 else -4, 0),
             textcoords="offset points",
@@ -181,13 +197,16 @@ def explanation_figure(explanation: Explanation, *, most: int = 6) -> Figure:
     """
     picture = _picture_of(explanation)
     strongest = _strongest(explanation, most)
-    figure = Figure(figsize=(9, 6.4), layout="constrained")
-    grid = figure.add_gridspec(2, max(len(strongest), 2), height_ratios=(2.6, 1))
-    half = max(len(strongest), 2) // 2
-    part_map(explanation, figure.add_subplot(grid[0, :half]), most=most)
-    contribution_bars(explanation, figure.add_subplot(grid[0, half:]), most=most)
-    for index, (rank, one) in enumerate(strongest):
-        axis = figure.add_subplot(grid[1, index])
+    steepness = min(1.5, max(0.5, picture.height / picture.width))
+    heights = max(3.2, 4.4 * steepness), 1.5 * steepness + 0.35  # inches
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=heights)
+    upper, lower = (figure.add_subfigure(grid[row]) for row in range(2))
+    left, right = upper.subplots(1, 2)
+    part_map(explanation, left, most=most)
+    contribution_bars(explanation, right, most=most)
+    for place, (rank, one) in enumerate(strongest, start=1):
+        axis = lower.add_subplot(1, len(strongest), place)
         axis.imshow(np.asarray(heatmap_overlay(picture, one.heatmap, peak=one.position_px)))
         axis.set_axis_off()
         axis.set_title(f"{rank}  filter {one.filter}", fontsize=9)

@@ -1,10 +1,9 @@
 """The page as text: figures, words and pictures put into the template."""
 
 from importlib import resources
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation
 from partcnn.html_report.cards import describe, make_cards
@@ -27,7 +26,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS | {"breakable": _breakable})
     cards = make_cards(evaluation, pictures)
     return environment.get_template("page.html").render(
         title=title or _title(evaluation),
@@ -42,13 +41,20 @@ def render_page(
         layer=evaluation.filters[0].layer,
         is_masked=pictures.is_masked,
         field=pictures.field,
-        best_parts=sorted({card.figures.best_part for card in cards if card.figures.best_part}),
+        best_parts=sorted({card.part for card in cards if card.part}),
         categories=sorted({card.figures.category for card in cards}),
         threshold=COVERAGE_R2,
+        weight_digits=_weight_digits(evaluation),
         describe=describe,
         style=_own_text("page.css"),
         script=_own_text("page.js"),
     )
+
+
+def _weight_digits(evaluation: Evaluation) -> int:
+    """Decimals, the same on all cards, that leave the largest contribution two digits or more."""
+    largest = max((abs(value) for one in evaluation.filters for value in one.class_weight.values()), default=1.0)
+    return 2 if largest >= 0.1 else 3 if largest >= 0.01 else 4
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -82,5 +88,10 @@ def _reach(size_px: tuple[float, float], input_size: tuple[int, int]) -> str:
     return " at most, more than the picture: a peak says where a filter fires, not all it looked at" if is_whole else ""
 
 
-def _own_text(name: str) -> Any:
+def _breakable(text: str) -> Markup:
+    """Paths may break after a slash."""
+    return Markup("/<wbr>").join(escape(piece) for piece in text.split("/"))
+
+
+def _own_text(name: str) -> Markup:
     return Markup(resources.files("partcnn.html_report").joinpath("page", name).read_text(encoding="utf-8"))

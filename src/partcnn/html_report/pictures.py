@@ -31,7 +31,7 @@ class ShownPicture:
     height: int
     name: str  # of the file
     score: float
-    peak: tuple[float, float]
+    peak: tuple[float, float] | None  # None where the filter did not fire: a position without activation
     part_boxes: list[Box]  # of the filter's best part, where it is annotated
     part_points: list[Point]
 
@@ -83,15 +83,18 @@ class TopPictures:
         overlay = heatmap_overlay(
             small, upsample_map(masked_map, (height, width), self.field), full=one.top_images[0].score
         )
-        boxes, points = _part_shapes(sample, one.best_part, (width / picture.width, height / picture.height))
+        boxes, points = _part_shapes(
+            sample, None if one.is_dead else one.best_part, (width / picture.width, height / picture.height)
+        )
         input_height, input_width = self.field.input_size
+        peak = (top.peak_px[0] * width / input_width, top.peak_px[1] * height / input_height)
         return ShownPicture(
             source=_data_uri(overlay),
             width=width,
             height=height,
             name=sample.image_path.name,
             score=top.score,
-            peak=(top.peak_px[0] * width / input_width, top.peak_px[1] * height / input_height),
+            peak=peak if top.score > 0 else None,
             part_boxes=boxes,
             part_points=points,
         )

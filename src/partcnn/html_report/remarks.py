@@ -7,6 +7,7 @@ from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.html_report.figures import count, decimal, is_number
 
 _MANY = 0.6  # of the filters that follow something, on one part: worth a word
+_NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes
 _FEW_PICTURES = 100  # the paper's protocol takes the 100 strongest of each filter
 
 
@@ -20,6 +21,7 @@ def write_remarks(evaluation: Evaluation, compare: dict[str, Evaluation]) -> lis
     """The most important first."""
     return [
         *_on_pictures(evaluation),
+        *_on_accuracy(evaluation),
         *_on_parts(evaluation),
         *_on_instability(evaluation),
         *_on_dead(evaluation),
@@ -48,23 +50,27 @@ def _on_pictures(evaluation: Evaluation) -> list[Remark]:
     return remarks
 
 
+def _on_accuracy(evaluation: Evaluation) -> list[Remark]:
+    accuracy, num_classes = evaluation.summary.get("accuracy"), len(evaluation.classes)
+    if accuracy is None or accuracy >= _NEAR_GUESSING / num_classes:
+        return []
+    return [Remark(f"The network hardly does better than guessing among its {num_classes} classes: what its filters "
+                   "look at says little.")]  # fmt: skip
+
+
 def _on_parts(evaluation: Evaluation) -> list[Remark]:
     measured = [part for part in evaluation.parts if _is_measured(evaluation, part)]
     if not measured:
         return [Remark("No part is annotated in these pictures, so nothing says whether a filter follows one.")]
     num_filters, found = len(evaluation.filters), followers(evaluation)
     of_part = Counter(one.best_part for one in found)
-    if not found:
-        remarks = [Remark(f"None of the {num_filters} filters follows a part (R² of {COVERAGE_R2} or more).")]
-    else:
-        most = f"{of_part.most_common(1)[0][1]} of {num_filters} filters"
+    remarks = []
+    if found:
         first, number = of_part.most_common(1)[0]
+        verb = "follow" if number > 1 else "follows"
+        text = f"{number} of {num_filters} filters {verb} the {first}{_the_rest(of_part, first)}"
         is_crowded = len(measured) > 1 and number >= _MANY * len(found) and number > 1
-        text = f"{most} {'follow' if number > 1 else 'follows'} the {first}"
-        if is_crowded:
-            remarks = [Remark(f"{text}{_the_rest(of_part, first)}; most say the same thing.")]
-        else:
-            remarks = [Remark(f"{text}{_the_rest(of_part, first)}.", is_caution=False)]
+        remarks = [Remark(f"{text}; most say the same thing." if is_crowded else f"{text}.", is_caution=is_crowded)]
     unfollowed = [part for part in measured if not any(_follows(one, part) for one in evaluation.filters)]
     if found and unfollowed:
         remarks.append(Remark(f"No filter follows the {_listed(unfollowed, 'or the')}."))
@@ -85,7 +91,8 @@ def _on_instability(evaluation: Evaluation) -> list[Remark]:
     return [
         Remark(
             f"Location instability is {decimal(value, 3)}. A filter that always points at the centre of the picture "
-            f"gets {decimal(constant, 3)}, which is no worse: by this measure the filters show nothing. Go by R²."
+            f"gets {decimal(constant, 3)}, {'lower still' if constant < value else 'the same'}: this measure cannot "
+            "show that the filters follow anything. Go by R²."
         )
     ]
 
@@ -101,7 +108,8 @@ def _on_dead(evaluation: Evaluation) -> list[Remark]:
 def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
     remarks = []
     keys = ("spec", "category", "split", "num_images")
-    if any(evaluation.data.get(key) != other.data.get(key) for key in keys):
+    is_same = all(evaluation.data.get(key) == other.data.get(key) for key in keys)
+    if not is_same:
         remarks.append(
             Remark(f"“{name}” was measured on other pictures ({other.data.get('spec')}, {other.data.get('split')}, "
                    f"{other.data.get('num_images')}): the columns cannot be compared.")
@@ -110,7 +118,9 @@ def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Rema
     if mine is not None and others is not None and abs(mine - others) >= 0.0005:
         side = "below" if mine < others else "above"
         points = decimal(100 * abs(mine - others), 1)
-        remarks.append(Remark(f"Accuracy is {points} points {side} “{name}”.", is_caution=mine < others))
+        pictures = count(round(abs(mine - others) * evaluation.data["num_images"]), "picture")
+        amount = f"{points} points ({pictures})" if is_same else f"{points} points"
+        remarks.append(Remark(f"Accuracy is {amount} {side} “{name}”.", is_caution=mine < others))
     return remarks
 
 
@@ -142,6 +152,4 @@ def lead_sentence(evaluation: Evaluation) -> str:
     text = f"{num_found or 'None'} of {num_filters} filters {verb if num_found else 'follows'} a part"
     if best is None or not is_number(best):
         return f"{text} with R² of {COVERAGE_R2} or more."
-    return (
-        f"{text} with R² of {COVERAGE_R2} or more; the best, chosen on training pictures, reaches {decimal(best)}."
-    )
+    return f"{text} with R² of {COVERAGE_R2} or more; the best, chosen on training pictures, reaches {decimal(best)}."

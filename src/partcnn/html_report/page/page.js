@@ -53,6 +53,9 @@
       card.scrollIntoView();
     }
   });
+  window.addEventListener("beforeprint", () => {
+    document.querySelector(".how").open = true;
+  });
   form.hidden = false;
   sort();
   filter();

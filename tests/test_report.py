@@ -1,0 +1,371 @@
+"""The page holds what was measured, all it needs, and nothing that a class or file name could smuggle in."""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import partcnn.html_report
+from partcnn.backbones import load_backbone
+from partcnn.conversion import conversion_of, convert
+from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets.drawing import draw_animal
+from partcnn.errors import ConfigError, RunError
+from partcnn.evaluation import Evaluation, evaluate
+from partcnn.html_report import report
+from partcnn.html_report.pictures import NUM_SHOWN, TopPictures
+from partcnn.html_report.remarks import write_remarks
+from partcnn.html_report.strip import make_strip
+
+VOID = {"meta", "img", "input", "link", "br", "wbr"}
+NUM_FILTERS = 6
+
+
+class Page(HTMLParser):
+    """Every element as (tag, attributes, text within), and whether all that was opened was closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs), []))
+        if tag not in VOID:
+            self._open.append(len(self.elements) - 1)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.elements[self._open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        for index in self._open:
+            self.elements[index][2].append(data)
+
+    def all(self, tag: str, css: str = "") -> Iterator[tuple[dict[str, str | None], str]]:
+        for name, attributes, words in self.elements:
+            if name == tag and css in ["", *(attributes.get("class") or "").split()]:
+                yield attributes, " ".join(" ".join(words).split())
+
+
+def small_model(dataset: PartDataset, **settings: Any) -> nn.Module:
+    torch.manual_seed(0)
+    network = load_backbone("demo").network
+    arguments = {"num_classes": len(dataset.classes), "background": dataset.background, "filters": NUM_FILTERS}
+    model = convert(network, "features.block4", **arguments, input_size=(64, 64), **settings)
+    conversion_of(model).classes = list(dataset.classes)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> PartDataset:
+    return load_dataset("demo:6", category="cat", split="all")
+
+
+@pytest.fixture(scope="module")
+def model(dataset: PartDataset) -> nn.Module:
+    return small_model(dataset)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: nn.Module, dataset: PartDataset) -> Evaluation:
+    """Measured, and then made varied: what an untrained network measures is much the same for every filter."""
+    measured = evaluate(model, dataset)
+    r2 = [0.71, -0.3, 0.55, math.nan, 0.2, 0.0]
+    filters = [
+        replace(
+            one,
+            part_tracking_r2=value,
+            best_part=None if math.isnan(value) else "head",
+            r2_by_part=dict.fromkeys(one.r2_by_part, -1.2) | {"head": value},
+            is_dead=value == 0,
+        )
+        for one, value in zip(measured.filters, r2, strict=True)
+    ]
+    summary = measured.summary | {
+        "accuracy": 0.9,
+        "part_tracking_r2": 0.321,
+        "location_instability": 0.0712,
+        "constant_point_instability": 0.0655,
+        "part_tracking_r2_best": 0.7,
+    }
+    return replace(measured, filters=filters, summary=summary)
+
+
+@pytest.fixture(scope="module")
+def plain(evaluation: Evaluation) -> Evaluation:
+    filters = [replace(one, part_tracking_r2=-2.5 + one.filter / 2) for one in evaluation.filters]
+    summary = evaluation.summary | {"accuracy": 0.95, "part_tracking_r2": -1.25, "location_instability": 0.1}
+    return replace(evaluation, filters=filters, summary=summary)
+
+
+@pytest.fixture(scope="module")
+def text(
+    model: nn.Module,
+    dataset: PartDataset,
+    evaluation: Evaluation,
+    plain: Evaluation,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    assert report(model, dataset, path, evaluation=evaluation, compare={"plain": plain}) == path
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def words(evaluation: Evaluation, compare: dict[str, Evaluation] | None = None) -> str:
+    return " ".join(remark.text for remark in write_remarks(evaluation, compare or {}))
+
+
+def test_nothing_is_loaded_from_outside_the_page(text: str, page: Page) -> None:
+    for tag, attributes, _ in page.elements:
+        assert tag not in ("link", "iframe", "object", "base")
+        assert (attributes.get("src") or "data:").startswith("data:")
+        assert (attributes.get("href") or "#").startswith("#")
+        assert "srcset" not in attributes
+    assert not re.search(r"https?://|url\(|@import|fetch\(|import\(", text)
+
+
+def test_every_filter_has_a_card_and_the_best_comes_first(page: Page) -> None:
+    cards = [attributes for attributes, _ in page.all("article", "card")]
+    assert [card["data-filter"] for card in cards] == ["0", "2", "4", "5", "1", "3"]
+    assert [card["id"] for card in cards] == [f"filter-{card['data-filter']}" for card in cards]
+
+
+def test_cards_show_the_figures_of_the_evaluation(page: Page, evaluation: Evaluation) -> None:
+    cards = {int(attributes["data-filter"] or -1): (attributes, text) for attributes, text in page.all("article")}
+    for one in evaluation.filters:
+        attributes, text = cards[one.filter]
+        assert float(attributes["data-instability"] or 0) == one.location_instability
+        assert f"instability {one.location_instability:.3f}" in text
+        assert f"scatter {one.displacement_scatter:.3f}" in text
+        assert float(attributes["data-weight"] or 0) == one.class_weight["cat"]
+    assert "0.71" in cards[0][1]
+    assert "−0.30" in cards[1][1]
+    assert "follows the head" in cards[2][1]
+    assert "R² legs −1.20" in cards[0][1]
+    assert "no annotated part" in cards[3][1]
+    assert "dead" in cards[5][1]
+    assert "head" not in cards[5][1]  # a dead filter has no best part
+
+
+def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(page: Page) -> None:
+    rows = {attributes["data-measure"]: text for attributes, text in page.all("tr") if "data-measure" in attributes}
+    assert rows["accuracy"].endswith("90.0 % 95.0 % −5.0 points worse")
+    assert rows["part_tracking_r2"].endswith("0.321 −1.250 +1.571 better")
+    assert rows["location_instability"].endswith("0.071 0.100 −0.029 better")
+    assert rows["constant_point_instability"].endswith("0.066 0.066 0.000")
+    assert list(rows).index("constant_point_instability") == list(rows).index("location_instability") + 1
+
+
+def test_pictures_are_small_jpegs_with_a_text_that_says_what_they_show(page: Page, evaluation: Evaluation) -> None:
+    pictures = [attributes for attributes, _ in page.all("img")]
+    assert len(pictures) == sum(min(NUM_SHOWN, len(one.top_images)) for one in evaluation.filters)
+    for attributes in pictures:
+        encoded = (attributes["src"] or "").removeprefix("data:image/jpeg;base64,")
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+            assert picture.format == "JPEG"
+            assert f"{picture.width} {picture.height}" == f"{attributes['width']} {attributes['height']}"
+        assert re.match(r"\d{4}\.png, number \d for filter \d", attributes["alt"] or "")
+
+
+def test_each_needed_picture_passes_the_network_once(
+    model: nn.Module, dataset: PartDataset, evaluation: Evaluation
+) -> None:
+    seen: list[int] = []
+    handle = model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    try:
+        TopPictures(model, dataset, evaluation)
+    finally:
+        handle.remove()
+    needed = {top.sample for one in evaluation.filters for top in one.top_images[:NUM_SHOWN]}
+    assert sum(seen[1:]) == len(needed)  # the first is the receptive field's
+
+
+def test_peaks_and_part_outlines_are_scaled_to_the_picture_as_shown(
+    model: nn.Module, dataset: PartDataset, evaluation: Evaluation
+) -> None:
+    one = evaluation.filters[0]
+    shown, top = TopPictures(model, dataset, evaluation).of(0)[0], one.top_images[0]
+    sample = dataset.samples[top.sample]
+    assert shown.peak == pytest.approx((top.peak_px[0] * shown.width / 64, top.peak_px[1] * shown.height / 64))
+    whole = sample.load_image()
+    box = sample.parts["head"][0].box
+    assert shown.part_boxes[0] == pytest.approx([edge * shown.width / whole.width for edge in box])
+
+
+def test_a_position_without_activation_is_not_marked(
+    model: nn.Module, dataset: PartDataset, evaluation: Evaluation
+) -> None:
+    silent = [replace(top, score=0.0) for top in evaluation.filters[0].top_images]
+    filters = [replace(evaluation.filters[0], top_images=silent), *evaluation.filters[1:]]
+    pictures = TopPictures(model, dataset, replace(evaluation, filters=filters))
+    assert [shown.peak for shown in pictures.of(0)] == [None] * NUM_SHOWN
+
+
+def test_names_cannot_bring_elements_into_the_page(tmp_path: Path) -> None:
+    evil = "<script>alert(1)<i>"
+    for label, kind in ((evil, "cat"), ("dog & co", "bird")):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for seed in range(2):
+            file = f"'\"><script>{seed}.png" if label == evil else f"{seed}.png"
+            draw_animal(kind, seed, size=48).image.save(tmp_path / "pictures" / label / file)
+    dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
+    model = small_model(dataset)
+    measured = evaluate(model, dataset)
+    filters = [replace(one, best_part=evil, r2_by_part={evil: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
+    measured = replace(measured, filters=filters, parts=[evil])
+    path = report(model, dataset, tmp_path / "r.html", evaluation=measured, compare={evil: measured}, title=evil)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert len(list(page.all("script"))) == 1
+    assert not list(page.all("i"))
+    assert next(page.all("h1"))[1] == evil
+    assert {attributes["data-category"] for attributes, _ in page.all("article")} == {evil, "dog & co"}
+    assert any("'\"><script>0.png" in (attributes["alt"] or "") for attributes, _ in page.all("img"))
+
+
+def test_without_annotated_parts_the_page_shows_what_filters_fire_on_and_says_so(tmp_path: Path) -> None:
+    for kind in ("bird", "cat"):
+        (tmp_path / "pictures" / kind).mkdir(parents=True)
+        for seed in range(2):
+            draw_animal(kind, seed, size=48).image.save(tmp_path / "pictures" / kind / f"{seed}.png")
+    dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
+    page = Page(report(small_model(dataset), dataset, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert len(list(page.all("article"))) == NUM_FILTERS
+    assert len(list(page.all("img"))) == 2 * NUM_FILTERS
+    assert any("No part is annotated" in text for _, text in page.all("li"))
+    assert "nan" not in " ".join(text for _, text in page.all("main"))
+    assert not list(page.all("svg", "dots"))
+
+
+def test_the_background_owns_no_card_but_has_a_weight(page: Page) -> None:
+    assert {attributes["data-category"] for attributes, _ in page.all("article")} == {"cat"}
+    assert all("background" in text for _, text in page.all("article"))
+
+
+def test_networks_stand_in_the_strip_in_the_given_order(evaluation: Evaluation, plain: Evaluation) -> None:
+    strip = make_strip({"this network": evaluation, "plain": plain})
+    assert strip is not None
+    assert [(row.name, len(row.dots)) for row in strip.rows] == [("this network", 5), ("plain", 6)]
+    assert (strip.low, strip.rows[1].num_below, strip.rows[0].num_unmeasured) == (-2.0, 1, 1)
+    best = next(dot for dot in strip.rows[0].dots if dot.anchor == "filter-0")
+    assert best.left_pct == pytest.approx(100 * (0.71 + 2) / 3)
+    assert {dot.anchor for dot in strip.rows[1].dots} == {None}
+
+
+def test_filters_of_equal_r2_are_stacked(evaluation: Evaluation) -> None:
+    equal = replace(evaluation, filters=[replace(one, part_tracking_r2=0.4) for one in evaluation.filters])
+    strip = make_strip({"equal": equal})
+    assert strip is not None
+    assert len({dot.top_px for dot in strip.rows[0].dots}) == NUM_FILTERS
+
+
+def test_the_page_says_when_instability_is_no_better_than_a_fixed_point(evaluation: Evaluation) -> None:
+    warning = "A filter that always points at the centre of the picture gets 0.066"
+    assert warning in words(evaluation)
+    good = replace(evaluation, summary=evaluation.summary | {"location_instability": 0.05})
+    assert warning not in words(good)
+
+
+def test_the_page_says_which_parts_are_crowded_and_which_are_left_out(evaluation: Evaluation) -> None:
+    said = words(evaluation)
+    assert "2 of 6 filters follow the head; most say the same thing." in said
+    assert "No filter follows the body" in said
+    assert "1 of 6 filters is dead" in said
+    second = replace(evaluation.filters[2], best_part="tail", r2_by_part={"head": 0.1, "tail": 0.6})
+    shared = replace(evaluation, filters=[*evaluation.filters[:2], second, *evaluation.filters[3:]])
+    assert "1 of 6 filters follows the head, 1 the tail." in words(shared)
+
+
+def test_the_page_says_what_its_pictures_cannot_show(evaluation: Evaluation) -> None:
+    assert "Training pictures are among these" in words(evaluation)
+    assert "There are 12 pictures in all" in words(evaluation)
+    data = evaluation.data | {"split": "test", "num_images": 400}
+    assert "ictures are" not in words(replace(evaluation, data=data))
+    guessing = replace(evaluation, summary=evaluation.summary | {"accuracy": 0.55})
+    assert "hardly does better than guessing among its 2 classes" in words(guessing)
+
+
+def test_the_page_says_how_accuracy_compares_and_when_it_cannot(evaluation: Evaluation, plain: Evaluation) -> None:
+    assert "Accuracy is 5.0 points (1 picture) below “plain”." in words(evaluation, {"plain": plain})
+    elsewhere = replace(plain, data=plain.data | {"split": "train"})
+    assert "was measured on other pictures" in words(evaluation, {"plain": elsewhere})
+
+
+def test_report_measures_where_no_evaluation_is_given(model: nn.Module, dataset: PartDataset, tmp_path: Path) -> None:
+    accuracy = evaluate(model, dataset).summary["accuracy"]
+    page = Page(report(model, dataset, tmp_path / "report.html").read_text(encoding="utf-8"))
+    row = next(text for attributes, text in page.all("tr") if attributes.get("data-measure") == "accuracy")
+    assert row.endswith(f"{100 * accuracy:.1f} %")
+
+
+def test_the_model_is_left_in_the_mode_it_was_in(dataset: PartDataset, tmp_path: Path) -> None:
+    model = small_model(dataset)
+    model.train()
+    model.trunk.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    report(model, dataset, tmp_path / "report.html", evaluation=evaluate(model, dataset))
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_a_plain_network_is_not_said_to_have_masks(dataset: PartDataset, tmp_path: Path) -> None:
+    model = small_model(dataset, objective=None, masks=False)
+    text = report(model, dataset, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "this network has no masks" in text
+    assert "masked map" not in text
+
+
+def test_an_existing_page_is_replaced_whole_or_not_at_all(
+    model: nn.Module,
+    dataset: PartDataset,
+    evaluation: Evaluation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the page of yesterday", encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+        with pytest.raises(OSError, match="the disk is full"):
+            report(model, dataset, path, evaluation=evaluation)
+    assert path.read_text(encoding="utf-8") == "the page of yesterday"
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    report(model, dataset, path, evaluation=evaluation)
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_an_evaluation_of_another_model_or_other_pictures_is_refused(
+    model: nn.Module, dataset: PartDataset, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    fewer = replace(evaluation, filters=evaluation.filters[:3])
+    with pytest.raises(ConfigError, match=r"evaluation: expected the 6 filters of part_layers\.1\.mask, got 3"):
+        report(model, dataset, tmp_path / "report.html", evaluation=fewer)
+    with pytest.raises(ConfigError, match="evaluation: expected one on these pictures"):
+        report(model, dataset.with_split("test"), tmp_path / "report.html", evaluation=evaluation)
+
+
+def test_a_directory_is_refused_before_anything_is_measured(
+    model: nn.Module, dataset: PartDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partcnn.html_report, "evaluate", None)
+    with pytest.raises(RunError, match="expected a file name"):
+        report(model, dataset, tmp_path)
