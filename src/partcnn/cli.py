@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         parser = _parser()
-        options = parser.instantiate_classes(parser.parse_args(arguments))
+        options = parser.instantiate(parser.parse_args(arguments))
         return _COMMANDS[options.command](options[options.command])
     except (PartCNNError, ArgumentError) as error:
         message = " ".join(str(error).split())

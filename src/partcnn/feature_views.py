@@ -1,6 +1,7 @@
 """Pictures as a network's inputs, in several random views, and the maps of a frozen trunk computed once per view."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class FeatureViews:
     """The maps of a frozen trunk for every view of every picture, and batches of them, one view each.
 
     Args:
-        maps: [image, view, channel, row, col], half precision.
+        maps: [image, view, channel, row, col], half precision: a trunk's maps, or pictures.
         labels: [image].
         batch_size: of the batches.
         seed: of their order and choice of views.
@@ -104,6 +105,15 @@ class FeatureViews:
             yield self.maps[chosen, view[chosen]].float(), self.labels[chosen]
 
 
+class EpochLoader(DataLoader[tuple[Tensor, Tensor]]):
+    """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
+
+    def __iter__(self) -> Any:
+        assert isinstance(self.dataset, PictureViews)
+        self.dataset.epoch += 1  # before workers are started: they see the data set as it is then
+        return super().__iter__()
+
+
 def compute_features(
     trunk: nn.Module,
     views: PictureViews,
@@ -116,7 +126,7 @@ def compute_features(
     """Run a frozen trunk once over every view.
 
     Args:
-        trunk: pictures → maps; put in evaluation mode, on its own device.
+        trunk: pictures → maps; put in evaluation mode, on its own device. `nn.Identity()` keeps the pictures.
         views: what to compute.
         batch_size, seed: of the result's batches.
         num_workers: processes that decode pictures.
@@ -127,8 +137,9 @@ def compute_features(
     maps: Tensor | None = None
     labels = torch.empty(len(views), dtype=torch.long)
     done = 0
-    # The memory is taken once: gathering batches and joining them would need it twice.
-    with torch.inference_mode():
+    # The memory is taken once: gathering batches and joining them would need it twice. No inference mode: its
+    # tensors cannot be trained on, and a copy would need it twice too.
+    with torch.no_grad():
         for pictures, batch_labels in DataLoader(views, batch_size=16, num_workers=num_workers):
             found = trunk(pictures.flatten(0, 1).to(device)).unflatten(0, pictures.shape[:2])
             if maps is None:
@@ -139,4 +150,4 @@ def compute_features(
             if on_progress is not None:
                 on_progress(done)
     assert maps is not None  # a data set has at least one picture
-    return FeatureViews(maps.clone(), labels, batch_size=batch_size, seed=seed)
+    return FeatureViews(maps, labels, batch_size=batch_size, seed=seed)

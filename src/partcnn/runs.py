@@ -23,7 +23,7 @@ from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, RunError
 from partcnn.evaluation import Evaluation, evaluate
-from partcnn.training import History, Recipe, fit
+from partcnn.training import History, Recipe, check_trunk, fit
 
 _log = logging.getLogger("partcnn")
 
@@ -129,6 +129,7 @@ def train_run(settings: RunSettings, *, is_progress_shown: bool = True) -> tuple
     if not is_pretrained and recipe.trunk_lr_frac is None:
         recipe = replace(recipe, trunk_lr_frac=1.0)
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
+    check_trunk(trunk, model)
     if directory.exists():
         shutil.rmtree(directory / "log", ignore_errors=True)
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
@@ -207,10 +208,10 @@ def _built(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple
     # The seed also makes the new layers' first weights, so two runs of one seed start alike.
     torch.manual_seed(settings.seed)
     num_classes = len(dataset.classes)
-    options = {} if settings.head == "additive" else {"num_classes": num_classes}
     if settings.head == "original" and weights == "default":
         raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
-    backbone = load_backbone(settings.backbone, weights, **options)
+    keeps_classifier = settings.head == "original"
+    backbone = load_backbone(settings.backbone, weights, num_classes=num_classes if keeps_classifier else 1000)
     preprocessing = backbone.preprocessing
     if settings.network.input_size is not None:
         side = settings.network.input_size

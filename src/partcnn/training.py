@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from partcnn import _torchvision  # noqa: F401
 
@@ -27,7 +26,7 @@ from partcnn.checkpoint import save
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features
+from partcnn.feature_views import EpochLoader, PictureViews, compute_features
 from partcnn.layers import filter_loss_terms, part_masks
 
 _log = logging.getLogger("partcnn")
@@ -36,6 +35,7 @@ TRUNKS = ("frozen", "finetune")
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 SCHEDULES = ("constant", "linear", "inverse")
 _PRETRAINED_TRUNK_LR_FRAC = 0.03
+_PICTURES_IN_MEMORY_BYTES = 2 * 1024**3  # of views that are kept for a trunk that learns; more are decoded every epoch
 
 # Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
 _EXPECTED_WARNINGS = (
@@ -59,7 +59,9 @@ class Recipe:
         weight_decay: of AdamW.
         loss_weight: λ, weight of the filter loss in every part layer.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
-        num_views: views of each picture whose trunk features are computed once (frozen trunk).
+        num_views: views of each picture that are made once, the first the picture itself, the others random crops
+            with flips; a frozen trunk's maps of them too. With a trunk that learns and views of over 2 GiB every
+            epoch makes a new view of each picture.
         min_crop_frac: smallest side of a random crop as a share of the picture's.
         precision: "fp32" or "bf16" (autocast; the filter loss stays in float32).
     """
@@ -235,35 +237,35 @@ def fit(
     """
     recipe = recipe or Recipe()
     record = conversion_of(model)
-    if trunk not in TRUNKS:
-        raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
+    check_trunk(trunk, model)
     if len(dataset.classes) != record.arguments["num_classes"]:
         raise ConfigError(
             f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
             f"got {len(dataset.classes)}"
         )
     is_frozen = trunk == "frozen"
-    if is_frozen and not isinstance(model, PartNetwork):
-        raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
     began = time.monotonic()
     history = History()
     trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
-    batches: Iterable[Any]
-    if is_frozen:
-        assert isinstance(model, PartNetwork)
-        model.trunk.requires_grad_(False)
-        model.to(trainer.strategy.root_device)
-        batches = _features(model, dataset, recipe, seed, num_workers, is_progress_shown)
-    else:
-        model.requires_grad_(True)
-        batches = _picture_batches(model, dataset, recipe, seed, num_workers)
+    if isinstance(model, PartNetwork):
+        model.trunk.requires_grad_(not is_frozen)
+    model.to(trainer.strategy.root_device)
+    batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
     _run(trainer, module, batches, history)
     history.seconds = time.monotonic() - began
     model.eval()
     return history
+
+
+def check_trunk(trunk: str, model: nn.Module) -> None:
+    """Raises ConfigError where the model's trunk cannot be treated so."""
+    if trunk not in TRUNKS:
+        raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
+    if trunk == "frozen" and not isinstance(model, PartNetwork):
+        raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
 
 
 def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
@@ -281,57 +283,37 @@ def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], histo
         _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
 
 
-def _features(
-    model: PartNetwork, dataset: PartDataset, recipe: Recipe, seed: int, num_workers: int, is_progress_shown: bool
-) -> FeatureViews:
-    views = PictureViews(
-        dataset,
-        conversion_of(model).preprocessing,
-        num_views=recipe.num_views,
-        min_crop_frac=recipe.min_crop_frac,
-        seed=seed,
-    )
+def _batches(
+    model: nn.Module,
+    dataset: PartDataset,
+    recipe: Recipe,
+    is_frozen: bool,
+    seed: int,
+    num_workers: int,
+    is_progress_shown: bool,
+) -> Iterable[Any]:
+    """What a training step takes: a frozen trunk's maps or pictures, made once where memory allows it."""
+    preprocessing = conversion_of(model).preprocessing
+    height, width = preprocessing.input_size
+    settings: dict[str, Any] = {"min_crop_frac": recipe.min_crop_frac, "seed": seed}
+    if not is_frozen and len(dataset) * recipe.num_views * 3 * height * width * 2 > _PICTURES_IN_MEMORY_BYTES:
+        views = PictureViews(dataset, preprocessing, is_random=True, **settings)
+        generator = torch.Generator().manual_seed(seed)
+        return EpochLoader(
+            views, batch_size=recipe.batch_size, shuffle=True, num_workers=num_workers, generator=generator
+        )
+    views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, **settings)
+    first = model.trunk if is_frozen and isinstance(model, PartNetwork) else nn.Identity()
     with Progress(disable=not is_progress_shown, transient=True) as progress:
-        task = progress.add_task(f"features of {len(views)} pictures × {recipe.num_views} views", total=len(views))
+        task = progress.add_task(f"{len(views)} pictures × {recipe.num_views} views", total=len(views))
         return compute_features(
-            model.trunk,
+            first,
             views,
             batch_size=recipe.batch_size,
             seed=seed,
             num_workers=num_workers,
             on_progress=lambda done: progress.update(task, completed=done),
         )
-
-
-def _picture_batches(
-    model: nn.Module, dataset: PartDataset, recipe: Recipe, seed: int, num_workers: int
-) -> DataLoader[Any]:
-    views = PictureViews(
-        dataset,
-        conversion_of(model).preprocessing,
-        min_crop_frac=recipe.min_crop_frac,
-        is_random=True,
-        seed=seed,
-    )
-    return _EpochLoader(
-        views,
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        num_workers=num_workers,
-        generator=torch.Generator().manual_seed(seed),
-        # batch norm cannot train on one picture
-        drop_last=len(views) % recipe.batch_size == 1 and len(views) > 1,
-    )
-
-
-class _EpochLoader(DataLoader[Any]):
-    """Tells its views which epoch it is, so that every epoch sees other crops."""
-
-    def __iter__(self) -> Any:
-        iterator = super().__iter__()
-        assert isinstance(self.dataset, PictureViews)
-        self.dataset.epoch += 1
-        return iterator
 
 
 def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:

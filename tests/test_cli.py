@@ -1,0 +1,235 @@
+"""The command line as a user meets it: whole runs on small pictures, and one line for every kind of bad input."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from partcnn.cli import main
+from partcnn.datasets.drawing import draw_animal
+
+TRAIN = ["--backbone", "demo", "--layers", "features.block4", "--epochs", "1", "--workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of drawn pictures, as a user would have them."""
+    root = tmp_path_factory.mktemp("pictures")
+    for kind in ("cat", "giraffe"):
+        (root / kind).mkdir()
+        for seed in range(12):
+            draw_animal(kind, seed, size=64).image.save(root / kind / f"{kind}-{seed}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    assert main(["train", "--data", f"folder:{pictures}", "--out", str(out), "--json", *TRAIN]) == 0
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The command line sets up logging for its process; here the process goes on."""
+    import logging
+
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def one_line_error(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("partcnn: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in captured.err + captured.out
+    return lines[0]
+
+
+def test_a_run_directory_holds_settings_model_metrics_and_log(run: Path) -> None:
+    present = {file.name for file in run.iterdir()}
+    assert {"run.yaml", "config.json", "model.safetensors", "metrics.json", "log"} <= present
+    assert "task_loss" in (run / "log" / "metrics.csv").read_text()
+    assert list((run / "log").glob("events.out.tfevents*"))
+
+
+def test_evaluate_prints_one_json_object_with_the_agreed_figures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json", "--workers", "0"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {
+        "accuracy",
+        "part_tracking_r2",
+        "part_tracking_r2_top_quarter",
+        "part_tracking_r2_best",
+        "location_instability",
+        "constant_point_instability",
+        "displacement_scatter",
+        "coverage",
+        "dead_filters",
+    } <= printed["summary"].keys()
+    assert len(printed["filters"]) == printed["summary"]["num_filters"]
+
+
+def test_a_second_run_to_the_same_place_is_refused_and_harms_nothing(
+    run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    message = one_line_error(capsys, ["train", "--data", f"folder:{pictures}", "--out", str(run), *TRAIN])
+    assert "--force" in message
+    assert before == {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
+
+
+def test_force_with_bad_settings_keeps_the_old_run(
+    run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    arguments = ["train", "--data", f"folder:{pictures}", "--out", str(run), "--force", *TRAIN, "--layers", "nowhere"]
+    assert "nowhere" in one_line_error(capsys, arguments)
+    assert before == {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
+
+
+def test_explain_gives_contributions_that_add_up_and_a_picture(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((pictures / "cat").iterdir())
+    capsys.readouterr()
+    assert main(["explain", str(run), str(image), "--class", "giraffe", "--out", str(tmp_path), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["label"] == "giraffe"
+    total = found["bias"] + sum(one["value"] for one in found["contributions"])
+    assert total == pytest.approx(found["logit"], abs=1e-4)
+    with Image.open(tmp_path / f"{image.stem}.png") as drawn:
+        assert min(drawn.size) > 100
+
+
+def test_report_and_compare_put_two_runs_side_by_side(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain"
+    assert main(["train", "--data", f"folder:{pictures}", "--out", str(plain), "--plain", "--json", *TRAIN]) == 0
+    page = tmp_path / "page.html"
+    assert main(["report", str(run), "--compare", str(plain), "--out", str(page)]) == 0
+    assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+    capsys.readouterr()
+    assert main(["compare", str(run), str(plain), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {str(run), str(plain)}
+    assert main(["compare", str(run), str(plain)]) == 0
+
+
+def test_the_same_seed_gives_the_same_figures(run: Path, pictures: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert main(["train", "--data", f"folder:{pictures}", "--out", str(again), "--json", *TRAIN]) == 0
+    assert json.loads((again / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
+
+
+def test_settings_come_from_a_file_and_flags_win_over_it(pictures: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"data: folder:{pictures}\nout: {tmp_path / 'from-file'}\nbackbone: demo\nlayers: features.block4\n"
+        "workers: 0\nepochs: 1\nrecipe:\n  batch_size: 5\n  lr: 0.001\nnetwork:\n  filters: 6\n"
+    )
+    assert main(["train", "--config", str(config), "--recipe.lr", "0.002", "--json"]) == 0
+    saved = (tmp_path / "from-file" / "run.yaml").read_text()
+    assert "lr: 0.002" in saved
+    assert "batch_size: 5" in saved
+    assert json.loads((tmp_path / "from-file" / "metrics.json").read_text())["summary"]["num_filters"] == 6
+
+
+def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
+    assert main(["info", "--data", f"folder:{pictures}", "--backbone", "demo"]) == 0
+    printed = capsys.readouterr().out
+    assert "giraffe" in printed
+    assert "features.block4" in printed
+    assert "14×14" in printed
+
+
+def test_masks_in_place_train_too(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "original"
+    assert main(["train", "--data", f"folder:{pictures}", "--out", str(out), "--head", "original", "--json", *TRAIN]) == 0
+    assert json.loads((out / "metrics.json").read_text())["summary"]["num_filters"] == 64
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        (["--layers", "features.block9"], "features.block4"),
+        (["--weights", "absent.safetensors"], "absent.safetensors"),
+        (["--backbone", "resnet81"], "resnet18"),
+        (["--objective", "best"], "labelled"),
+        (["--recipe.epochs", "0"], "epochs"),
+        (["--recipe.epochs", "many"], "many"),
+        (["--nonsense"], "nonsense"),
+        (["--network.input_size", "8"], "2×2"),
+        (["--category", "dragon"], "giraffe"),
+        (["--trunk", "melted"], "finetune"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_settings_are_one_line_and_write_nothing(
+    extra: list[str], named: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "never"
+    train = [*TRAIN, *extra] if extra[0] != "--recipe.epochs" else ["--backbone", "demo", *extra]
+    assert named in one_line_error(capsys, ["train", "--data", f"folder:{pictures}", "--out", str(out), *train])
+    assert not out.exists()
+
+
+def test_weights_of_another_network_are_refused(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"other.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    arguments = ["train", "--data", f"folder:{pictures}", "--out", str(tmp_path / "x"), *TRAIN]
+    message = one_line_error(capsys, [*arguments, "--weights", str(tmp_path / "other.safetensors")])
+    assert "other.weight" in message
+
+
+@pytest.mark.parametrize("spec", ["folder:{root}/absent", "folder:{root}/cat", "carrots:{root}", "{root}"])
+def test_bad_data_is_one_line(spec: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = spec.format(root=pictures)
+    message = one_line_error(capsys, ["train", "--data", spec, "--out", str(tmp_path / "x"), *TRAIN])
+    assert spec.split("/")[-1] in message
+
+
+def test_an_unreadable_picture_is_named_and_left_out_up_to_max_bad(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for kind in ("a", "b"):
+        (tmp_path / "p" / kind).mkdir(parents=True)
+        for index in range(8):
+            pixels = random.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "p" / kind / f"{index}.png")
+    (tmp_path / "p" / "a" / "broken.png").write_bytes(b"not a picture")
+    arguments = ["train", "--data", f"folder:{tmp_path / 'p'}", "--out", str(tmp_path / "out"), *TRAIN]
+    assert "broken.png" in one_line_error(capsys, [*arguments, "--max-bad", "0"])
+    assert main([*arguments, "--json"]) == 0
+    assert "broken.png" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "compare"])
+def test_a_folder_that_is_no_run_is_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run.yaml" in one_line_error(capsys, [command, str(tmp_path)])
+
+
+def test_explaining_an_unreadable_picture_names_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.jpg").write_text("words")
+    assert "text.jpg" in one_line_error(capsys, ["explain", str(run), str(tmp_path / "text.jpg")])
+
+
+def test_explaining_an_unknown_class_lists_those_there_are(
+    run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((pictures / "cat").iterdir())
+    assert "giraffe" in one_line_error(capsys, ["explain", str(run), str(image), "--class", "horse"])
