@@ -72,6 +72,13 @@ def test_a_map_of_zeros_or_nan_changes_nothing() -> None:
         assert not changed(heatmap_overlay(grey_picture(), heatmap)).any()
 
 
+def test_a_nan_in_the_map_leaves_its_place_as_it_is_and_the_others_drawn() -> None:
+    heatmap = torch.zeros(40, 60)
+    heatmap[10, 20], heatmap[30, 40] = 1, torch.nan
+    difference = changed(heatmap_overlay(grey_picture(), heatmap))
+    assert (difference[10, 20] > 50, difference[30, 40]) == (True, 0)
+
+
 def test_a_stronger_place_is_brighter_and_less_transparent() -> None:
     heatmap = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
     on_black = np.asarray(heatmap_overlay(Image.new("RGB", (60, 40)), heatmap), dtype=float) @ (0.299, 0.587, 0.114)

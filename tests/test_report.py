@@ -184,6 +184,7 @@ def test_pictures_are_small_jpegs_with_a_text_that_says_what_they_show(page: Pag
         encoded = (attributes["src"] or "").removeprefix("data:image/jpeg;base64,")
         with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
             assert picture.format == "JPEG"
+            assert max(picture.size) <= 180  # the drawings are larger
             assert f"{picture.width} {picture.height}" == f"{attributes['width']} {attributes['height']}"
         assert re.match(r"\d{4}\.png, number \d for filter \d", attributes["alt"] or "")
 
@@ -294,6 +295,13 @@ def test_the_page_says_which_parts_are_crowded_and_which_are_left_out(evaluation
     second = replace(evaluation.filters[2], best_part="tail", r2_by_part={"head": 0.1, "tail": 0.6})
     shared = replace(evaluation, filters=[*evaluation.filters[:2], second, *evaluation.filters[3:]])
     assert "1 of 6 filters follows the head, 1 the tail." in words(shared)
+
+
+def test_the_page_says_when_filters_that_follow_a_part_speak_against_the_class(evaluation: Evaluation) -> None:
+    filters = [replace(one, class_weight={"cat": one.filter - 1.0}) for one in evaluation.filters]
+    assert "Of the 2 filters that follow a part, 1 lowers the logit" in words(replace(evaluation, filters=filters))
+    filters = [replace(one, class_weight={"cat": 0.5}) for one in filters]
+    assert "the logit of their own category" not in words(replace(evaluation, filters=filters))
 
 
 def test_the_page_says_what_its_pictures_cannot_show(evaluation: Evaluation) -> None:

@@ -25,6 +25,7 @@ def write_remarks(evaluation: Evaluation, compare: dict[str, Evaluation]) -> lis
         *_on_parts(evaluation),
         *_on_instability(evaluation),
         *_on_dead(evaluation),
+        *_on_weights(evaluation),
         *(remark for name, other in compare.items() for remark in _on_other(evaluation, name, other)),
     ]
 
@@ -105,6 +106,18 @@ def _on_dead(evaluation: Evaluation) -> list[Remark]:
     return [Remark(f"{number} of {len(evaluation.filters)} filters {verb} dead: silent on most of their pictures.")]
 
 
+def _on_weights(evaluation: Evaluation) -> list[Remark]:
+    found = followers(evaluation)
+    against = sum(one.class_weight.get(one.category, 0.0) < 0 for one in found)
+    if not against:
+        return []
+    lower = "lowers" if against == 1 else "lower"
+    return [
+        Remark(f"Of the {count(len(found), 'filter')} that follow a part, {against} {lower} the logit of their own "
+               "category: to follow a part is not yet to speak for the class.")
+    ]  # fmt: skip
+
+
 def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
     remarks = []
     keys = ("spec", "category", "split", "num_images")
@@ -130,7 +143,7 @@ def _is_measured(evaluation: Evaluation, part: str) -> bool:
 
 def _follows(one: FilterEvaluation, part: str) -> bool:
     value = one.r2_by_part.get(part)
-    return value is not None and not one.is_dead and value >= COVERAGE_R2
+    return value is not None and value >= COVERAGE_R2
 
 
 def _the_rest(of_part: Counter[str | None], first: str | None) -> str:
