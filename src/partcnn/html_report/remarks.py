@@ -112,10 +112,10 @@ def _on_weights(evaluation: Evaluation) -> list[Remark]:
     if not against:
         return []
     lower = "lowers" if against == 1 else "lower"
-    return [
-        Remark(f"Of the {count(len(found), 'filter')} that follow a part, {against} {lower} the logit of their own "
-               "category: to follow a part is not yet to speak for the class.")
-    ]  # fmt: skip
+    whose = f"Of the {len(found)} filters that follow a part, {against} {lower}"
+    if len(found) == 1:
+        whose = "The one filter that follows a part lowers"
+    return [Remark(f"{whose} the logit of its own category: to follow a part is not yet to speak for the class.")]
 
 
 def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
