@@ -195,6 +195,7 @@ class _Keeper(Callback):
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt):
+            self.history.is_interrupted = True
             self._save(module)
 
     def _save(self, module: L.LightningModule) -> None:
@@ -254,6 +255,7 @@ def fit(
     model.to(trainer.strategy.root_device)
     batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
+    module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     _run(trainer, module, batches, history)
     history.seconds = time.monotonic() - began
     model.eval()
@@ -276,10 +278,9 @@ def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], histo
                 warnings.filterwarnings("ignore", message)
             trainer.fit(module, batches)
     except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
-        if not trainer.interrupted:
+        if not history.is_interrupted:
             raise
         signal.signal(signal.SIGINT, previous)
-        history.is_interrupted = True
         _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
 
 
