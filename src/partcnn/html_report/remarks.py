@@ -111,11 +111,11 @@ def _on_weights(evaluation: Evaluation) -> list[Remark]:
     against = sum(one.class_weight.get(one.category, 0.0) < 0 for one in found)
     if not against:
         return []
-    lower = "lowers" if against == 1 else "lower"
-    whose = f"Of the {len(found)} filters that follow a part, {against} {lower}"
+    lower = "lowers the logit of its" if against == 1 else "lower the logit of their"
+    which = f"Of the {len(found)} filters that follow a part, {against}"
     if len(found) == 1:
-        whose = "The one filter that follows a part lowers"
-    return [Remark(f"{whose} the logit of its own category: to follow a part is not yet to speak for the class.")]
+        which = "The one filter that follows a part"
+    return [Remark(f"{which} {lower} own category: to follow a part is not yet to speak for the class.")]
 
 
 def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
