@@ -155,7 +155,9 @@ def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str
 
 def test_masks_in_place_train_too(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "original"
-    assert main(["train", "--data", f"folder:{pictures}", "--out", str(out), "--head", "original", "--json", *TRAIN]) == 0
+    assert (
+        main(["train", "--data", f"folder:{pictures}", "--out", str(out), "--head", "original", "--json", *TRAIN]) == 0
+    )
     assert json.loads((out / "metrics.json").read_text())["summary"]["num_filters"] == 64
 
 

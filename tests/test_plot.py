@@ -23,9 +23,8 @@ from partcnn.plot import (
     heatmap_overlay,
     part_map,
     save_explanation,
-    upsample_map,
 )
-from partcnn.receptive_field import ReceptiveField
+from partcnn.receptive_field import ReceptiveField, upsample_map
 
 GREY = (120, 120, 120)
 

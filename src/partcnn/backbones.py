@@ -37,13 +37,19 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in 0–1
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
+    def transform(self) -> Callable[..., Any]:
+        """The torchvision v2 transform: the whole picture stretched, float32, normalised. Boxes follow it."""
+        from torchvision.transforms import v2
+
+        steps = [v2.Resize(self.input_size), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
+        composed: Callable[..., Any] = v2.Compose(steps)
+        return composed
+
     def __call__(self, picture: Image.Image) -> Tensor:  # [3, height, width]
-        """One picture of any size and mode. The whole of it is stretched to the input size."""
-        height, width = self.input_size
-        resized = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return (pixels - mean[:, None, None]) / std[:, None, None]
+        """One picture of any size and mode, through `transform`."""
+        pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+        network_input: Tensor = self.transform()(pixels)
+        return network_input
 
     def to_spec(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

@@ -38,7 +38,7 @@ class TopImage:
     image_path: str
     sample: int  # index in the data set's samples
     score: float  # activation at the peak
-    peak_px: tuple[float, float]  # (x, y) in continuous pixels of the network's input
+    peak_px: tuple[float, float]  # (x, y) in continuous pixels of the network's input, not of the file
     peak_cell: tuple[int, int]  # (row, col)
 
 
@@ -49,7 +49,7 @@ class FilterEvaluation:
     layer: str
     filter: int
     category: str
-    best_part: str | None
+    best_part: str | None  # None without annotated parts, and for a dead filter
     part_tracking_r2: float  # of the best part; nan without annotated parts; 0 for a dead filter
     r2_by_part: dict[str, float]
     location_instability: float  # mean over parts, fraction of the diagonal
@@ -283,7 +283,8 @@ def _filters(
         weight = {}
         if observation.contributions is not None:
             weight = dict(zip(classes, observation.contributions[category, :, index].tolist(), strict=True))
-        best = None if best_r2[index].isnan() else dataset.parts[int(r2.nan_to_num(nan=-math.inf).argmax())]
+        has_part = not best_r2[index].isnan() and not figures.is_dead[index]  # a dead filter follows no part
+        best = None if not has_part else dataset.parts[int(r2.nan_to_num(nan=-math.inf).argmax())]
         entries.append(
             FilterEvaluation(
                 layer=observed.layer,

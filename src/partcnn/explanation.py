@@ -10,13 +10,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from partcnn.conversion import Conversion, PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.datasets import read_picture
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.layers import part_masks
-from partcnn.receptive_field import receptive_field
+from partcnn.receptive_field import receptive_field, upsample_map
 from partcnn.templates import map_peaks
 
 _TOLERANCE = 1e-4  # of logit = bias + Σ contributions, relative to the larger of the logit and 1
@@ -140,9 +139,9 @@ def explain(
             value=float(shares[index, one]),
             score=float(masked[one].amax()),
             position_px=(float(centers[one, 0]), float(centers[one, 1])),
-            box_px=tuple(boxes[one].tolist()),  # type: ignore[arg-type]
+            box_px=tuple(boxes[one].tolist()),
             category=record.classes[int(mask.filter_category[one])],
-            heatmap=_upsampled(masked[one], size),
+            heatmap=upsample_map(masked[one], size, field).numpy(),
         )
         for one in shares[index].abs().argsort(descending=True, stable=True).tolist()
     ]
@@ -187,8 +186,3 @@ def _check_sum(logit: float, bias: float, shares: Tensor) -> None:
         raise LayerError(
             f"explain: the contributions miss the logit {logit:.6g} by {gap:.2g}; the head is not additive"
         )
-
-
-def _upsampled(heatmap: Tensor, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    large = F.interpolate(heatmap[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    return large.numpy().astype(np.float32)

@@ -54,7 +54,7 @@ class PictureViews(Dataset[tuple[Tensor, int]]):
         finish = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
         room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
         aspect = width / height
-        self._whole = v2.Compose([v2.Resize((height, width), antialias=True), *finish])
+        self._whole = preprocessing.transform()
         self._room = v2.Resize(room, antialias=True)
         self._random = v2.Compose(
             [
@@ -105,7 +105,7 @@ class FeatureViews:
             yield self.maps[chosen, view[chosen]].float(), self.labels[chosen]
 
 
-class EpochLoader(DataLoader[tuple[Tensor, Tensor]]):
+class EpochLoader(DataLoader[tuple[Tensor, int]]):
     """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
 
     def __iter__(self) -> Any:

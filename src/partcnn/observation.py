@@ -8,11 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
-from torchvision.transforms import v2
-
 from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.datasets import PartDataset
 from partcnn.errors import DataError
@@ -62,14 +57,9 @@ def observe(model: nn.Module, dataset: PartDataset, *, batch_size: int = 32, num
     if len(dataset.classes) != num_classes:
         raise DataError(f"dataset: expected {num_classes} classes as the model has, got {', '.join(dataset.classes)}")
     preprocessing = record.preprocessing
-    transform = v2.Compose(
-        [
-            v2.Resize(preprocessing.input_size, antialias=True),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(preprocessing.mean, preprocessing.std),
-        ]
+    pictures = DataLoader(
+        dataset.with_transform(preprocessing.transform()), batch_size=batch_size, num_workers=num_workers
     )
-    pictures = DataLoader(dataset.with_transform(transform), batch_size=batch_size, num_workers=num_workers)
     names = [name for name, _ in part_masks(model)]
     gathered = _Gathered(names, num_classes)
     with _evaluating(model), torch.inference_mode(), recorded_feature_maps(model) as maps:

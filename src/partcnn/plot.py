@@ -16,12 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn import functional as F
 
 from partcnn.checkpoint import replace_file, write_text
 from partcnn.errors import ConfigError, ShapeError
 from partcnn.explanation import Contribution, Explanation
-from partcnn.receptive_field import ReceptiveField
+from partcnn.receptive_field import upsample_map
 
 # Light and dark are told apart without hue; its darkest third would look like shadow on a picture and is left out.
 _COLOURS = colormaps["inferno"]
@@ -68,26 +67,6 @@ def heatmap_overlay(
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     drawn = Image.fromarray((pixels * (1 - opacity) + colours * opacity).round().astype(np.uint8))
     return drawn if peak is None else _with_ring(drawn, peak)
-
-
-def upsample_map(feature_map: Tensor, size: tuple[int, int], field: ReceptiveField | None = None) -> Tensor:
-    """A map [row, col] at every pixel of a picture [height, width], bilinearly.
-
-    Args:
-        feature_map: [row, col].
-        size: (height, width) of the picture, to which the network's input was stretched or from which it came.
-        field: of the map's cells. Each cell's value then stands at the middle of what the cell sees, where its
-            peak is reported too; with stride and padding that can be half a cell from where an even division
-            of the picture would put it. None divides evenly. Beyond the outermost cells their values go on.
-    """
-    rows, cols = feature_map.shape
-    if field is None:
-        return F.interpolate(feature_map[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    down = _cells(size[0], field.input_size[0], field.first_center_px[0], field.stride_px[0], rows)
-    across = _cells(size[1], field.input_size[1], field.first_center_px[1], field.stride_px[1], cols)
-    grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None].to(feature_map)
-    sampled = F.grid_sample(feature_map[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True)
-    return sampled[0, 0]
 
 
 def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
@@ -228,13 +207,6 @@ def save_explanation(explanation: Explanation, path: Path) -> Path:
     figure = explanation_figure(explanation)
     replace_file(path, lambda file: figure.savefig(file, format=_PICTURE_ENDINGS[ending], dpi=150))
     return path
-
-
-def _cells(num_px: int, input_px: int, first: float, stride: float, num_cells: int) -> Tensor:
-    """Of each pixel's middle: its cell on an axis from −1, the first cell's value, to 1, the last one's."""
-    middle = (torch.arange(num_px) + 0.5) * (input_px / num_px) - 0.5
-    cell = (middle - first) / stride
-    return cell * 2 / (num_cells - 1) - 1 if num_cells > 1 else torch.zeros(num_px)
 
 
 def _with_ring(picture: Image.Image, peak: tuple[float, float]) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.field_gradient import measured_field
@@ -193,6 +194,33 @@ def _left_as_it_was(model: nn.Module) -> Iterator[None]:
         for module, attributes in before:
             vars(module).clear()
             vars(module).update(attributes)
+
+
+def upsample_map(feature_map: Tensor, size: tuple[int, int], field: ReceptiveField | None = None) -> Tensor:
+    """A map [row, col] at every pixel of a picture [height, width], bilinearly.
+
+    Args:
+        feature_map: [row, col].
+        size: (height, width) of the picture, to which the network's input was stretched or from which it came.
+        field: of the map's cells. Each cell's value then stands at the middle of what the cell sees, where its
+            peak is reported too; with stride and padding that can be half a cell from where an even division
+            of the picture would put it. None divides evenly. Beyond the outermost cells their values go on.
+    """
+    rows, cols = feature_map.shape
+    if field is None:
+        return F.interpolate(feature_map[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    down = _cells(size[0], field.input_size[0], field.first_center_px[0], field.stride_px[0], rows)
+    across = _cells(size[1], field.input_size[1], field.first_center_px[1], field.stride_px[1], cols)
+    grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None].to(feature_map)
+    sampled = F.grid_sample(feature_map[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled[0, 0]
+
+
+def _cells(num_px: int, input_px: int, first: float, stride: float, num_cells: int) -> Tensor:
+    """Of each pixel's middle: its cell on an axis from −1, the first cell's value, to 1, the last one's."""
+    middle = (torch.arange(num_px) + 0.5) * (input_px / num_px) - 0.5
+    cell = (middle - first) / stride
+    return cell * 2 / (num_cells - 1) - 1 if num_cells > 1 else torch.zeros(num_px)
 
 
 def _pairs(values: Tensor, name: str) -> Tensor:

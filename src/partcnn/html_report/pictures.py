@@ -13,8 +13,8 @@ from partcnn.conversion import conversion_of, recorded_feature_maps
 from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample, Shape
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage
 from partcnn.layers import part_masks
-from partcnn.plot import heatmap_overlay, upsample_map
-from partcnn.receptive_field import ReceptiveField, receptive_field
+from partcnn.plot import heatmap_overlay
+from partcnn.receptive_field import ReceptiveField, receptive_field, upsample_map
 
 NUM_SHOWN = 6  # pictures of a filter
 _LONG_SIDE_PX = 176
