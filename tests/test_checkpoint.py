@@ -143,6 +143,14 @@ def test_a_network_of_ones_own_can_be_saved_again_after_it_was_loaded(pictures: 
     assert json.loads((tmp_path / CONFIG_FILE).read_text())["network"] is None
 
 
+def test_the_librarys_name_stays_in_the_record_where_a_network_is_passed(saved: Path) -> None:
+    class Unknown(DemoNet):
+        pass
+
+    loaded = load(saved, model=Unknown(num_classes=2))
+    assert conversion_of(loaded).network == {"name": "demo", "num_classes": 2, "padding": "torch"}
+
+
 def test_a_loaded_network_is_in_evaluation_mode(saved: Path) -> None:
     assert not any(module.training for module in load(saved).modules())
 

@@ -371,6 +371,15 @@ def test_layer_shapes_lists_what_the_network_gives_in_the_order_it_runs(demo_net
     assert [shape.is_nonnegative for shape in shapes[:4]] == [False, False, True, True]
 
 
+def test_a_layer_that_runs_twice_counts_where_it_ran_last() -> None:
+    relu = nn.ReLU()
+    network = nn.Sequential(
+        OrderedDict(a=nn.Conv2d(3, 4, 3), b=relu, c=nn.Conv2d(4, 8, 3, stride=2), d=nn.Sequential(relu))
+    )
+    shapes = layer_shapes(network, (33, 33))
+    assert [(shape.name, shape.num_channels) for shape in shapes] == [("a", 4), ("c", 8), ("b", 8), ("d", 8)]
+
+
 def test_an_unknown_layer_is_answered_with_the_layers_there_are(demo_net: DemoNet) -> None:
     with pytest.raises(LayerError, match=r"got 'layer9'; there are: .*features\.block3\.conv, .*features"):
         convert(demo_net, "layer9", num_classes=2, input_size=SIZE)
