@@ -26,7 +26,7 @@ from partcnn.checkpoint import save
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import EpochLoader, PictureViews, compute_features
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features
 from partcnn.layers import filter_loss_terms, part_masks
 
 _log = logging.getLogger("partcnn")
@@ -214,6 +214,7 @@ def fit(
     directory: Path | None = None,
     seed: int = 0,
     num_workers: int = 0,
+    features: FeatureViews | None = None,
     callbacks: Sequence[Callback] = (),
     is_progress_shown: bool = True,
 ) -> History:
@@ -227,6 +228,8 @@ def fit(
         directory: where logs (log/) and the model are written; None writes nothing.
         seed: of views, order and dropout.
         num_workers: processes that decode pictures.
+        features: of these pictures through this trunk, to spare computing them; the recipe's
+            `num_views`, `min_crop_frac` and `batch_size` are then not used.
         callbacks: of the Lightning Trainer.
         is_progress_shown: bars on the terminal.
 
@@ -239,6 +242,8 @@ def fit(
     recipe = recipe or Recipe()
     record = conversion_of(model)
     check_trunk(trunk, model)
+    if features is not None and trunk != "frozen":
+        raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
     if len(dataset.classes) != record.arguments["num_classes"]:
         raise ConfigError(
             f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
@@ -253,7 +258,9 @@ def fit(
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
     model.to(trainer.strategy.root_device)
-    batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
+    batches: Iterable[Any] | None = features
+    if batches is None:
+        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     _run(trainer, module, batches, history)
