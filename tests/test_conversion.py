@@ -303,6 +303,17 @@ def test_a_copy_of_a_converted_network_keeps_its_mode_and_answers_alike(resnet: 
         assert torch.equal(copied(pictures), model(pictures))
 
 
+def test_a_copy_in_evaluation_mode_runs_the_trunk_as_in_evaluation_mode(pictures: Tensor) -> None:
+    class FunctionalDropout(TwoPaths):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(F.dropout(images, training=self.training))
+
+    model = convert(FunctionalDropout(), "negative", num_classes=2, input_size=SIZE).eval()
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(model)(pictures), model(pictures))
+        assert not torch.equal(copy.deepcopy(model.train()).trunk(pictures), model.eval().trunk(pictures))
+
+
 def test_a_trunk_taken_by_a_hook_leaves_no_hook_behind_after_an_error() -> None:
     model = convert(Branching(), "conv", num_classes=2, input_size=SIZE)
     with pytest.raises(RuntimeError):

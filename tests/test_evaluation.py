@@ -261,6 +261,19 @@ def test_the_papers_assignment_is_read_off_the_pictures_where_training_set_none(
     assert [one.category for one in evaluate(model, dataset).filters] == ["cat", "cat"]
 
 
+@pytest.mark.parametrize("batch_size", [3, 32])
+def test_the_papers_assignment_compares_means_over_the_pictures_of_a_class(drawer: Drawer, batch_size: int) -> None:
+    for image_id in image_ids("test")[:3]:
+        drawer.add(image_id, 1, {RED: (1, 2), BLUE: (5, 6)}, {})  # few dogs, on each of which it fires twice
+    for image_id in image_ids("test")[:10]:
+        drawer.add(image_id, 0, {RED: (3, 4)}, {})
+    model = with_classes(pointer([(RED, 0.0)], background=None, objective="exact"), ["cat", "dog"])
+    with torch.no_grad():
+        model.part_layers[0].weight[0, BLUE, 1, 1] = 1.0
+    dataset = drawer.dataset(["cat", "dog"], parts=[])
+    assert [one.category for one in evaluate(model, dataset, batch_size=batch_size).filters] == ["dog"]
+
+
 def test_a_category_without_pictures_has_no_figures_and_leaves_the_others(drawer: Drawer) -> None:
     for image_id in image_ids("test")[:6]:
         eye = drawer.cell()

@@ -369,7 +369,7 @@ class _TracedTrunk(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_TracedTrunk":
         """A copy in the mode of the original: torchvision's copies are all in training mode."""
-        copied = _TracedTrunk(copy.deepcopy(self.network, memo)).train(self.training)
+        copied = _TracedTrunk(copy.deepcopy(self.network, memo))
         copied.network.train(self.network.training)  # takes the graph of that mode
         for name, module in self.named_modules():
             copied.get_submodule(name).training = module.training
