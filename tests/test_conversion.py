@@ -371,6 +371,15 @@ def test_auto_in_place_takes_a_layer_whose_maps_are_not_negative(networks: dict[
     assert min(outputs.shape[2:]) == 12
 
 
+def test_auto_in_place_passes_over_a_deeper_layer_whose_maps_can_be_negative() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network.append(nn.Linear(4, 2))
+    assert conversion_of(convert(network, num_classes=2, input_size=SIZE)).arguments["layers"] == ["2"]
+    masked = convert(network, num_classes=2, head="original", input_size=SIZE)
+    assert conversion_of(masked).arguments["layers"] == ["1"]
+
+
 def test_layer_shapes_lists_what_the_network_gives_in_the_order_it_runs(demo_net: DemoNet) -> None:
     before = fingerprint(demo_net.train())
     shapes = layer_shapes(demo_net, (64, 96))

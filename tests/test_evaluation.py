@@ -261,6 +261,25 @@ def test_the_papers_assignment_is_read_off_the_pictures_where_training_set_none(
     assert [one.category for one in evaluate(model, dataset).filters] == ["cat", "cat"]
 
 
+def test_the_papers_assignment_gives_no_filter_to_the_background(drawer: Drawer) -> None:
+    for image_id in image_ids("test")[:4]:
+        drawer.add(image_id, 0, {RED: drawer.cell()}, {})
+        drawer.add(image_id, 1, {BLUE: drawer.cell()}, {})
+    model = with_classes(pointer([(RED, 0.0)], objective="exact"), ["background", "bird"])
+    (found,) = evaluate(model, drawer.dataset(**BIRDS, parts=[])).filters
+    assert (found.category, found.is_dead) == ("bird", True)
+
+
+def test_a_part_is_covered_by_filters_of_its_own_category_only(drawer: Drawer) -> None:
+    for image_id in image_ids("test")[:12]:
+        for label in (0, 1):
+            eye = drawer.cell()
+            drawer.add(image_id, label, {RED: eye}, {"eye": eye})
+    model = with_classes(pointer([(RED, 0.0), (None, 1.0)], background=None), ["cat", "dog"])
+    result = evaluate(model, drawer.dataset(["cat", "dog"], parts=["eye"]))
+    assert result.summary["coverage"] == 0.5  # of the cats' and the dogs' eyes
+
+
 @pytest.mark.parametrize("batch_size", [3, 32])
 def test_the_papers_assignment_compares_means_over_the_pictures_of_a_class(drawer: Drawer, batch_size: int) -> None:
     for image_id in image_ids("test")[:3]:

@@ -3,6 +3,7 @@
 import copy
 import csv
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from partcnn.checkpoint import load
 from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features
 from partcnn.layers import part_masks
 from partcnn.training import History, PartTraining, Recipe, fit
 
@@ -71,7 +72,6 @@ class Probe(Callback):
     def __init__(self, raises: BaseException | None = None, at_epoch: int = 1) -> None:
         self.raises, self.at_epoch = raises, at_epoch
         self.loss_weights: list[list[float]] = []
-        self.handlers: list[Any] = []
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(module, PartTraining)
@@ -227,8 +227,17 @@ def test_a_weight_of_zero_leaves_the_task_loss_alone(model: nn.Module, dataset: 
 # --- interruption
 
 
-def test_ctrl_c_leaves_a_usable_run_and_says_so(model: nn.Module, dataset: PartDataset, tmp_path: Path) -> None:
-    handler = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def handler() -> Iterator[Callable[..., Any]]:
+    """What Ctrl-C calls; set here, for a run in the background ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_ctrl_c_leaves_a_usable_run_and_says_so(
+    model: nn.Module, dataset: PartDataset, tmp_path: Path, handler: Callable[..., Any]
+) -> None:
     before = state(model, "head")
     recipe = Recipe(epochs=4, batch_size=6, num_views=1)
     history = run(model, dataset, recipe, directory=tmp_path, callbacks=[Probe(KeyboardInterrupt(), at_epoch=2)])
@@ -241,6 +250,7 @@ def test_ctrl_c_leaves_a_usable_run_and_says_so(model: nn.Module, dataset: PartD
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
 
 
+@pytest.mark.usefixtures("handler")
 def test_ctrl_c_before_the_end_of_the_first_epoch_gives_an_empty_history(
     model: nn.Module, dataset: PartDataset
 ) -> None:
@@ -250,8 +260,9 @@ def test_ctrl_c_before_the_end_of_the_first_epoch_gives_an_empty_history(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), SystemExit(3)], ids=["error", "exit"])
-def test_other_exceptions_come_through(model: nn.Module, dataset: PartDataset, error: BaseException) -> None:
-    handler = signal.getsignal(signal.SIGINT)
+def test_other_exceptions_come_through(
+    model: nn.Module, dataset: PartDataset, error: BaseException, handler: Callable[..., Any]
+) -> None:
     with pytest.raises(type(error)) as raised:
         run(model, dataset, callbacks=[Probe(error)])
     assert raised.value is error
@@ -284,8 +295,15 @@ def test_a_run_without_a_directory_writes_nothing(
 def test_bfloat16_trains_with_finite_losses_and_keeps_weights_in_float32(
     model: nn.Module, dataset: PartDataset
 ) -> None:
+    class Types(Callback):
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            types.update(mask.feature_maps.dtype for _, mask in part_masks(model) if mask.feature_maps is not None)
+
+    types: set[torch.dtype] = set()
     before = state(model)
-    history = run(model, dataset, Recipe(epochs=2, batch_size=6, num_views=1, precision="bf16"), trunk="finetune")
+    recipe = Recipe(epochs=2, batch_size=6, num_views=1, precision="bf16")
+    history = run(model, dataset, recipe, trunk="finetune", callbacks=[Types()])
+    assert types == {torch.bfloat16}
     assert all(np.isfinite(list(row.values())).all() for row in history.epochs)
     assert {value.dtype for value in model.parameters()} == {torch.float32}
     assert "part_layers.0.weight" in changed(before, model)
@@ -371,9 +389,28 @@ def test_views_depend_on_seed_epoch_and_picture_and_on_nothing_else(dataset: Par
     assert torch.equal(views(), views())
     assert not torch.equal(views()[1:], views(seed=1)[1:])
     assert not torch.equal(views()[1:], views(epoch=1)[1:])
+    same = copy.copy(dataset)
+    same.samples = [dataset.samples[0]] * 2
+    (first, _), (second, _) = (PictureViews(same, Preprocessing(SIZE), num_views=2)[index] for index in (0, 1))
+    assert torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
     state_before = torch.get_rng_state()
     PictureViews(dataset, Preprocessing(SIZE), num_views=3)[0]
     assert torch.equal(torch.get_rng_state(), state_before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_every_epoch_crops_anew_and_alike_whatever_the_number_of_workers(
+    dataset: PartDataset, num_workers: int
+) -> None:
+    few = copy.copy(dataset)
+    few.samples = dataset.samples[:3]
+    loader = EpochLoader(PictureViews(few, Preprocessing(SIZE), is_random=True), batch_size=3, num_workers=num_workers)
+    (first,), (second,) = list(loader), list(loader)
+    assert not torch.equal(first[0], second[0])
+    expected = PictureViews(few, Preprocessing(SIZE), is_random=True)
+    expected.epoch = 2
+    assert torch.equal(second[0], torch.stack([expected[index][0] for index in range(3)]))
 
 
 def test_an_epoch_of_features_has_every_picture_once_in_one_of_its_views() -> None:
