@@ -12,6 +12,7 @@ import json
 import logging
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import torch
 
 from partcnn.backbones import load_backbone
 from partcnn.checkpoint import write_text
-from partcnn.conversion import convert
+from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import load_dataset
 from partcnn.evaluation import evaluate
 from partcnn.feature_views import FeatureViews, PictureViews, compute_features
+from partcnn.runs import NetworkSettings
 from partcnn.training import Recipe, fit
 
 MEASURES = (
@@ -51,57 +53,63 @@ def main() -> None:
     file = options.out.with_suffix(".json")
     rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
     done = {(row["category"], row["seed"]) for row in rows}
-    for seed in options.seeds:
-        for category in options.categories:
-            if (category, seed) in done:
-                continue
-            began = time.monotonic()
-            rows += pair(options, category, seed)
-            write_text(file, json.dumps({"settings": settings(options), "rows": rows}, indent=1) + "\n")
-            write_text(options.out.with_suffix(".md"), table(options, rows))
-            print(f"{category}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    for category in options.categories:
+        seeds = [seed for seed in options.seeds if (category, seed) not in done]
+        if seeds:
+            for pair in pairs(options, category, seeds):
+                rows += pair
+                write_text(file, json.dumps({"settings": settings(options), "rows": rows}, indent=1) + "\n")
+                write_text(options.out.with_suffix(".md"), table(options, rows))
     print(table(options, rows))
 
 
-def pair(options: argparse.Namespace, category: str, seed: int) -> list[dict[str, Any]]:
-    """Both networks of one category and seed: two rows."""
+def pairs(options: argparse.Namespace, category: str, seeds: list[int]) -> Iterator[list[dict[str, Any]]]:
+    """Both networks of one category, seed by seed: two rows each. The random views are the same for all."""
     train = load_dataset(options.data, category=category)
     test = train.with_split("test")
     recipe = Recipe()
-    maps = labels = None
-    rows = []
-    for name in ("part filters", "plain"):
-        is_plain = name == "plain"
-        torch.manual_seed(seed)
-        backbone = load_backbone(options.backbone, options.weights)
-        model = convert(
-            backbone.network,
-            options.layer,
-            num_classes=2,
-            background=0,
-            objective=None if is_plain else "labelled",
-            masks=not is_plain,
-            loss_weight=recipe.loss_weight,
-        )
-        if maps is None or labels is None:
-            views = PictureViews(
-                train,
-                backbone.preprocessing,
-                num_views=recipe.num_views,
-                min_crop_frac=recipe.min_crop_frac,
-                seed=seed,
-            )
-            computed = compute_features(model.trunk, views, batch_size=recipe.batch_size, seed=seed)
-            maps, labels = computed.maps, computed.labels
-        features = FeatureViews(maps, labels, batch_size=recipe.batch_size, seed=seed)
-        fit(model, train, recipe, seed=seed, features=features, is_progress_shown=False)
-        summary = evaluate(model, test, selection=train).summary
-        rows.append({"category": category, "seed": seed, "network": name} | {key: summary[key] for key in MEASURES})
-    return rows
+    preprocessing = load_backbone(options.backbone, options.weights).preprocessing
+    trunk = converted(options, recipe, is_plain=True).trunk
+    views = PictureViews(train, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
+    computed = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
+    for seed in seeds:
+        began = time.monotonic()
+        rows = []
+        for name in ("part filters", "plain"):
+            torch.manual_seed(seed)
+            model = converted(options, recipe, is_plain=name == "plain")
+            conversion_of(model).preprocessing = preprocessing
+            features = FeatureViews(computed.maps, computed.labels, batch_size=recipe.batch_size, seed=seed)
+            fit(model, train, recipe, seed=seed, features=features, is_progress_shown=False)
+            summary = evaluate(model, test, selection=train).summary
+            rows.append({"category": category, "seed": seed, "network": name} | {key: summary[key] for key in MEASURES})
+        print(f"{category}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+        yield rows
+
+
+def converted(options: argparse.Namespace, recipe: Recipe, *, is_plain: bool) -> PartNetwork:
+    """The network as `partcnn train` builds it."""
+    model = convert(
+        load_backbone(options.backbone, options.weights).network,
+        options.layer,
+        num_classes=2,
+        background=0,
+        objective=None if is_plain else "labelled",
+        masks=NetworkSettings().masks and not is_plain,
+        loss_weight=recipe.loss_weight,
+    )
+    assert isinstance(model, PartNetwork)
+    return model
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    return {"backbone": options.backbone, "layer": options.layer, "recipe": Recipe().__dict__, "split": "test (30 %)"}
+    return {
+        "backbone": options.backbone,
+        "layer": options.layer,
+        "recipe": Recipe().__dict__,
+        "network": NetworkSettings().__dict__,
+        "split": "test (30 %)",
+    }
 
 
 def table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:

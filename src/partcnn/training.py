@@ -73,8 +73,8 @@ class Recipe:
     weight_decay: float = 1e-2
     loss_weight: float = 0.1
     loss_weight_schedule: str = "constant"
-    num_views: int = 5
-    min_crop_frac: float = 0.7
+    num_views: int = 9
+    min_crop_frac: float = 0.6
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
