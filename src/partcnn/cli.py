@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("partcnn").setLevel(logging.INFO)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         parser = _parser()
+        for name in ("lightning.pytorch", "lightning.fabric"):  # imported by now: it sets its own levels then
+            logging.getLogger(name).setLevel(logging.ERROR)
         options = parser.instantiate(parser.parse_args(arguments))
         return _COMMANDS[options.command](options[options.command])
     except (PartCNNError, ArgumentError) as error:
@@ -203,7 +203,9 @@ def _layer_table(name: str) -> Table:
 def _demo(options: Namespace) -> int:
     from partcnn.demo import run_demo
 
-    page, evaluations = run_demo(Path(options.out), seed=options.seed, count=options.count, epochs=options.epochs)
+    page, evaluations = run_demo(
+        Path(options.out), seed=options.seed, count=options.count, category=options.category, epochs=options.epochs
+    )
     Console().print(_comparison_table(list(evaluations), list(evaluations.values())))
     Console().print(f"open this page: {page.resolve()}", soft_wrap=True)
     return 0
@@ -267,7 +269,8 @@ def _info_options(parser: ArgumentParser) -> None:
 def _demo_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="runs/demo", help="folder for the two runs and the page")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=200, help="drawn pictures per kind of animal")
+    parser.add_argument("--category", type=str, default="giraffe", help="the animal whose parts are looked for")
+    parser.add_argument("--count", type=int, default=150, help="drawn pictures per kind of animal")
     parser.add_argument("--epochs", type=int | None, help="fewer are quicker; the default shows the method's worth")
 
 

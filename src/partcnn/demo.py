@@ -17,7 +17,7 @@ from partcnn.training import Recipe, fit
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
-_TRUNK_RECIPE = Recipe(epochs=20, batch_size=32, lr=1e-2)  # DemoNet from random weights
+_TRUNK_RECIPE = Recipe(epochs=20, batch_size=32, lr=1e-2, num_views=5)  # DemoNet from random weights
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
 
@@ -25,17 +25,22 @@ def run_demo(
     directory: Path,
     *,
     seed: int = 0,
-    count: int = 200,
+    count: int = 150,
+    category: str = "giraffe",
     epochs: int | None = None,
     is_progress_shown: bool = True,
 ) -> tuple[Path, dict[str, Evaluation]]:
-    """Train DemoNet as a classifier, then a head on its frozen trunk twice, with part filters and plain.
+    """Train DemoNet to tell the animals apart, then one of them from background on its frozen trunk, twice.
+
+    The first training stands for the ImageNet weights that a real backbone brings. The other two differ in the
+    filter loss alone.
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
             in "pictures", and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
+        category: the animal whose parts are looked for.
         epochs: of each training; None takes the demonstration's own.
         is_progress_shown: bars on the terminal.
 
@@ -45,6 +50,7 @@ def run_demo(
     directory.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         data=f"demo:{count}",
+        category=category,
         out=str(directory / "parts"),
         backbone="demo",
         weights=str(directory / "trunk.safetensors"),
@@ -54,8 +60,8 @@ def run_demo(
         workers=0,  # drawings are kept in memory: other processes would draw them again
         force=True,
     )
-    dataset = load_dataset(settings.data)
-    _train_trunk(dataset, Path(settings.weights or ""), epochs, seed, is_progress_shown)
+    dataset = load_dataset(settings.data, category=category)
+    _train_trunk(load_dataset(settings.data), Path(settings.weights or ""), epochs, seed, is_progress_shown)
     run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
     plain_settings = replace(settings, out=str(directory / "plain"), plain=True)
     _, _, plain = train_run(plain_settings, dataset=dataset, is_progress_shown=is_progress_shown)
@@ -68,7 +74,7 @@ def run_demo(
 
 
 def _train_trunk(dataset: PartDataset, file: Path, epochs: int | None, seed: int, is_progress_shown: bool) -> None:
-    """An ordinary classifier, in place of the ImageNet weights that a real backbone brings."""
+    """An ordinary classifier; its weights go to the file."""
     torch.manual_seed(seed)
     num_classes = len(dataset.classes)
     classifier = convert(
