@@ -538,3 +538,35 @@ def test_networks_of_other_channels_or_without_parameters_convert(
     model = convert(build(), layer, num_classes=2, input_size=SIZE)
     assert isinstance(model, PartNetwork)
     assert model(torch.randn(2, num_channels, *SIZE)).shape == (2, 2)
+
+
+def test_masks_in_place_need_the_networks_own_number_of_classes() -> None:
+    with pytest.raises(ConfigError, match="1000"):
+        convert(torchvision.models.resnet18(), "layer3", num_classes=2, head="original", input_size=(64, 64))
+
+
+def test_no_layer_at_all_is_refused() -> None:
+    with pytest.raises(LayerError, match="at least one name"):
+        convert(torchvision.models.resnet18(), [], num_classes=2, input_size=(64, 64))
+
+
+def test_fewer_filters_than_classes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one for each of 5"):
+        convert(torchvision.models.resnet18(), "layer2", num_classes=5, filters=4, input_size=(64, 64))
+
+
+def test_a_layer_that_runs_twice_counts_where_it_runs_last() -> None:
+    network = torchvision.models.resnet18().eval()
+    model = convert(network, "layer3.0.relu", num_classes=2, input_size=(64, 64))
+    assert isinstance(model, PartNetwork)
+    images = torch.randn(1, 3, 64, 64)
+    seen: list[torch.Tensor] = []
+    network.layer3[0].relu.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
+    network(images)
+    torch.testing.assert_close(model.trunk.eval()(images), seen[-1])
+
+
+def test_auto_keeps_a_map_with_as_many_channels_as_the_linear_classifier_has_outputs() -> None:
+    model = convert(torchvision.models.resnet18(num_classes=256), num_classes=2)
+    assert isinstance(model, PartNetwork)
+    assert model.layer == "layer3"

@@ -169,6 +169,8 @@ def convert(
     chosen = _chosen_layers(network, layers, input_size, needs_nonnegative=head == "original")
     owners = num_classes - (background is not None)
     num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))
+    if head == "additive" and num_filters < owners:
+        raise ConfigError(f"filters: expected at least one for each of {owners} classes, got {num_filters}")
     record = Conversion(
         arguments={
             "layers": [shape.name for shape in chosen],
@@ -195,6 +197,9 @@ def convert(
         "loss_weight": loss_weight,
     }
     if head == "original":
+        num_logits = _num_logits(network, input_size)
+        if num_logits not in (None, num_classes):
+            raise ConfigError(f"num_classes: expected {num_logits}, the network's own logits, got {num_classes}")
         for shape in chosen:
             _attach_mask(network, shape, num_classes, mask_settings)
         setattr(network, _RECORD_NAME, record)
@@ -207,7 +212,9 @@ def convert(
         for index in range(new_layers)
     ]
     part_head = AdditiveHead(num_filters, num_classes, grid=grid)
-    converted = PartNetwork(_trunk(network, shape.name), stack, part_head, dropout=dropout, layer=shape.name)
+    converted = PartNetwork(
+        _trunk(network, shape.name, input_size), stack, part_head, dropout=dropout, layer=shape.name
+    )
     setattr(converted, _RECORD_NAME, record)
     reference = next(network.parameters(), None)
     return converted if reference is None else converted.to(reference.device, reference.dtype)
@@ -266,12 +273,10 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
     One picture of noise is passed through in eval mode; the network and its statistics stay as they were.
     """
     names = [name for name, _ in cnn.named_modules() if name]
-    reference = next(cnn.parameters(), torch.zeros(()))
-    num_channels = next((m.in_channels for m in cnn.modules() if isinstance(m, nn.Conv2d)), 3)
-    probe = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
-    with _eval_mode(cnn), torch.no_grad(), _recorded_outputs(cnn, names) as outputs:
-        logits = cnn(probe.to(reference.device, reference.dtype))
-    num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
+    with _recorded_outputs(cnn, names) as outputs:
+        num_outputs = _num_logits(cnn, input_size)
+    if any(isinstance(module, nn.Linear) and module.out_features == num_outputs for module in cnn.modules()):
+        num_outputs = None  # the scores come from a linear layer, not from a map
     return [
         LayerShape(
             name,
@@ -287,6 +292,16 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
     ]
 
 
+def _num_logits(cnn: nn.Module, input_size: tuple[int, int]) -> int | None:
+    """How many logits one picture of noise gives in eval mode; None where the output is not [image, class]."""
+    reference = next(cnn.parameters(), torch.zeros(()))
+    num_channels = next((m.in_channels for m in cnn.modules() if isinstance(m, nn.Conv2d)), 3)
+    probe = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
+    with _eval_mode(cnn), torch.no_grad():
+        logits = cnn(probe.to(reference.device, reference.dtype))
+    return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
+
+
 def _chosen_layers(
     network: nn.Module, layers: str | Sequence[str], input_size: tuple[int, int], *, needs_nonnegative: bool
 ) -> list[LayerShape]:
@@ -294,6 +309,8 @@ def _chosen_layers(
     if layers == "auto":
         return [_auto_layer(list(shapes.values()), input_size, needs_nonnegative)]
     names = [layers] if isinstance(layers, str) else list(layers)
+    if not names:
+        raise LayerError("layers: expected at least one name, or 'auto', got none")
     for name in names:
         if name not in shapes:
             raise LayerError(
@@ -344,10 +361,12 @@ def _attach_mask(network: nn.Module, shape: LayerShape, num_classes: int, settin
     module.register_forward_hook(mask.hook)
 
 
-def _trunk(network: nn.Module, layer: str) -> nn.Module:
+def _trunk(network: nn.Module, layer: str, input_size: tuple[int, int]) -> nn.Module:
     """The network up to a layer, its state-dict keys unchanged where it can be traced."""
     from torchvision.models.feature_extraction import create_feature_extractor
 
+    if _is_called_again(network, layer, input_size):
+        return HookedTrunk(network, layer)  # a trace would end at its first call
     is_training = {module: module.training for module in network.modules()}
     try:
         return _TracedTrunk(create_feature_extractor(network, {layer: "maps"}))
@@ -357,6 +376,16 @@ def _trunk(network: nn.Module, layer: str) -> nn.Module:
     finally:
         for module, was_training in is_training.items():  # tracing sets one mode for all, and leaves it on an error
             module.training = was_training
+
+
+def _is_called_again(network: nn.Module, layer: str, input_size: tuple[int, int]) -> bool:
+    calls: list[None] = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda *_: calls.append(None))
+    try:
+        _num_logits(network, input_size)
+    finally:
+        handle.remove()
+    return len(calls) > 1
 
 
 class _TracedTrunk(nn.Module):

@@ -64,7 +64,8 @@ class Evaluation:
     """Figures of a network on a data set.
 
     Args:
-        summary: see `docs/metrics.md`; shares between 0 and 1, R² at most 1, None where nothing could be measured.
+        summary: see `docs/metrics.md`; shares between 0 and 1, R² at most 1. What could not be measured is nan, in
+            JSON null; what was not asked for (a selection) is None.
         filters: one entry per filter of the top part layer.
         lower_layers: mean R², instability and dead share of the part layers below the top one.
         classes: in the order of the logits.

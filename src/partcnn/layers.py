@@ -153,7 +153,7 @@ class PartMask(nn.Module):
         peak = maps.amax(dim=(2, 3)).mean()
         self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
         activation = maps.sum(dim=(2, 3))  # [image, filter]
-        is_class = F.one_hot(labels, self.num_classes).to(activation)
+        is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
         counts = is_class.sum(dim=0)
         mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
         blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
@@ -178,6 +178,16 @@ class PartMask(nn.Module):
             raise ShapeError(
                 f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
                 f"got {labels.dtype} {tuple(labels.shape)}"
+            )
+        if (
+            labels.device.type == "cpu"
+            and len(labels)
+            and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes
+        ):
+            # only where looking does not wait for a device
+            raise ShapeError(
+                f"labels: expected class indices below {self.num_classes}, "
+                f"got {int(labels.min())} to {int(labels.max())}"
             )
         return maps
 
