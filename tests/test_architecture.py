@@ -49,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
     "html_report": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
-    "demo": CONVERTED | {"checkpoint", "datasets", "evaluation", "html_report", "runs", "training"},
+    "demo": CONVERTED
+    | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}

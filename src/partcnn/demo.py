@@ -4,20 +4,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from partcnn.backbones import DemoNet
 from partcnn.checkpoint import replace_file
 from partcnn.conversion import convert, remove_masks
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.evaluation import Evaluation
+from partcnn.explanation import explain
 from partcnn.html_report import report
+from partcnn.plot import filter_gallery, heatmap_overlay
 from partcnn.runs import RunSettings, train_run
 from partcnn.training import Recipe, fit
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
 _TRUNK_RECIPE = Recipe(epochs=20, batch_size=32, lr=1e-2, num_views=5)  # DemoNet from random weights
+_NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
 
@@ -37,7 +43,7 @@ def run_demo(
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
-            in "pictures", and report.html.
+            in "pictures", the best filter of every part in filters.png, and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
         category: the animal whose parts are looked for.
@@ -69,6 +75,7 @@ def run_demo(
         raise KeyboardInterrupt
     test = dataset.with_split("test")
     _write_pictures(test, directory / "pictures")
+    _draw_gallery(run.model, evaluation, test, directory / "filters.png")
     page = report(run.model, test, directory / "report.html", evaluation=evaluation, compare={"plain": plain})
     return page, {"part filters": evaluation, "plain": plain}
 
@@ -101,3 +108,21 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
     for sample in dataset.samples[::step][:_NUM_PICTURES]:
         file = directory / f"{dataset.classes[sample.label]}-{sample.image_path.stem}.png"
         sample.load_image().save(file)
+
+
+def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
+    """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
+    ordered = sorted(evaluation.filters, key=lambda one: one.part_tracking_r2, reverse=True)
+    best = {one.best_part: one for one in reversed(ordered) if one.best_part is not None}
+    rows: dict[str, list[Image.Image]] = {}
+    for part, one in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
+        rows[f"{part}\nR² {one.part_tracking_r2:.2f}"] = pictures = []
+        for top in one.top_images[:_NUM_TILES]:
+            picture = dataset.samples[top.sample].load_image()
+            (found,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
+            pictures.append(heatmap_overlay(picture, found.heatmap, peak=found.position_px))
+    if not rows:
+        return
+    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
+    filter_gallery(rows, figure.subplots())
+    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
