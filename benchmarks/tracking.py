@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--layer", default="layer3")
     parser.add_argument("--categories", nargs="+", default=["bird", "cat", "dog", "fox"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--masks", action="store_true", help="with the paper's masks, which the default recipe leaves off"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results/tracking"), help="without an ending")
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -95,7 +98,7 @@ def converted(options: argparse.Namespace, recipe: Recipe, *, is_plain: bool) ->
         num_classes=2,
         background=0,
         objective=None if is_plain else "labelled",
-        masks=NetworkSettings().masks and not is_plain,
+        masks=(options.masks or NetworkSettings().masks) and not is_plain,
         loss_weight=recipe.loss_weight,
     )
     assert isinstance(model, PartNetwork)
@@ -107,7 +110,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "backbone": options.backbone,
         "layer": options.layer,
         "recipe": Recipe().__dict__,
-        "network": NetworkSettings().__dict__,
+        "network": NetworkSettings().__dict__ | {"masks": options.masks or NetworkSettings().masks},
         "split": "test (30 %)",
     }
 

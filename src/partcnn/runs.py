@@ -41,7 +41,7 @@ class NetworkSettings:
         grid: cells per side that the head pools each map to.
         dropout: share of the trunk's channels dropped in training.
         masks: keep of each map only what lies around its peak, as in the paper. Off: with the labelled objective
-            masks cost one to two points of accuracy and filters followed parts no better (docs/results).
+            masks cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
         input_size: side of the square input in pixels; None takes the backbone's own.
     """
 
