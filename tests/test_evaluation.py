@@ -377,7 +377,7 @@ def test_without_annotated_parts_there_are_no_part_figures_but_all_others(drawer
 
 
 def test_a_data_set_of_other_classes_is_refused(one_class: Drawer) -> None:
-    model = pointer([(RED, 0.0)], num_classes=3, background=None)
+    model = pointer([(RED, 0.0)] * 3, num_classes=3, background=None)
     with pytest.raises(DataError, match="expected 3 classes as the model has, got background, bird"):
         evaluate(model, one_class.dataset(**BIRDS))
 

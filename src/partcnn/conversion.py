@@ -169,7 +169,7 @@ def convert(
     chosen = _chosen_layers(network, layers, input_size, needs_nonnegative=head == "original")
     owners = num_classes - (background is not None)
     num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))
-    if head == "additive" and num_filters < owners:
+    if head == "additive" and objective == "labelled" and num_filters < owners:  # it shares filters out evenly
         raise ConfigError(f"filters: expected at least one for each of {owners} classes, got {num_filters}")
     record = Conversion(
         arguments={
