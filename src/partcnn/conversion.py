@@ -248,6 +248,18 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
             mask.feature_maps = None
 
 
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Within the context all modules are in evaluation mode; each gets its own mode back, also after an error."""
+    was_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in was_training:
+            module.training = True
+
+
 class _RecordedMaps(Mapping[str, Tensor]):
     """A live view of the maps that the part masks recorded."""
 
@@ -297,7 +309,7 @@ def _num_logits(cnn: nn.Module, input_size: tuple[int, int]) -> int | None:
     reference = next(cnn.parameters(), torch.zeros(()))
     num_channels = next((m.in_channels for m in cnn.modules() if isinstance(m, nn.Conv2d)), 3)
     probe = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
-    with _eval_mode(cnn), torch.no_grad():
+    with evaluation_mode(cnn), torch.no_grad():
         logits = cnn(probe.to(reference.device, reference.dtype))
     return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
 
@@ -424,17 +436,6 @@ def _recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
-    was_training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in was_training:
-            module.training = True
 
 
 def _check_arguments(num_classes: int, new_layers: int, filters: int | None, head: str, background: int | None) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from partcnn.conversion import Conversion, PartNetwork, conversion_of, recorded_feature_maps
+from partcnn.conversion import Conversion, PartNetwork, conversion_of, evaluation_mode, recorded_feature_maps
 from partcnn.datasets import read_picture
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.layers import part_masks
@@ -113,18 +113,13 @@ def explain(
         raise LayerError("model: expected the additive head, whose logits are sums; convert with head='additive'")
     picture, batch, size = _inputs(image, record)
     reference = next(inner.parameters())
-    was_training = inner.training
-    inner.eval()
-    try:
-        with torch.inference_mode(), recorded_feature_maps(inner) as maps:
-            logits = inner(batch.to(reference.device, reference.dtype))[0].float().cpu()
-            name, mask = list(part_masks(inner))[-1]
-            masked = mask.masked(maps[name])
-            shares = inner.head.contributions(masked)[0].float().cpu()  # [class, filter]
-            peaks = map_peaks(maps[name])[0].cpu()
-            masked = masked[0].float().cpu()
-    finally:
-        inner.train(was_training)
+    with evaluation_mode(inner), torch.inference_mode(), recorded_feature_maps(inner) as maps:
+        logits = inner(batch.to(reference.device, reference.dtype))[0].float().cpu()
+        name, mask = list(part_masks(inner))[-1]
+        masked = mask.masked(maps[name])
+        shares = inner.head.contributions(masked)[0].float().cpu()  # [class, filter]
+        peaks = map_peaks(maps[name])[0].cpu()
+        masked = masked[0].float().cpu()
     index = _class_index(label, record.classes, logits)
     bias = float(inner.head.bias[index].detach())
     _check_sum(float(logits[index]), bias, shares[index])

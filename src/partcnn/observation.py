@@ -1,14 +1,12 @@
 """Run a network over pictures and keep, of every map, where it peaks and how strongly: what measurements need."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
+from partcnn.conversion import PartNetwork, conversion_of, evaluation_mode, recorded_feature_maps
 from partcnn.datasets import PartDataset
 from partcnn.errors import DataError
 from partcnn.layers import part_masks
@@ -62,7 +60,7 @@ def observe(model: nn.Module, dataset: PartDataset, *, batch_size: int = 32, num
     )
     names = [name for name, _ in part_masks(model)]
     gathered = _Gathered(names, num_classes)
-    with _evaluating(model), torch.inference_mode(), recorded_feature_maps(model) as maps:
+    with evaluation_mode(model), torch.inference_mode(), recorded_feature_maps(model) as maps:
         device = next(model.parameters()).device
         for example in pictures:
             logits = model(example.image.to(device))
@@ -121,14 +119,3 @@ def _contributions(model: nn.Module, top_maps: Tensor) -> Tensor | None:
         return None
     _, mask = list(part_masks(model))[-1]
     return model.head.contributions(mask.masked(top_maps))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in was_training:
-            module.training = True

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from partcnn.conversion import conversion_of, recorded_feature_maps
+from partcnn.conversion import conversion_of, evaluation_mode, recorded_feature_maps
 from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample, Shape
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage
 from partcnn.layers import part_masks
@@ -55,17 +55,12 @@ class TopPictures:
             for rank, top in enumerate(one.top_images[:NUM_SHOWN]):
                 wanted.setdefault(top.sample, []).append((one, rank, top))
         found: dict[tuple[int, int], ShownPicture] = {}
-        was_training = [module for module in model.modules() if module.training]
-        model.eval()
-        try:
+        with evaluation_mode(model):
             self.field = receptive_field(model, list(part_masks(model))[-1][0], _input_size(model))
             for index, picture, masked in _masked_maps(model, dataset, sorted(wanted)):
                 for one, rank, top in wanted[index]:
                     shown = self._drawn(dataset.samples[index], picture, masked[one.filter], one, top)
                     found[one.filter, rank] = shown
-        finally:
-            for module in was_training:
-                module.training = True
         for filter_index, rank in sorted(found):
             self._of_filter[filter_index].append(found[filter_index, rank])
 
