@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from partcnn.backbones import load_backbone
 from partcnn.checkpoint import write_text
 from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import load_dataset
 from partcnn.evaluation import evaluate
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features
+from partcnn.feature_views import FeatureViews, PictureViews, compute_features, set_projection
 from partcnn.runs import NetworkSettings
 from partcnn.training import Recipe, fit
 
@@ -72,9 +73,12 @@ def pairs(options: argparse.Namespace, category: str, seeds: list[int]) -> Itera
     test = train.with_split("test")
     recipe = Recipe()
     preprocessing = load_backbone(options.backbone, options.weights).preprocessing
-    trunk = converted(options, recipe, is_plain=True).trunk
+    first = converted(options, recipe, is_plain=True)
+    set_projection(first, PictureViews(train, preprocessing))
     views = PictureViews(train, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
-    computed = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
+    computed = compute_features(
+        nn.Sequential(first.trunk, first.projection), views, batch_size=recipe.batch_size, seed=0
+    )
     for seed in seeds:
         began = time.monotonic()
         rows = []
@@ -82,7 +86,10 @@ def pairs(options: argparse.Namespace, category: str, seeds: list[int]) -> Itera
             torch.manual_seed(seed)
             model = converted(options, recipe, is_plain=name == "plain")
             conversion_of(model).preprocessing = preprocessing
-            features = FeatureViews(computed.maps, computed.labels, batch_size=recipe.batch_size, seed=seed)
+            model.projection.load_state_dict(first.projection.state_dict())
+            features = FeatureViews(
+                computed.maps, computed.frames, computed.labels, batch_size=recipe.batch_size, seed=seed
+            )
             fit(model, train, recipe, seed=seed, features=features, is_progress_shown=False)
             summary = evaluate(model, test, selection=train).summary
             rows.append({"category": category, "seed": seed, "network": name} | {key: summary[key] for key in MEASURES})

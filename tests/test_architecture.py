@@ -19,7 +19,7 @@ PACKAGE = Path(partcnn.__file__).parent
 FACADE = "__init__"
 
 FOUNDATION = {"errors", "_torchvision"}
-MATHEMATICS = {"templates", "objectives", "part_metrics", "receptive_field"}
+MATHEMATICS = {"templates", "objectives", "equivariance", "part_metrics", "receptive_field"}
 NETWORKS = {"backbones", "tensorflow_padding"}
 CONVERTED = FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures", "conversion"}
 
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_torchvision": set(),
     "templates": {"errors"},
     "objectives": {"errors", "templates"},
+    "equivariance": {"errors", "objectives"},
     "part_metrics": {"errors"},
     "field_tracing": {"errors"},
     "field_gradient": {"errors"},
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": FOUNDATION,
     "checkpoint": CONVERTED,
     "explanation": CONVERTED | {"datasets"},
-    "feature_views": FOUNDATION | {"backbones", "datasets"},
+    "feature_views": CONVERTED | {"datasets"},
     "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
     "observation": CONVERTED | {"datasets"},
     "evaluation": CONVERTED | {"checkpoint", "datasets", "observation"},

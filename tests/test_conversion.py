@@ -143,7 +143,7 @@ def test_the_logits_are_the_sum_of_the_filters_contributions_and_the_bias(
     nn.init.normal_(model.head.bias)
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         logits = model(pictures)
-        top = model.part_layers[-1].mask.masked(maps["part_layers.1.mask"])
+        top = model.part_layers[-1].mask.masked(maps["part_layers.0.mask"])
         contributions = model.head.contributions(top)
     assert logits.shape == (2, 3)
     assert contributions.shape == (2, 3, 12)
@@ -423,6 +423,9 @@ def test_a_map_below_two_by_two_cells_is_refused_with_its_size(demo_net: DemoNet
         ({"background": -1}, "background"),
         ({"objective": "mutual"}, "labelled"),
         ({"loss_weight": -0.1}, "loss_weight"),
+        ({"projection": -1}, "projection"),
+        ({"hidden": -1}, "hidden"),
+        ({"erasing": 1.5}, "erasing"),
         ({"grid": 0}, "grid"),
         ({"layers": ["features.block3", "features.block4"]}, "one layer with head='additive'"),
     ],
@@ -447,17 +450,47 @@ def test_there_are_32_filters_for_each_class_that_owns_any_up_to_the_trunks_chan
     demo_net: DemoNet, num_classes: int, background: int | None, expected: int
 ) -> None:
     model = convert(demo_net, "features", num_classes=num_classes, background=background, input_size=SIZE)
-    assert [layer.out_channels for layer in model.part_layers] == [expected, expected]
+    assert [layer.out_channels for layer in model.part_layers] == [expected]
 
 
 def test_the_part_layers_stand_on_one_another(demo_net: DemoNet, pictures: Tensor) -> None:
-    model = convert(demo_net, "features", num_classes=2, new_layers=3, filters=8, input_size=SIZE).eval()
-    assert [(layer.in_channels, layer.out_channels) for layer in model.part_layers] == [(64, 8), (8, 8), (8, 8)]
+    model = convert(demo_net, "features", num_classes=2, new_layers=3, filters=8, hidden=10, input_size=SIZE).eval()
+    assert [(layer.in_channels, layer.out_channels) for layer in model.part_layers] == [(10, 8), (8, 8), (8, 8)]
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         model(pictures)
         below, above = maps["part_layers.0.mask"], maps["part_layers.1.mask"]
         expected = F.relu(F.conv2d(part_mask(below), model.part_layers[1].weight, padding=1))
         torch.testing.assert_close(above, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, (64, 12)), ({"projection": 5}, (5, 12)), ({"projection": 0}, (64, 12)), ({"hidden": 0}, (64, None))],
+    ids=str,
+)
+def test_features_are_projected_and_pass_an_ordinary_layer(
+    demo_net: DemoNet, pictures: Tensor, settings: dict[str, int], expected: tuple[int, int | None]
+) -> None:
+    num_channels, width = expected
+    model = convert(demo_net, "features", num_classes=2, filters=6, input_size=SIZE, **settings).eval()
+    with torch.no_grad(), recorded_feature_maps(model) as maps:
+        logits = model(pictures)
+        features = model.features(pictures)
+        assert features.shape[1] == num_channels
+        assert torch.equal(model.forward_from_features(features), logits)
+        below = features
+        if width is not None:
+            layer = model.hidden[0]
+            assert layer.weight.shape == (width, num_channels, 3, 3)
+            below = F.relu(F.conv2d(features, layer.weight, layer.bias, padding=1))
+        top = model.part_layers[0]
+        expected_maps = F.relu(F.conv2d(below, top.weight, top.bias, padding=1))
+        torch.testing.assert_close(maps["part_layers.0.mask"], expected_maps, atol=1e-6, rtol=0)
+
+
+def test_a_projection_starts_with_orthonormal_rows(demo_net: DemoNet) -> None:
+    weight = convert(demo_net, "features", num_classes=2, projection=10, input_size=SIZE).projection.weight[..., 0, 0]
+    torch.testing.assert_close(weight @ weight.T, torch.eye(10), atol=1e-5, rtol=0)
 
 
 def test_dropout_acts_on_whole_channels_of_the_trunk_in_training_only(demo_net: DemoNet, pictures: Tensor) -> None:
@@ -498,7 +531,7 @@ def test_a_plain_network_has_no_record_and_no_part_masks(resnet: nn.Module) -> N
 
 
 def test_recorded_maps_are_given_top_layer_last_and_freed_afterwards(demo_net: DemoNet, pictures: Tensor) -> None:
-    model = convert(demo_net, "features", num_classes=2, filters=6, input_size=SIZE)
+    model = convert(demo_net, "features", num_classes=2, filters=6, new_layers=2, input_size=SIZE)
     with recorded_feature_maps(model) as maps:
         with pytest.raises(ConfigError, match="forward pass"):
             maps["part_layers.1.mask"]

@@ -365,7 +365,7 @@ def test_an_evaluation_of_another_model_or_other_pictures_is_refused(
     model: nn.Module, dataset: PartDataset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     fewer = replace(evaluation, filters=evaluation.filters[:3])
-    with pytest.raises(ConfigError, match=r"evaluation: expected the 6 filters of part_layers\.1\.mask, got 3"):
+    with pytest.raises(ConfigError, match=r"evaluation: expected the 6 filters of part_layers\.0\.mask, got 3"):
         report(model, dataset, tmp_path / "report.html", evaluation=fewer)
     with pytest.raises(ConfigError, match="evaluation: expected one on these pictures"):
         report(model, dataset.with_split("test"), tmp_path / "report.html", evaluation=evaluation)

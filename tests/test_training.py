@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from partcnn.checkpoint import load
 from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
 from partcnn.layers import part_masks
 from partcnn.training import History, PartTraining, Recipe, fit
 
@@ -104,14 +105,14 @@ def test_a_frozen_trunk_keeps_its_weights_and_its_statistics(model: nn.Module, d
     trunk, above = state(model, "trunk"), state(model, "part_layers") | state(model, "head")
     run(model, dataset, trunk="frozen")
     assert changed(trunk, model) == set()
-    assert changed(above, model) == above.keys() - {f"part_layers.{i}.mask.filter_category" for i in (0, 1)}
+    assert changed(above, model) == above.keys() - {"part_layers.0.mask.filter_category"}
     assert not any(parameter.requires_grad for parameter in model.trunk.parameters())
 
 
 def test_fine_tuning_changes_every_weight_and_statistic(model: nn.Module, dataset: PartDataset) -> None:
     before = state(model)
     run(model, dataset, trunk="finetune")
-    assert changed(before, model) == before.keys() - {f"part_layers.{i}.mask.filter_category" for i in (0, 1)}
+    assert changed(before, model) == before.keys() - {"part_layers.0.mask.filter_category"}
 
 
 def test_a_trunk_that_was_frozen_can_be_fine_tuned_afterwards(model: nn.Module, dataset: PartDataset) -> None:
@@ -149,20 +150,27 @@ def test_the_trunk_learns_at_its_share_of_the_learning_rate(model: nn.Module) ->
         groups = PartTraining(model, recipe, is_trunk_frozen=False, takes_features=False)._parameter_groups()
         assert [group["lr"] for group in groups] == pytest.approx([0.1, 0.1 * expected])
         assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in model.parameters()}
-        assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model.trunk.parameters()}
+        low = {id(p) for part in (model.trunk, model.projection) for p in part.parameters()}
+        assert {id(p) for p in groups[1]["params"]} == low
 
 
-def test_the_loss_of_a_step_is_the_task_loss_and_the_filter_loss(
-    model: nn.Module, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("weight", "expected"), [(None, 1.0), (0.0, 0.0), (2.5, 2.5)])
+def test_the_loss_of_a_step_is_task_loss_filter_loss_and_equivariance(
+    model: nn.Module, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, weight: float | None, expected: float
 ) -> None:
-    module = PartTraining(model, QUICK, is_trunk_frozen=False, takes_features=False)
+    recipe = dataclasses.replace(QUICK, equivariance=weight)
+    module = PartTraining(model, recipe, is_trunk_frozen=False, takes_features=False)
     logged: dict[str, float] = {}
     monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
-    images, labels = torch.randn(4, 3, *SIZE, generator=generator), torch.tensor([0, 1, 0, 1])
+    images, labels = torch.randn(4, 2, 3, *SIZE, generator=generator), torch.tensor([0, 1, 0, 1])
+    frames = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[-0.7, 0, 0.9], [0, 0.7, 0.1]]]).expand(4, 2, 2, 3)
     module.eval()  # without dropout
-    loss = module.training_step((images, labels), 0)
-    torch.testing.assert_close(loss, logged["task_loss"] + logged["filter_loss"])
-    torch.testing.assert_close(logged["task_loss"], F.cross_entropy(model(images), labels).detach())
+    loss = module.training_step((images, frames, labels), 0)
+    views = torch.cat([images[:, 0], images[:, 1]])
+    torch.testing.assert_close(logged["task_loss"], F.cross_entropy(model(views), labels.repeat(2)).detach())
+    moved = logged.get("equivariance", 0.0)
+    assert (moved > 0) == (expected > 0)
+    torch.testing.assert_close(loss, logged["task_loss"] + logged["filter_loss"] + expected * moved)
     assert {"prior_entropy", "spatial_entropy", "inter_category_entropy", "accuracy"} <= logged.keys()
 
 
@@ -215,7 +223,7 @@ def test_the_weight_of_the_filter_loss_follows_its_schedule(
     probe = Probe()
     recipe = Recipe(epochs=4, batch_size=20, num_views=1, loss_weight=0.4, loss_weight_schedule=schedule)
     run(model, dataset, recipe, callbacks=[probe])
-    assert probe.loss_weights == [pytest.approx([weight, weight]) for weight in expected]
+    assert probe.loss_weights == [pytest.approx([weight]) for weight in expected]
 
 
 def test_a_weight_of_zero_leaves_the_task_loss_alone(model: nn.Module, dataset: PartDataset) -> None:
@@ -323,6 +331,7 @@ def test_bfloat16_trains_with_finite_losses_and_keeps_weights_in_float32(
         {"trunk_lr_frac": -0.1},
         {"weight_decay": -1.0},
         {"loss_weight": -0.1},
+        {"equivariance": -1.0},
         {"loss_weight_schedule": "cosine"},
         {"precision": "fp16"},
     ],
@@ -364,8 +373,9 @@ def test_another_number_of_classes_than_the_model_has_is_refused(dataset: PartDa
 
 def test_the_first_view_is_the_picture_as_it_is_measured(dataset: PartDataset) -> None:
     preprocessing = Preprocessing((48, 64))
-    views, label = PictureViews(dataset, preprocessing, num_views=3)[5]
+    views, frames, label = PictureViews(dataset, preprocessing, num_views=3)[5]
     assert views.shape == (3, 3, 48, 64)
+    assert frames[0].tolist() == [[1, 0, 0], [0, 1, 0]]
     assert label == dataset.samples[5].label
     expected = preprocessing(dataset.samples[5].load_image())
     torch.testing.assert_close(views[0], expected, atol=0.02, rtol=0)  # Pillow rounds to whole levels
@@ -391,7 +401,7 @@ def test_views_depend_on_seed_epoch_and_picture_and_on_nothing_else(dataset: Par
     assert not torch.equal(views()[1:], views(epoch=1)[1:])
     same = copy.copy(dataset)
     same.samples = [dataset.samples[0]] * 2
-    (first, _), (second, _) = (PictureViews(same, Preprocessing(SIZE), num_views=2)[index] for index in (0, 1))
+    first, second = (PictureViews(same, Preprocessing(SIZE), num_views=2)[index][0] for index in (0, 1))
     assert torch.equal(first[0], second[0])
     assert not torch.equal(first[1], second[1])
     state_before = torch.get_rng_state()
@@ -413,17 +423,73 @@ def test_every_epoch_crops_anew_and_alike_whatever_the_number_of_workers(
     assert torch.equal(second[0], torch.stack([expected[index][0] for index in range(3)]))
 
 
-def test_an_epoch_of_features_has_every_picture_once_in_one_of_its_views() -> None:
+def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() -> None:
     maps = torch.arange(7 * 3, dtype=torch.float16).reshape(7, 3, 1, 1, 1)
-    labels = torch.arange(7)
-    features = FeatureViews(maps, labels, batch_size=3, seed=0)
-    epochs = [[(float(m), int(y)) for batch, ys in features for m, y in zip(batch, ys, strict=True)] for _ in range(9)]
+    frames = torch.arange(7 * 3.0)[:, None, None].expand(-1, 2, 3).unflatten(0, (7, 3))
+    features = FeatureViews(maps, frames, torch.arange(7), batch_size=3, seed=0)
+    epochs = []
+    for _ in range(9):
+        batches = list(features)
+        assert [batch.shape for batch, _, _ in batches] == [(3, 2, 1, 1, 1), (3, 2, 1, 1, 1), (1, 2, 1, 1, 1)]
+        assert all(torch.equal(batch.squeeze(), frame[..., 0, 0].squeeze()) for batch, frame, _ in batches)
+        labels = torch.cat([label for _, _, label in batches])
+        views = torch.cat([batch.flatten(1) for batch, _, _ in batches])
+        assert torch.equal(views // 3, labels[:, None].expand(-1, 2))
+        assert (views[:, 0] != views[:, 1]).all()
+        assert labels.sort().values.tolist() == list(range(7))
+        epochs.append(views)
     assert len(features) == 3
-    assert [len(ys) for _, ys in features] == [3, 3, 1]
-    assert all(sorted(label for _, label in epoch) == list(range(7)) for epoch in epochs)
-    assert all(value // 3 == label for epoch in epochs for value, label in epoch)
-    assert {value % 3 for epoch in epochs for value, _ in epoch} == {0, 1, 2}
-    assert epochs[0] != epochs[1]
+    assert set((torch.cat(epochs) % 3).unique().tolist()) == {0, 1, 2}
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_one_view_in_all_gives_one_in_a_batch() -> None:
+    features = FeatureViews(
+        torch.zeros(4, 1, 2, 3, 3), torch.zeros(4, 1, 2, 3), torch.zeros(4, dtype=torch.long), batch_size=4, seed=0
+    )
+    ((maps, frames, _),) = features
+    assert (maps.shape, frames.shape) == ((4, 1, 2, 3, 3), (4, 1, 2, 3))
+
+
+def test_a_frame_carries_points_of_a_view_to_the_picture(dataset: PartDataset) -> None:
+    random = np.random.default_rng(3)
+    root = dataset.samples[0].image_path.parent.parent
+    marked = copy.copy(dataset)
+    marked.samples = dataset.samples[:6]
+    file = root / "marked.png"
+    pixels = np.zeros((90, 60, 3), dtype=np.uint8)
+    row, col = 41, 22
+    pixels[row - 3 : row + 4, col - 3 : col + 4] = 255
+    Image.fromarray(pixels + random.integers(0, 4, size=pixels.shape, dtype=np.uint8) * (pixels == 0)).save(file)
+    marked.samples = [dataclasses.replace(sample, image_path=file) for sample in marked.samples]
+    is_flipped = set()
+    for index in range(6):
+        views, frames, _ = PictureViews(marked, Preprocessing((96, 64)), num_views=5, min_crop_frac=0.9)[index]
+        for view, frame in zip(views, frames, strict=True):
+            weight = (view.mean(dim=0) - view.min()).clamp(min=0).square()
+            ys, xs = (torch.arange(size) + 0.5 for size in weight.shape)
+            x, y = (weight.sum(0) @ xs) / weight.sum() / 64, (weight.sum(1) @ ys) / weight.sum() / 96
+            found = frame @ torch.tensor([x, y, 1.0])
+            torch.testing.assert_close(found, torch.tensor([(col + 0.5) / 60, (row + 0.5) / 90]), atol=0.015, rtol=0)
+            is_flipped.add(bool(frame[0, 0] < 0))
+    assert is_flipped == {True, False}
+
+
+def test_the_projection_is_the_principal_components_of_the_trunks_maps(model: nn.Module, dataset: PartDataset) -> None:
+    projected = convert(DemoNet(num_classes=2), "features", num_classes=2, filters=4, projection=6, input_size=SIZE)
+    views = PictureViews(dataset, Preprocessing(SIZE))
+    set_projection(projected, views)
+    with torch.no_grad():
+        maps = torch.cat([projected.trunk.eval()(views[index][0]) for index in range(len(views))]).double()
+    cells = maps.movedim(1, -1).flatten(0, 2)
+    centred = cells - cells.mean(dim=0)
+    _, singular, components = torch.linalg.svd(centred, full_matrices=False)
+    kept = projected.projection(maps.float()).movedim(1, -1).flatten(0, 2).double()
+    torch.testing.assert_close(kept.mean(dim=0), torch.zeros(6, dtype=torch.float64), atol=1e-4, rtol=0)
+    variances = singular[:6].square() / len(cells)
+    expected = (centred @ components[:6].T) * (variances.mean() / variances).pow(0.25)
+    sign = (expected * kept).sum(dim=0).sign()
+    torch.testing.assert_close(kept * sign, expected, atol=1e-3 * float(expected.abs().max()), rtol=0)
 
 
 def test_features_are_the_trunks_maps_of_every_view(model: nn.Module, dataset: PartDataset) -> None:

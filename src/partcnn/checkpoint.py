@@ -93,7 +93,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     converted = convert(model, arguments.pop("layers"), **arguments)
     record: Conversion = conversion_of(converted)
     record.network = config["network"]
-    record.classes = list(config["classes"])
+    record.classes, record.is_trained = list(config["classes"]), True
     record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
     _fill(converted, directory / WEIGHTS_FILE)
     return converted.eval()

@@ -18,7 +18,7 @@ from partcnn import _torchvision  # noqa: F401
 from partcnn.architectures import identify_network
 from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
-from partcnn.layers import AdditiveHead, PartConv2d, PartMask, part_masks
+from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, part_masks
 
 logger = logging.getLogger("partcnn")
 
@@ -53,12 +53,14 @@ class Conversion:
         network: the specification of the network it was made from, or None where no library names it.
         classes: names of the classes in the order of the logits.
         preprocessing: how a picture becomes an input.
+        is_trained: `fit` has trained it, or it was loaded: its projection is set.
     """
 
     arguments: dict[str, Any]
     network: dict[str, Any] | None
     classes: list[str]
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    is_trained: bool = False
 
 
 def conversion_of(model: nn.Module) -> Conversion:
@@ -79,29 +81,49 @@ class PartNetwork(nn.Module):
 
     Args:
         trunk: pictures [image, channel, row, col] → maps [image, channel, row, col].
+        projection: a linear map of the trunk's channels, 1 × 1, to fewer. `fit` sets it to the principal
+            components of the trunk's maps and treats it as the trunk's last layer.
+        hidden: ordinary layers between the trunk and the part layers.
         part_layers: at least one.
         head: linear in the masked maps.
-        dropout: share of the trunk's channels dropped in training.
+        dropout: share of the projected channels dropped in training.
+        erasing: share of the projected maps that lose a rectangle in training.
         layer: dotted name, in the network it comes from, of the trunk's last layer.
     """
 
     def __init__(
-        self, trunk: nn.Module, part_layers: Sequence[PartConv2d], head: AdditiveHead, *, dropout: float, layer: str
+        self,
+        trunk: nn.Module,
+        projection: nn.Module,
+        hidden: nn.Module,
+        part_layers: Sequence[PartConv2d],
+        head: AdditiveHead,
+        *,
+        dropout: float,
+        erasing: float,
+        layer: str,
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.projection = projection
+        self.erasing = MapErasing(erasing)
         self.dropout = nn.Dropout2d(dropout)
+        self.hidden = hidden
         self.part_layers = nn.ModuleList(part_layers)
         self.head = head
         self.layer = layer
 
     def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, class]
         """The logits."""
-        return self.forward_from_trunk(self.trunk(images))
+        return self.forward_from_features(self.features(images))
 
-    def forward_from_trunk(self, trunk_maps: Tensor) -> Tensor:
-        """The logits from the trunk's maps, which are the same in every epoch when the trunk is frozen."""
-        maps = self.dropout(trunk_maps)
+    def features(self, images: Tensor) -> Tensor:
+        """The trunk's projected maps: the same in every epoch when the trunk is frozen."""
+        return self.projection(self.trunk(images))  # type: ignore[no-any-return]
+
+    def forward_from_features(self, features: Tensor) -> Tensor:
+        """The logits from the projected maps."""
+        maps = self.hidden(self.dropout(self.erasing(features)))
         for part_layer in self.part_layers:
             maps = part_layer(maps)
         return self.head(maps)  # type: ignore[no-any-return]
@@ -125,16 +147,19 @@ def convert(
     layers: str | Sequence[str] = "auto",
     *,
     num_classes: int,
-    new_layers: int = 2,
+    new_layers: int = 1,
     filters: int | None = None,
+    projection: int | None = 128,
+    hidden: int | None = None,
     head: str = "additive",
     objective: str | None = "labelled",
     background: int | None = None,
     input_size: tuple[int, int] = (224, 224),
     grid: int = 7,
     dropout: float = 0.2,
+    erasing: float = 0.5,
     masks: bool = True,
-    loss_weight: float = 0.1,
+    loss_weight: float = 0.2,
     inplace: bool = False,
 ) -> nn.Module:
     """A network whose high filters can be trained to detect one part each; `forward(images)` gives logits.
@@ -144,14 +169,20 @@ def convert(
         layers: dotted module names, or "auto": the deepest layer with a map of at least 12 × 12 cells. The
             additive head takes one layer.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
-        new_layers: part layers on the trunk, at least 1 (additive head only). Two follow parts better than one.
+        new_layers: part layers, at least 1 (this and the next three: additive head only).
         filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
+        projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
+            leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
+        hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most the
+            trunk's channels or 64; 0 leaves it out.
         head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
             maps; "original" puts masks in place, the network above and all its state-dict keys stay.
         objective: see `partcnn.objectives.OBJECTIVES`; None for no filter loss.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
-        grid, dropout: of the additive head and the trunk's channels.
+        grid: cells per side that the additive head pools each map to.
+        dropout: share of the projected channels dropped in training.
+        erasing: share of the projected maps that lose a rectangle in training.
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
         loss_weight: λ of each part layer.
         inplace: True changes `cnn` itself; otherwise it stays untouched.
@@ -163,7 +194,7 @@ def convert(
         LayerError: unknown layer, a map smaller than 2 × 2, or (original head) maps that can be negative.
         ConfigError: an argument is outside what it may be.
     """
-    _check_arguments(num_classes, new_layers, filters, head, background)
+    _check_arguments(num_classes, new_layers, filters, head, background, projection, hidden)
     specification = identify_network(cnn)
     network = cnn if inplace else copy.deepcopy(cnn)
     chosen = _chosen_layers(network, layers, input_size, needs_nonnegative=head == "original")
@@ -177,12 +208,15 @@ def convert(
             "num_classes": num_classes,
             "new_layers": new_layers,
             "filters": num_filters,
+            "projection": projection,
+            "hidden": hidden,
             "head": head,
             "objective": objective,
             "background": background,
             "input_size": list(input_size),
             "grid": grid,
             "dropout": dropout,
+            "erasing": erasing,
             "masks": masks,
             "loss_weight": loss_weight,
         },
@@ -207,17 +241,43 @@ def convert(
     if len(chosen) != 1:
         raise ConfigError(f"layers: expected one layer with head='additive', got {[shape.name for shape in chosen]}")
     shape = chosen[0]
-    stack = [
-        PartConv2d(shape.num_channels if index == 0 else num_filters, num_filters, num_classes, **mask_settings)
-        for index in range(new_layers)
-    ]
-    part_head = AdditiveHead(num_filters, num_classes, grid=grid)
+    num_channels = min(projection or shape.num_channels, shape.num_channels)
+    width = min(2 * num_filters, max(64, shape.num_channels)) if hidden is None else hidden
     converted = PartNetwork(
-        _trunk(network, shape.name, input_size), stack, part_head, dropout=dropout, layer=shape.name
+        _trunk(network, shape.name, input_size),
+        _projection(shape.num_channels, num_channels) if projection else nn.Identity(),
+        _hidden_layer(num_channels, width) if width else nn.Identity(),
+        [
+            PartConv2d(
+                (width or num_channels) if index == 0 else num_filters, num_filters, num_classes, **mask_settings
+            )
+            for index in range(new_layers)
+        ],
+        AdditiveHead(num_filters, num_classes, grid=grid),
+        dropout=dropout,
+        erasing=erasing,
+        layer=shape.name,
     )
     setattr(converted, _RECORD_NAME, record)
     reference = next(network.parameters(), None)
     return converted if reference is None else converted.to(reference.device, reference.dtype)
+
+
+def _projection(num_channels: int, num_kept: int) -> nn.Conv2d:
+    """1 × 1, orthonormal rows: distances between cells are kept as well as chance allows."""
+    layer = nn.Conv2d(num_channels, num_kept, 1)
+    nn.init.orthogonal_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _hidden_layer(num_channels: int, width: int) -> nn.Sequential:
+    layer = nn.Conv2d(num_channels, width, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, nn.ReLU())
 
 
 def remove_masks(model: nn.Module) -> nn.Module:
@@ -438,7 +498,15 @@ def _recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict
             handle.remove()
 
 
-def _check_arguments(num_classes: int, new_layers: int, filters: int | None, head: str, background: int | None) -> None:
+def _check_arguments(
+    num_classes: int,
+    new_layers: int,
+    filters: int | None,
+    head: str,
+    background: int | None,
+    projection: int | None,
+    hidden: int | None,
+) -> None:
     if head not in HEADS:
         raise ConfigError(f"head: expected one of {', '.join(HEADS)}, got {head!r}")
     if num_classes < 2:
@@ -447,6 +515,8 @@ def _check_arguments(num_classes: int, new_layers: int, filters: int | None, hea
         raise ConfigError(f"new_layers: expected at least 1, got {new_layers}")
     if filters is not None and filters < 1:
         raise ConfigError(f"filters: expected at least 1 per layer, or None, got {filters}")
+    if (projection or 0) < 0 or (hidden or 0) < 0:
+        raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {projection}, {hidden}")
     if background is not None and not 0 <= background < num_classes:
         raise ConfigError(f"background: expected a class index below {num_classes}, or None, got {background}")
 

@@ -1,5 +1,6 @@
 """Pictures as a network's inputs, in several random views, and the maps of a frozen trunk computed once per view."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,17 +14,22 @@ from partcnn import _torchvision  # noqa: F401
 from torchvision.transforms import v2
 
 from partcnn.backbones import Preprocessing
+from partcnn.conversion import PartNetwork
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
 
+_WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_PROJECTION_PICTURES = 256
+_LEAST_VARIANCE_FRAC = 1e-3
 _ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
 
 
-class PictureViews(Dataset[tuple[Tensor, int]]):
-    """Each picture as `num_views` inputs: [view, 3, height, width] and its label.
+class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
+    """Each picture as `num_views` inputs: [view, 3, height, width], their frames [view, 2, 3], and its label.
 
-    The first view is the picture as it is measured, unless `num_views` is 1 and `is_random`; the others are
-    random crops with flips. Views depend on the seed, the epoch, the picture and nothing else.
+    The first view is the picture as it is measured, unless `is_random`; the others are random crops with flips.
+    Views depend on the seed, the epoch, the picture and nothing else. A frame carries a point of the view to the
+    picture: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
 
     Args:
         dataset: pictures; its own transform is not used.
@@ -53,59 +59,76 @@ class PictureViews(Dataset[tuple[Tensor, int]]):
         height, width = preprocessing.input_size
         finish = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
         room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
-        aspect = width / height
+        self._input_size, self._min_crop_frac = [height, width], min_crop_frac
         self._whole = preprocessing.transform()
         self._room = v2.Resize(room, antialias=True)
-        self._random = v2.Compose(
-            [
-                v2.RandomResizedCrop((height, width), scale=(min_crop_frac**2, 1), ratio=(aspect, aspect)),
-                v2.RandomHorizontalFlip(),
-                *finish,
-            ]
-        )
+        self._finish = v2.Compose(finish)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         sample = self.dataset.samples[index]
         picture = v2.functional.pil_to_tensor(sample.load_image())
-        views = [] if self.is_random else [self._whole(picture)]
+        views = [] if self.is_random else [(self._whole(picture), _WHOLE_FRAME)]
         num_random = self.num_views - len(views)
         if num_random:
             roomy = self._room(picture)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(hash((self.seed, self.epoch, index)))  # a hash of integers is the same everywhere
-                views += [self._random(roomy) for _ in range(num_random)]
-        return torch.stack(views), sample.label
+            # a hash of integers is the same everywhere
+            generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
+            views += [self._random_view(roomy, generator) for _ in range(num_random)]
+        pictures, frames = zip(*views, strict=True)
+        return torch.stack(pictures), torch.stack(frames), sample.label
+
+    def _random_view(self, picture: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A crop of the picture's own shape, its area uniform, flipped half of the time; and its frame."""
+        share, left, top, flip = torch.rand(4, generator=generator).tolist()
+        side = math.sqrt(self._min_crop_frac**2 + share * (1 - self._min_crop_frac**2))
+        height, width = picture.shape[1:]
+        crop_height, crop_width = round(side * height), round(side * width)
+        y, x = round(top * (height - crop_height)), round(left * (width - crop_width))
+        view = v2.functional.resized_crop(picture, y, x, crop_height, crop_width, self._input_size, antialias=True)
+        x0, y0, across, down = x / width, y / height, crop_width / width, crop_height / height
+        if flip < 0.5:
+            view, x0, across = v2.functional.horizontal_flip(view), x0 + across, -across
+        return self._finish(view), torch.tensor([[across, 0.0, x0], [0.0, down, y0]])
 
 
 class FeatureViews:
-    """The maps of a frozen trunk for every view of every picture, and batches of them, one view each.
+    """The maps of a frozen trunk for every view of every picture, and batches of them, two views each.
 
     Args:
         maps: [image, view, channel, row, col], half precision: a trunk's maps, or pictures.
+        frames: [image, view, 2, 3] of the views, see `PictureViews`.
         labels: [image].
-        batch_size: of the batches.
+        batch_size: pictures in a batch.
         seed: of their order and choice of views.
     """
 
-    def __init__(self, maps: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> None:
-        self.maps, self.labels, self.batch_size = maps, labels, batch_size
+    def __init__(self, maps: Tensor, frames: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> None:
+        self.maps, self.frames, self.labels, self.batch_size = maps, frames, labels, batch_size
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return -(-len(self.maps) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: maps [image, channel, row, col] in float32 and labels [image]."""
-        order = torch.randperm(len(self.maps), generator=self._generator)
-        view = torch.randint(self.maps.shape[1], (len(self.maps),), generator=self._generator)
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image].
+
+        The two views of a picture differ; with one view in all there is one in a batch.
+        """
+        num_images, num_views = self.maps.shape[:2]
+        order = torch.randperm(num_images, generator=self._generator)
+        views = torch.randint(num_views, (num_images, 1), generator=self._generator)
+        if num_views > 1:
+            others = torch.randint(1, num_views, (num_images, 1), generator=self._generator)
+            views = torch.cat([views, (views + others) % num_views], dim=1)
         for chosen in order.split(self.batch_size):
-            yield self.maps[chosen, view[chosen]].float(), self.labels[chosen]
+            where = (chosen[:, None], views[chosen])
+            yield self.maps[where].float(), self.frames[where], self.labels[chosen]
 
 
-class EpochLoader(DataLoader[tuple[Tensor, int]]):
+class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
     """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
 
     def __iter__(self) -> Any:
@@ -135,19 +158,60 @@ def compute_features(
     device = next(trunk.parameters(), torch.zeros(())).device
     trunk.eval()
     maps: Tensor | None = None
+    frames = torch.empty(len(views), views.num_views, 2, 3)
     labels = torch.empty(len(views), dtype=torch.long)
     done = 0
     # The memory is taken once: gathering batches and joining them would need it twice. No inference mode: its
     # tensors cannot be trained on, and a copy would need it twice too.
     with torch.no_grad():
-        for pictures, batch_labels in DataLoader(views, batch_size=16, num_workers=num_workers):
+        for pictures, batch_frames, batch_labels in DataLoader(views, batch_size=16, num_workers=num_workers):
             found = trunk(pictures.flatten(0, 1).to(device)).unflatten(0, pictures.shape[:2])
             if maps is None:
                 maps = torch.empty(len(views), *found.shape[1:], dtype=torch.float16)
             maps[done : done + len(found)] = found.to("cpu", torch.float16)
+            frames[done : done + len(found)] = batch_frames
             labels[done : done + len(found)] = batch_labels
             done += len(found)
             if on_progress is not None:
                 on_progress(done)
     assert maps is not None  # a data set has at least one picture
-    return FeatureViews(maps, labels, batch_size=batch_size, seed=seed)
+    return FeatureViews(maps, frames, labels, batch_size=batch_size, seed=seed)
+
+
+def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int = 0) -> None:
+    """Set the projection to the principal components of the trunk's maps on at most 256 of the pictures, centred.
+
+    Components are scaled to half-way between their own variance and one variance for all (a power of −1/4 of the
+    variance): the small ones that tell parts apart are heard, the smallest, noise, are not made loud. A model
+    without a projection stays as it is.
+
+    Args:
+        model: its trunk is put in evaluation mode.
+        views: of the training pictures; the first view is used.
+        num_workers: processes that decode pictures.
+    """
+    layer = model.projection
+    if not isinstance(layer, nn.Conv2d):
+        return
+    model.trunk.eval()
+    device = layer.weight.device
+    step = max(1, -(-len(views) // _PROJECTION_PICTURES))
+    chosen = torch.utils.data.Subset(views, range(0, len(views), step))
+    total = torch.zeros(layer.in_channels, dtype=torch.float64)
+    products = torch.zeros(layer.in_channels, layer.in_channels, dtype=torch.float64)
+    count = 0
+    with torch.no_grad():
+        for pictures, _, _ in DataLoader(chosen, batch_size=16, num_workers=num_workers):
+            cells = model.trunk(pictures[:, 0].to(device)).movedim(1, -1).flatten(0, 2).double().cpu()
+            total += cells.sum(dim=0)
+            products += cells.T @ cells
+            count += len(cells)
+        mean = total / count
+        variances, components = torch.linalg.eigh(products / count - mean.outer(mean))
+        variances = variances.flip(0)[: layer.out_channels]
+        variances = variances.clamp(min=_LEAST_VARIANCE_FRAC * variances.mean().item())  # silent channels stay so
+        components = components.flip(1)[:, : layer.out_channels]
+        weight = (components * (variances.mean() / variances).pow(0.25)).T
+        layer.weight.copy_(weight[..., None, None])
+        assert layer.bias is not None
+        layer.bias.copy_(-weight @ mean)

@@ -1,13 +1,14 @@
 """The modules that make a network's filters part filters: mask, convolution, head, and the loss that reads them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
 from partcnn.templates import part_mask
@@ -62,7 +63,7 @@ class PartMask(nn.Module):
         enabled: bool = True,
         background: int | None = None,
         assignment: str | None = None,
-        loss_weight: float = 0.1,
+        loss_weight: float = 0.2,
         fitness_scale: float = 60.0,
         beta: float = 4.0,
     ) -> None:
@@ -131,6 +132,23 @@ class PartMask(nn.Module):
             target = centroid_slopes(scaled, belongs, beta=self.slopes)
             self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
         return value
+
+    def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
+        """`partcnn.equivariance.equivariance` of the maps of the last forward pass, in float32.
+
+        Args:
+            labels: [2 · picture] class indices: of the first views, then of the second views.
+            frames, centers: see there.
+
+        Raises:
+            ShapeError: shapes that do not fit together.
+            ConfigError: no forward pass yet.
+        """
+        maps = self._recorded(labels)
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        belongs = labels[:, None] == self.filter_category
+        tau = self.fitness_scale / (maps.shape[2] * maps.shape[3])
+        return equivariance(maps / self._scale(maps), belongs, frames, centers, tau=tau, beta=self.template_slope)
 
     @property
     def template_slope(self) -> float | Tensor:
@@ -258,6 +276,42 @@ class AdditiveHead(nn.Module):
         return torch.einsum("ifhw,cfhw->icf", pooled, self.weight.to(pooled))
 
 
+class MapErasing(nn.Module):
+    """In training, a rectangle of a random half or so of the maps is set to 0, in all channels alike.
+
+    Random erasing (Zhong et al., 2020) on maps in place of pictures, so that it works on features computed once:
+    no single place may decide. Sides are 1/7 to 1/2 of the map's, the middle is anywhere.
+
+    Args:
+        share: of the images that lose a rectangle, in [0, 1].
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        if not 0 <= share <= 1:
+            raise ConfigError(f"erasing: expected a share in [0, 1], got {share}")
+        self.share = share
+
+    def forward(self, maps: Tensor) -> Tensor:  # [image, channel, row, col]
+        if not self.training or self.share == 0:
+            return maps
+        rows, cols = (self._inside(len(maps), size, maps) for size in maps.shape[2:])
+        is_chosen = torch.rand(len(maps), 1, 1, device=maps.device) < self.share
+        is_erased = rows[:, :, None] & cols[:, None, :] & is_chosen
+        return maps.masked_fill(is_erased[:, None], 0)
+
+    @staticmethod
+    def _inside(num_images: int, size: int, like: Tensor) -> Tensor:  # [image, cell] bool
+        side, middle = torch.rand(2, num_images, 1, device=like.device)
+        half = (1 / 7 + side * (1 / 2 - 1 / 7)) / 2
+        places = (torch.arange(size, device=like.device) + 0.5) / size
+        inside: Tensor = (places - middle).abs() < half
+        return inside
+
+    def extra_repr(self) -> str:
+        return f"share={self.share:g}"
+
+
 def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
     """The part masks of a network by dotted name, in the order of the forward pass as far as names tell.
 
@@ -306,6 +360,39 @@ def filter_loss_terms(
             terms[name] = terms.get(name, 0) + term.mean()
     assert total is not None  # part_masks yields at least one
     return total, terms
+
+
+def equivariance_loss(
+    model: nn.Module,
+    labels: Tensor,  # [2 · picture]
+    frames: Tensor,  # [2 · picture, 2, 3]
+    centers: Mapping[str, tuple[Tensor, Tensor]],
+) -> Tensor:
+    """How far parts fail to move with their pictures: Σ over part layers of the mean over filters of `equivariance`.
+
+    Args:
+        model: a converted network that has just seen two views of each picture: all first views, then all second
+            views in the same order.
+        labels: class indices of these views.
+        frames: of these views: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
+        centers: per part layer by dotted name, y of each row of its map and x of each column, in fractions of the
+            view's sides; `partcnn.receptive_field.cell_centers` gives them.
+
+    Returns:
+        A scalar in squared sides of the picture, without a weight; 0 with a graph where no picture belongs.
+
+    Raises:
+        ShapeError, ConfigError, LayerError: as in `filter_loss`, or a layer without centres.
+    """
+    total: Tensor | None = None
+    for name, mask in part_masks(model):
+        if name not in centers:
+            raise LayerError(f"centers: expected the part layer {name}, got {', '.join(centers) or 'none'}")
+        with torch.autocast(labels.device.type, enabled=False):
+            loss = mask.equivariance(labels, frames, centers[name]).mean()
+        total = loss if total is None else total + loss
+    assert total is not None  # part_masks yields at least one
+    return total
 
 
 def _even_categories(num_filters: int, num_classes: int, background: int | None) -> Tensor:

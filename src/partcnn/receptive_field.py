@@ -223,6 +223,16 @@ def _cells(num_px: int, input_px: int, first: float, stride: float, num_cells: i
     return cell * 2 / (num_cells - 1) - 1 if num_cells > 1 else torch.zeros(num_px)
 
 
+def cell_centers(field: ReceptiveField) -> tuple[Tensor, Tensor]:  # [row], [col]
+    """The middle of what each row (y) and each column (x) of a map sees, in fractions of the picture's sides."""
+    return tuple(  # type: ignore[return-value]
+        (first + 0.5 + stride * torch.arange(count)) / side
+        for first, stride, count, side in zip(
+            field.first_center_px, field.stride_px, field.map_size, field.input_size, strict=True
+        )
+    )
+
+
 def _pairs(values: Tensor, name: str) -> Tensor:
     if values.dim() == 0 or values.shape[-1] != 2:
         raise ShapeError(f"{name}: expected [..., 2], got {list(values.shape)}")

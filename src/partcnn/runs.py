@@ -38,17 +38,23 @@ class NetworkSettings:
     Args:
         new_layers: part layers.
         filters: per part layer; None takes 32 a category.
+        projection: principal components that the trunk's maps are projected to; 0 for none.
+        hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, 0 for none.
         grid: cells per side that the head pools each map to.
-        dropout: share of the trunk's channels dropped in training.
+        dropout: share of the projected channels dropped in training.
+        erasing: share of the projected maps that lose a rectangle in training.
         masks: keep of each map only what lies around its peak, as in the paper. Off: with the labelled objective
             masks cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
         input_size: side of the square input in pixels; None takes the backbone's own.
     """
 
-    new_layers: int = 2
+    new_layers: int = 1
     filters: int | None = None
+    projection: int = 128
+    hidden: int | None = None
     grid: int = 7
     dropout: float = 0.2
+    erasing: float = 0.5
     masks: bool = False
     input_size: int | None = None
 
@@ -210,7 +216,7 @@ def _check_free(directory: Path, force: bool) -> None:
 def _recipe(settings: RunSettings) -> Recipe:
     changes: dict[str, Any] = {} if settings.epochs is None else {"epochs": settings.epochs}
     if settings.plain:
-        changes["loss_weight"] = 0.0
+        changes |= {"loss_weight": 0.0, "equivariance": 0.0}
     return Recipe(**(asdict(settings.recipe) | changes))
 
 
@@ -233,12 +239,15 @@ def _built(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple
         num_classes=num_classes,
         new_layers=settings.network.new_layers,
         filters=settings.network.filters,
+        projection=settings.network.projection,
+        hidden=settings.network.hidden,
         head=settings.head,
         objective=None if settings.plain else settings.objective,
         background=dataset.background,
         input_size=preprocessing.input_size,
         grid=settings.network.grid,
         dropout=settings.network.dropout,
+        erasing=settings.network.erasing,
         # Masks in place are all that head="original" adds beside the loss.
         masks=not settings.plain and (settings.network.masks or settings.head == "original"),
         loss_weight=recipe.loss_weight,

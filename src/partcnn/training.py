@@ -26,8 +26,9 @@ from partcnn.checkpoint import save
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features
-from partcnn.layers import filter_loss_terms, part_masks
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
+from partcnn.layers import equivariance_loss, filter_loss_terms, part_masks
+from partcnn.receptive_field import cell_centers, receptive_field
 
 _log = logging.getLogger("partcnn")
 
@@ -52,12 +53,15 @@ class Recipe:
 
     Args:
         epochs: passes over the training pictures.
-        batch_size: pictures per step.
+        batch_size: pictures per step, each in two of its views.
         lr: highest learning rate of the one-cycle schedule, AdamW.
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
         loss_weight: λ, weight of the filter loss in every part layer.
+        equivariance: weight of the squared distance between a part's places in two views of a picture
+            (`partcnn.equivariance`). None takes 1 for the labelled objective, else 0: the other objectives are
+            the paper's and its authors'.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
         num_views: views of each picture that are made once, the first the picture itself, the others random crops
             with flips; a frozen trunk's maps of them too. With a trunk that learns and views of over 2 GiB every
@@ -66,12 +70,13 @@ class Recipe:
         precision: "fp32" or "bf16" (autocast; the filter loss stays in float32).
     """
 
-    epochs: int = 25
-    batch_size: int = 64
+    epochs: int = 20
+    batch_size: int = 32
     lr: float = 3e-3
     trunk_lr_frac: float | None = None
-    weight_decay: float = 1e-2
-    loss_weight: float = 0.1
+    weight_decay: float = 0.3
+    loss_weight: float = 0.2
+    equivariance: float | None = None
     loss_weight_schedule: str = "constant"
     num_views: int = 9
     min_crop_frac: float = 0.6
@@ -81,11 +86,11 @@ class Recipe:
         for name in ("epochs", "batch_size", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.lr <= 0 or (self.trunk_lr_frac or 0) < 0 or self.weight_decay < 0 or self.loss_weight < 0:
-            raise ConfigError(
-                "lr, trunk_lr_frac, weight_decay, loss_weight: expected lr above 0 and the others at least 0, "
-                f"got {self.lr}, {self.trunk_lr_frac}, {self.weight_decay}, {self.loss_weight}"
-            )
+        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance"):
+            if (getattr(self, name) or 0) < 0:
+                raise ConfigError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.lr <= 0:
+            raise ConfigError(f"lr: expected a number above 0, got {self.lr}")
         if self.loss_weight_schedule not in SCHEDULES:
             raise ConfigError(
                 f"loss_weight_schedule: expected one of {', '.join(SCHEDULES)}, got {self.loss_weight_schedule!r}"
@@ -109,27 +114,34 @@ class History:
 
 
 class PartTraining(L.LightningModule):
-    """Task loss + filter loss, AdamW, one cycle.
+    """Task loss + filter loss + equivariance, AdamW, one cycle.
 
     Args:
         model: made by `partcnn.convert`.
         recipe: of the training.
-        is_trunk_frozen: the trunk keeps its weights and its statistics.
-        takes_features: batches hold the trunk's maps and not pictures.
+        is_trunk_frozen: the trunk and its projection keep their weights and their statistics.
+        takes_features: batches hold the trunk's projected maps and not pictures.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
+        self.equivariance = _equivariance_weight(model, recipe)
+        self.centers = _cell_centers(model) if self.equivariance else {}
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        inputs, labels = batch
-        if inputs.ndim == 5:  # one random view of each picture
-            inputs = inputs[:, 0]
-        logits = self.model.forward_from_trunk(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
+        inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
+        num_views = inputs.shape[1]
+        inputs, frames = (one.transpose(0, 1).flatten(0, 1) for one in (inputs, frames))  # all first views first
+        labels = labels.repeat(num_views)
+        logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
         task_loss = F.cross_entropy(logits.float(), labels)
         filter_loss, terms = filter_loss_terms(self.model, labels)
+        loss = task_loss + filter_loss
+        if self.equivariance and num_views == 2:
+            terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
+            loss = loss + self.equivariance * terms["equivariance"]
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
         self.log_dict(
@@ -139,7 +151,7 @@ class PartTraining(L.LightningModule):
             prog_bar=True,
             batch_size=len(labels),
         )
-        return task_loss + filter_loss
+        return loss
 
     def on_train_epoch_start(self) -> None:
         for _, mask in part_masks(self.model):
@@ -165,7 +177,7 @@ class PartTraining(L.LightningModule):
         recipe = self.recipe
         if not isinstance(self.model, PartNetwork):
             return [{"params": list(self.model.parameters()), "lr": recipe.lr}]
-        trunk = list(self.model.trunk.parameters())
+        trunk = [*self.model.trunk.parameters(), *self.model.projection.parameters()]
         in_trunk = {id(parameter) for parameter in trunk}
         above = [parameter for parameter in self.model.parameters() if id(parameter) not in in_trunk]
         groups = [{"params": above, "lr": recipe.lr}]
@@ -228,8 +240,8 @@ def fit(
         directory: where logs (log/) and the model are written; None writes nothing.
         seed: of views, order and dropout.
         num_workers: processes that decode pictures.
-        features: of these pictures through this trunk, to spare computing them; the recipe's
-            `num_views`, `min_crop_frac` and `batch_size` are then not used.
+        features: of these pictures through this model's trunk and projection, to spare computing them; the
+            recipe's `num_views`, `min_crop_frac` and `batch_size` are then not used, and the projection stays.
         callbacks: of the Lightning Trainer.
         is_progress_shown: bars on the terminal.
 
@@ -255,16 +267,20 @@ def fit(
     began = time.monotonic()
     history = History()
     trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
-    if isinstance(model, PartNetwork):
-        model.trunk.requires_grad_(not is_frozen)
     model.to(trainer.strategy.root_device)
     batches: Iterable[Any] | None = features
     if batches is None:
+        if isinstance(model, PartNetwork) and not record.is_trained:
+            set_projection(model, PictureViews(dataset, record.preprocessing), num_workers=num_workers)
         batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
+    if isinstance(model, PartNetwork):
+        model.trunk.requires_grad_(not is_frozen)
+        model.projection.requires_grad_(not is_frozen)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     _run(trainer, module, batches, history)
     history.seconds = time.monotonic() - began
+    record.is_trained = True
     model.eval()
     return history
 
@@ -275,6 +291,17 @@ def check_trunk(trunk: str, model: nn.Module) -> None:
         raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
     if trunk == "frozen" and not isinstance(model, PartNetwork):
         raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
+
+
+def _equivariance_weight(model: nn.Module, recipe: Recipe) -> float:
+    if recipe.equivariance is not None:
+        return recipe.equivariance
+    return float(any(mask.objective == "labelled" for _, mask in part_masks(model)))
+
+
+def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    input_size = conversion_of(model).preprocessing.input_size
+    return {name: cell_centers(receptive_field(model, name, input_size)) for name, _ in part_masks(model)}
 
 
 def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
@@ -305,13 +332,15 @@ def _batches(
     height, width = preprocessing.input_size
     settings: dict[str, Any] = {"min_crop_frac": recipe.min_crop_frac, "seed": seed}
     if not is_frozen and len(dataset) * recipe.num_views * 3 * height * width * 2 > _PICTURES_IN_MEMORY_BYTES:
-        views = PictureViews(dataset, preprocessing, is_random=True, **settings)
+        views = PictureViews(dataset, preprocessing, num_views=min(2, recipe.num_views), is_random=True, **settings)
         generator = torch.Generator().manual_seed(seed)
         return EpochLoader(
             views, batch_size=recipe.batch_size, shuffle=True, num_workers=num_workers, generator=generator
         )
     views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, **settings)
-    first = model.trunk if is_frozen and isinstance(model, PartNetwork) else nn.Identity()
+    first: nn.Module = nn.Identity()
+    if is_frozen and isinstance(model, PartNetwork):
+        first = nn.Sequential(model.trunk, model.projection)
     with Progress(disable=not is_progress_shown, transient=True) as progress:
         task = progress.add_task(f"{len(views)} pictures × {recipe.num_views} views", total=len(views))
         return compute_features(
