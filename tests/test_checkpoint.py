@@ -125,7 +125,7 @@ def test_a_network_of_ones_own_that_is_not_passed_is_asked_for(pictures: Tensor,
 
 def test_the_record_comes_back(demo_model: nn.Module, tmp_path: Path) -> None:
     record = conversion_of(demo_model)
-    record.classes = ["background", "çat"]
+    record.classes, record.is_trained = ["background", "çat"], True
     record.preprocessing = Preprocessing((64, 96), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     loaded = conversion_of(load(save(demo_model, tmp_path)))
     assert loaded == record

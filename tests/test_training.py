@@ -466,7 +466,8 @@ def test_a_frame_carries_points_of_a_view_to_the_picture(dataset: PartDataset) -
     for index in range(6):
         views, frames, _ = PictureViews(marked, Preprocessing((96, 64)), num_views=5, min_crop_frac=0.9)[index]
         for view, frame in zip(views, frames, strict=True):
-            weight = (view.mean(dim=0) - view.min()).clamp(min=0).square()
+            grey = view.mean(dim=0)
+            weight = (grey - (grey.min() + grey.max()) / 2).clamp(min=0)
             ys, xs = (torch.arange(size) + 0.5 for size in weight.shape)
             x, y = (weight.sum(0) @ xs) / weight.sum() / 64, (weight.sum(1) @ ys) / weight.sum() / 96
             found = frame @ torch.tensor([x, y, 1.0])

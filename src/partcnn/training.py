@@ -232,6 +232,9 @@ def fit(
 ) -> History:
     """Train a converted network on the pictures of a data set, in place.
 
+    A network that is not trained yet, by `fit` or before it was loaded, first gets its projection: the principal
+    components of its trunk's maps on the training pictures (`partcnn.feature_views.set_projection`).
+
     Args:
         model: made by `partcnn.convert`.
         dataset: the training split. Its classes and the model's must agree in number.
