@@ -28,6 +28,7 @@ _RECORD_NAME = "part_conversion"
 
 _AUTO_MIN_SIDE = 12  # cells: coarser maps cannot tell neighbouring parts apart
 _MIN_SIDE = 2
+_MAX_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
 _PASSED_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 
 
@@ -173,8 +174,8 @@ def convert(
         filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
             leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
-        hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most the
-            trunk's channels or 64; 0 leaves it out.
+        hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most 128;
+            0 leaves it out.
         head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
             maps; "original" puts masks in place, the network above and all its state-dict keys stay.
         objective: see `partcnn.objectives.OBJECTIVES`; None for no filter loss.
@@ -242,7 +243,7 @@ def convert(
         raise ConfigError(f"layers: expected one layer with head='additive', got {[shape.name for shape in chosen]}")
     shape = chosen[0]
     num_channels = min(projection or shape.num_channels, shape.num_channels)
-    width = min(2 * num_filters, max(64, shape.num_channels)) if hidden is None else hidden
+    width = min(2 * num_filters, _MAX_HIDDEN) if hidden is None else hidden
     converted = PartNetwork(
         _trunk(network, shape.name, input_size),
         _projection(shape.num_channels, num_channels) if projection else nn.Identity(),

@@ -22,7 +22,7 @@ from partcnn.training import Recipe, fit
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
-_TRUNK_RECIPE = Recipe(epochs=20, batch_size=32, lr=1e-2, num_views=5)  # DemoNet from random weights
+_TRUNK_RECIPE = Recipe(epochs=10, lr=1e-2, weight_decay=1e-2, num_views=5)  # DemoNet from random weights
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 

@@ -39,7 +39,7 @@ class NetworkSettings:
         new_layers: part layers.
         filters: per part layer; None takes 32 a category.
         projection: principal components that the trunk's maps are projected to; 0 for none.
-        hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, 0 for none.
+        hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, at most 128.
         grid: cells per side that the head pools each map to.
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
