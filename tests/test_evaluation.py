@@ -183,11 +183,12 @@ def test_figures_are_measured_in_pixels_of_the_input_whatever_the_pictures_size(
         beak = drawer.cell()
         drawer.add(image_id, 1, {RED: beak}, {"beak": beak}, size=2 * SIDE)
     model = with_classes(pointer([(RED, -0.5)]), ["background", "bird"])
-    observation = observe(model, drawer.dataset(**BIRDS))
-    peaks = observation.top.peaks_px[:, 0]
-    torch.testing.assert_close(peaks, observation.landmarks[:, 0].to(peaks))
-    expected = [centre(cell) for cell in map(tuple, observation.top.peak_cells[:, 0].tolist())]
-    torch.testing.assert_close(peaks, torch.tensor(expected).to(peaks))
+    dataset = drawer.dataset(**BIRDS)
+    observation = observe(model, dataset)
+    (rows,) = observation.top.by_part(1)[:, 0]  # score, picture, peak, landmark
+    torch.testing.assert_close(rows[:, 2:4], rows[:, 4:6])
+    expected = [[value / 2 for value in dataset.samples[int(row[1])].parts["beak"][0]] for row in rows]
+    torch.testing.assert_close(rows[:, 4:6], torch.tensor(expected).to(rows))
     assert observation.input_size == (SIDE, SIDE)
 
 

@@ -1,0 +1,26 @@
+"""A network over a data set → how well its filters follow parts: per filter, part, category and split, and in all."""
+
+from partcnn.evaluation.comparison import Comparison, compare
+from partcnn.evaluation.measurement import evaluate
+from partcnn.evaluation.result import (
+    COVERAGE_R2,
+    SCHEMA_VERSION,
+    Evaluation,
+    FilterEvaluation,
+    TopImage,
+    shown,
+)
+from partcnn.observation import Protocol
+
+__all__ = [
+    "COVERAGE_R2",
+    "SCHEMA_VERSION",
+    "Comparison",
+    "Evaluation",
+    "FilterEvaluation",
+    "Protocol",
+    "TopImage",
+    "compare",
+    "evaluate",
+    "shown",
+]
