@@ -26,6 +26,10 @@ class Difference:
     paired_over: str  # "filters", "categories", "runs" or ""
     num_pairs: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: nan becomes None."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}  # nan is not itself
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -62,8 +66,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """name → measure → difference, for JSON."""
         return {
-            name: {measure: _without_nan(asdict(one)) for measure, one in found.items()}
-            for name, found in self.differences.items()
+            name: {measure: one.to_dict() for measure, one in found.items()} for name, found in self.differences.items()
         }
 
     def _caption(self) -> str | None:
@@ -115,6 +118,17 @@ def compare_methods(first: Sequence[Evaluation], second: Sequence[Evaluation]) -
     return found
 
 
+def methods_table(differences: Mapping[str, Difference]) -> Table:
+    """What `compare_methods` found: mean difference and p-value of every measure."""
+    num_runs = max((one.num_pairs for one in differences.values()), default=0)
+    table = Table(title="mean difference over the runs", caption=f"p: permutation test, paired over {num_runs} runs")
+    for name in ("measure", "difference", "p"):
+        table.add_column(name, justify="left" if name == "measure" else "right")
+    for measure, one in differences.items():
+        table.add_row(measure, shown(one.value), _p_value(one))
+    return table
+
+
 def _difference(measure: str, first: Evaluation, other: Evaluation) -> Difference:
     change = _number(other.summary.get(measure)) - _number(first.summary.get(measure))
     difference = None if math.isnan(change) else change
@@ -158,7 +172,3 @@ def _p_value(difference: Difference | None) -> str:
         return "–"
     verdict = "" if difference.is_better is None else ("better" if difference.is_better else "worse")
     return f"{difference.p_value:.4f} {verdict}".rstrip()
-
-
-def _without_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in entry.items()}

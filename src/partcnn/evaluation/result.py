@@ -11,6 +11,18 @@ from rich.table import Table
 SCHEMA_VERSION = 2  # 1 had no categories, parts, splits, intervals, baselines and protocol
 COVERAGE_R2 = 0.5  # a part counts as covered by a filter of at least this R²
 _FILTER_COLUMNS = ("filter", "category", "part", "R²", "instability", "scatter", "interpretability", "points", "purity")
+_CATEGORY_COLUMNS = {
+    "pictures": "num_images",
+    "filters": "num_filters",
+    "accuracy": "accuracy",
+    "R²": "part_tracking_r2",
+    "coverage": "coverage",
+    "instability": "location_instability",
+    "constant point": "constant_point_instability",
+    "interpretability": "part_interpretability",
+    "purity": "purity",
+    "dead": "dead_filters",
+}
 
 
 @dataclass(frozen=True)
@@ -120,13 +132,12 @@ class Evaluation:
         return table
 
     def category_table(self) -> Table:
-        """Every measure by category."""
+        """The main measures by category."""
         table = Table(title="by category: each one's own filters on its own pictures")
-        names = list(next(iter(self.by_category.values()), {}))
-        for name in ("category", *names):
+        for name in ("category", *_CATEGORY_COLUMNS):
             table.add_column(name, justify="left" if name == "category" else "right")
         for category, figures in self.by_category.items():
-            table.add_row(category, *(shown(figures.get(name)) for name in names))
+            table.add_row(category, *(shown(figures.get(key)) for key in _CATEGORY_COLUMNS.values()))
         return table
 
     def part_table(self) -> Table:
