@@ -16,20 +16,23 @@ class ClassTables:
     Args:
         num_filters, num_parts: of the rows.
         top: images per filter and part.
+
+    Attributes:
+        num_rows: kept as rows now.
     """
 
     def __init__(self, num_filters: int, num_parts: int, top: int) -> None:
         self._by_part = empty_table(num_filters, num_parts, 0)
         self._of_all = empty_table(num_filters, 1, 0)
-        self._top, self._rows, self._num_rows = top, list[tuple[Tensor, ...]](), 0
+        self._top, self._rows, self.num_rows = top, list[tuple[Tensor, ...]](), 0
         # A row is 8 bytes a filter, an entry of a table 48 bytes a filter and part.
         self._most_rows = max(_FEWEST_ROWS, 6 * num_parts * top)
 
     def add(self, points: Tensor, scores: Tensor, landmarks: Tensor, index: Tensor) -> None:
         """Rows [image, filter, 2], [image, filter], [image, part, 2], [image]; points are cells or pixels."""
         self._rows.append((points, scores, landmarks, index))
-        self._num_rows += len(index)
-        if self._num_rows > self._most_rows:
+        self.num_rows += len(index)
+        if self.num_rows > self._most_rows:
             self._fold()
 
     def by_part(self) -> Tensor:
@@ -46,7 +49,7 @@ class ClassTables:
         if not self._rows:
             return
         points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
-        self._rows, self._num_rows = [], 0
+        self._rows, self.num_rows = [], 0
         rows = (points.double(), scores.double())
         nowhere = torch.zeros(len(index), 1, 2)
         self._by_part = _joined(
