@@ -77,9 +77,9 @@ class Comparison:
 def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
     """Put any number of evaluations side by side, each compared with the first.
 
-    The p-value pairs the filters of two networks by number, where both have the same filters for the same categories:
-    runs of one seed start alike. Where they have not, and for measures of the whole network, it pairs categories, of
-    which there must be two. Over filters it speaks of these two networks, not of how they were trained.
+    The p-value pairs the filters of two networks by number, where both have as many: runs of one seed start alike.
+    Where they have not, and for measures of the whole network, it pairs categories, of which there must be two. Over
+    filters it speaks of these two networks, not of how they were trained.
 
     Args:
         evaluations: by the name to show; at least one.
@@ -133,9 +133,7 @@ def _difference(measure: str, first: Evaluation, other: Evaluation) -> Differenc
     change = _number(other.summary.get(measure)) - _number(first.summary.get(measure))
     difference = None if math.isnan(change) else change
     entry = METRICS.get(measure)
-    same = [(one.filter, one.category) for one in first.filters] == [
-        (one.filter, one.category) for one in other.filters
-    ]
+    same = [one.filter for one in first.filters] == [one.filter for one in other.filters]
     if entry is not None and entry.by_filter is not None and same and len(first.filters) > 1:
         before, after = ([float(getattr(one, entry.by_filter)) for one in side.filters] for side in (first, other))
         return _paired(measure, before, after, "filters", difference)
