@@ -69,13 +69,15 @@ def main() -> None:
     }
     for task in tasks.values():  # what is done once in a process: imports, allocations
         task()
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    clocks = {"processor": time.process_time, "wall": time.perf_counter}
+    seconds: dict[str, dict[str, list[float]]] = {clock: {name: [] for name in tasks} for clock in clocks}
     for repeat in range(options.repeats):
         for name, task in tasks.items():
-            began = time.perf_counter()
+            began = {clock: read() for clock, read in clocks.items()}
             task()
-            seconds[name].append(time.perf_counter() - began)
-        print(repeat, {name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
+            for clock, read in clocks.items():
+                seconds[clock][name].append(read() - began[clock])
+        print(repeat, {name: round(values[-1], 2) for name, values in seconds["processor"].items()}, flush=True)
     result = summary(options, dataset, seconds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, json.dumps(result, indent=1) + "\n")
@@ -115,17 +117,27 @@ def forward(model: nn.Module, images: Any) -> Tensor:
         return torch.cat([model(batch).argmax(dim=1) for batch in images])
 
 
-def summary(options: argparse.Namespace, dataset: PartDataset, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratios = {f"evaluate / {name}": round(medians["evaluate"] / medians[name], 3) for name in list(medians)[:2]}
+def summary(
+    options: argparse.Namespace, dataset: PartDataset, seconds: dict[str, dict[str, list[float]]]
+) -> dict[str, Any]:
+    """Medians and their ratios by each clock; that of the processor is not troubled by what else the machine does."""
+    medians = {
+        clock: {name: statistics.median(values) for name, values in tasks.items()} for clock, tasks in seconds.items()
+    }
+    ratios = {
+        clock: {f"evaluate / {name}": round(found["evaluate"] / found[name], 3) for name in list(found)[:2]}
+        for clock, found in medians.items()
+    }
     return {
         "command": f"--data KIND:PATH --category {options.category} --backbone {options.backbone} "
         f"--layer {options.layer} --count {len(dataset)} --repeats {options.repeats} --threads {options.threads}",
         "pictures": len(dataset),
-        "median_s": {name: round(value, 3) for name, value in medians.items()},
+        "median_s": {
+            clock: {name: round(value, 3) for name, value in found.items()} for clock, found in medians.items()
+        },
         "ratios": ratios,
         "at_most": MOST,
-        "is_kept": ratios["evaluate / load and forward"] <= MOST,
+        "is_kept": ratios["processor"]["evaluate / forward"] <= MOST,
     }
 
 
