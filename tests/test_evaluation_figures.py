@@ -116,6 +116,20 @@ def test_a_shape_smaller_than_the_grid_is_not_lost(drawer: Drawer) -> None:
     assert pictures[0].regions.nonzero().tolist() == [[0, 4, 1]]
 
 
+def test_a_part_of_several_shapes_is_all_of_them(drawer: Drawer) -> None:
+    drawer.add("a", 1, {}, {})
+    shapes = [shape_of("box", (1, 1)), shape_of("mask", (5, 5))]
+    drawer.samples[-1] = replace(drawer.samples[-1], parts={"beak": shapes})
+    assert observed_region(drawer.dataset(**BIRDS), 0).sum().item() == 8
+
+
+def test_a_silent_filter_points_at_nothing_though_its_peak_is_said_to_be_the_first_cell(drawer: Drawer) -> None:
+    for image_id in image_ids("test")[:6]:
+        add_shape(drawer, image_id, {RED: (0, 0)}, "box", (0, 0))
+    model = with_classes(pointer([(RED, 0.0), (None, -1.0)]), ["background", "bird"])
+    assert [one.pointing_game for one in evaluate(model, drawer.dataset(**BIRDS)).filters] == [1.0, 0.0]
+
+
 def test_purity_is_what_falls_on_the_filters_category(drawer: Drawer) -> None:
     result = evaluate(red_blue_constant(), birds(drawer))
     red, blue, constant = result.filters
@@ -155,7 +169,7 @@ def two_animals(drawer: Drawer) -> PartDataset:
     return drawer.dataset(["cat", "dog"], parts=["eye", "tail"])
 
 
-def test_categories_have_figures_of_their_own_and_the_summary_is_of_all_filters(drawer: Drawer) -> None:
+def test_categories_have_figures_of_their_own_and_the_summary_is_of_all_filters(drawer: Drawer, tmp_path: Path) -> None:
     filters = [(RED, 0.0), (None, -1.0), (RED, 0.0), (BLUE, 0.0)]  # even ones are the cat's
     result = evaluate(with_classes(pointer(filters, background=None), ["cat", "dog"]), two_animals(drawer))
     cat, dog = result.by_category["cat"], result.by_category["dog"]
@@ -168,6 +182,10 @@ def test_categories_have_figures_of_their_own_and_the_summary_is_of_all_filters(
     assert result.by_part["dog"]["eye"]["num_following"] == 1
     assert result.by_part["cat"]["eye"]["num_images"] == 10
     assert result.by_part["cat"]["tail"]["best_filter"] is None
+    again = Evaluation.from_json(result.to_json(tmp_path / "evaluation.json"))
+    assert again.by_part["cat"]["tail"]["best_filter"] is None
+    assert math.isnan(again.by_part["cat"]["tail"]["part_tracking_r2"])
+    assert again.by_part["dog"]["eye"] == result.by_part["dog"]["eye"]
     accuracy = [one["accuracy"] for one in result.by_category.values()]
     assert result.summary["accuracy"] == pytest.approx(sum(accuracy) / 2)
 
@@ -260,6 +278,23 @@ def test_a_perfect_follower_leaves_no_doubt(drawer: Drawer) -> None:
     assert result.intervals["coverage"] == (1.0, 1.0)
 
 
+def test_a_dead_filter_stays_at_zero_in_every_resample(drawer: Drawer) -> None:
+    for number, image_id in enumerate(image_ids("test")[:20]):
+        beak = drawer.cell()
+        drawer.add(image_id, 1, {RED: beak} if number < 8 else {}, {"beak": beak})  # silent on 12 of 20
+    result = evaluate(with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
+    assert result.summary["part_tracking_r2"] == 0.0
+    assert result.intervals["part_tracking_r2"] == (0.0, 0.0)
+
+
+def test_purity_does_not_depend_on_how_many_pictures_a_class_has(drawer: Drawer) -> None:
+    for number, image_id in enumerate(image_ids("test")[:20]):
+        drawer.add(image_id, int(number > 3), {}, {})
+    result = evaluate(with_classes(pointer([(None, 1.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
+    assert result.summary["purity"] == pytest.approx(0.5)
+    assert result.intervals["purity"] == pytest.approx((0.5, 0.5))
+
+
 def test_without_resamples_there_are_no_intervals(drawer: Drawer) -> None:
     dataset = birds(drawer)
     assert evaluate(red_blue_constant(), dataset, protocol=Protocol(resamples=0)).intervals == {}
@@ -279,7 +314,16 @@ def test_the_intervals_of_a_large_data_set_are_those_of_a_sample(drawer: Drawer)
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
 
 
-# --- no dependence on batches and order
+# --- one pass; no dependence on batches and order
+
+
+def test_every_picture_is_decoded_once(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = birds(drawer, "mask")
+    opened: list[Path] = []
+    load = Sample.load_image
+    monkeypatch.setattr(Sample, "load_image", lambda sample: (opened.append(sample.image_path), load(sample))[1])
+    evaluate(red_blue_constant(), dataset)
+    assert sorted(opened) == sorted(sample.image_path for sample in dataset.samples)
 
 
 def comparable(evaluation: Evaluation) -> dict[str, object]:

@@ -158,6 +158,12 @@ def test_networks_with_the_same_filters_are_paired_filter_by_filter() -> None:
     assert "num_filters" not in found
 
 
+@pytest.mark.parametrize(("measure", "is_better"), [("location_instability", False), ("purity", True)])
+def test_more_is_better_or_worse_by_the_measure(measure: str, is_better: bool) -> None:
+    less, more = (replace(evaluation(GOOD), summary={measure: value}) for value in (0.1, 0.2))
+    assert compare({"less": less, "more": more}).differences["more"][measure].is_better is is_better
+
+
 def test_networks_with_other_filters_are_paired_by_category() -> None:
     several = [
         replace(
