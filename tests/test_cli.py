@@ -80,6 +80,16 @@ def test_evaluate_prints_one_json_object_with_the_agreed_figures(run: Path, caps
     assert len(printed["filters"]) == printed["summary"]["num_filters"]
 
 
+def test_evaluate_writes_a_row_per_filter(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tables" / "filters.csv"
+    assert main(["evaluate", str(run), "--csv", str(file), "--workers", "0"]) == 0
+    header, *rows = file.read_text().splitlines()
+    assert header.startswith("layer,filter,category")
+    assert len(rows) == json.loads((run / "metrics.json").read_text())["summary"]["num_filters"]
+    assert "purity" in capsys.readouterr().out
+    assert "csv" in one_line_error(capsys, ["evaluate", str(run), "--csv", str(tmp_path)])
+
+
 def test_a_second_run_to_the_same_place_is_refused_and_harms_nothing(
     run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,8 +132,15 @@ def test_report_and_compare_put_two_runs_side_by_side(
     assert page.read_text().lstrip().lower().startswith("<!doctype html>")
     capsys.readouterr()
     assert main(["compare", str(run), str(plain), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out).keys() == {str(run), str(plain)}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.keys() == {str(run), str(plain)}
+    assert printed[str(run)]["against_first"] == {}
+    assert printed[str(plain)]["against_first"]["purity"]["paired_over"] == "filters"
     assert main(["compare", str(run), str(plain)]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(run), "--against", str(plain), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["p_value"] is None  # one run each
+    assert "as many" in one_line_error(capsys, ["compare", str(run), str(run), "--against", str(plain)])
 
 
 def test_the_same_seed_gives_the_same_figures(run: Path, pictures: Path, tmp_path: Path) -> None:

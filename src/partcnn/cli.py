@@ -60,9 +60,12 @@ def _train(options: Namespace) -> int:
 
 def _evaluate(options: Namespace) -> int:
     from partcnn.datasets import load_dataset
+    from partcnn.errors import ConfigError
     from partcnn.evaluation import evaluate
     from partcnn.runs import evaluate_run, open_run
 
+    if options.csv is not None and Path(options.csv).is_dir():
+        raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
     run = open_run(options.run)
     if options.data is None and options.split == "test":
         evaluation = evaluate_run(run, num_workers=options.workers)
@@ -70,10 +73,16 @@ def _evaluate(options: Namespace) -> int:
         category = run.settings["category"] if options.category is None else options.category
         dataset = load_dataset(options.data or run.settings["data"], category=category, split=options.split)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers)
+    if options.csv is not None:
+        Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
+        evaluation.to_csv(options.csv)
     if options.json:
         print(evaluation.dumps())
-    else:
-        Console().print(evaluation.table(), evaluation.filter_table())
+        return 0
+    tables = [evaluation.table(), evaluation.filter_table()]
+    tables += [evaluation.category_table()] if len(evaluation.by_category) > 1 else []
+    tables += [evaluation.part_table()] if evaluation.parts else []
+    Console().print(*tables)
     return 0
 
 
@@ -129,26 +138,28 @@ def _report(options: Namespace) -> int:
 
 
 def _compare(options: Namespace) -> int:
+    from partcnn.evaluation import compare, compare_methods, methods_table
     from partcnn.runs import open_run, run_evaluation
 
-    evaluations = [run_evaluation(open_run(run)) for run in options.runs]
-    if options.json:
-        print(json.dumps({run: json.loads(one.dumps()) for run, one in zip(options.runs, evaluations, strict=True)}))
+    evaluations = {run: run_evaluation(open_run(run)) for run in (*options.runs, *options.against)}
+    if options.against:
+        groups = [[evaluations[run] for run in group] for group in (options.against, options.runs)]
+        differences = compare_methods(*groups)
+        if options.json:
+            print(json.dumps({measure: one.to_dict() for measure, one in differences.items()}))
+        else:
+            Console().print(methods_table(differences))
         return 0
-    Console().print(_comparison_table(options.runs, evaluations))
+    comparison = compare(evaluations)
+    if options.json:
+        against = comparison.to_dict()
+        printed = {
+            run: json.loads(one.dumps()) | {"against_first": against.get(run, {})} for run, one in evaluations.items()
+        }
+        print(json.dumps(printed))
+        return 0
+    Console().print(comparison.table())
     return 0
-
-
-def _comparison_table(names: Sequence[str], evaluations: Sequence[Any]) -> Table:
-    from partcnn.evaluation import shown
-
-    table = Table(title="on the pictures kept out")
-    table.add_column("measure")
-    for name in names:
-        table.add_column(name, justify="right")
-    for measure in evaluations[0].summary:
-        table.add_row(measure, *(shown(one.summary.get(measure)) for one in evaluations))
-    return table
 
 
 def _info(options: Namespace) -> int:
@@ -202,11 +213,12 @@ def _layer_table(name: str) -> Table:
 
 def _demo(options: Namespace) -> int:
     from partcnn.demo import run_demo
+    from partcnn.evaluation import compare
 
     page, evaluations = run_demo(
         Path(options.out), seed=options.seed, count=options.count, category=options.category, epochs=options.epochs
     )
-    Console().print(_comparison_table(list(evaluations), list(evaluations.values())))
+    Console().print(compare(evaluations).table())
     Console().print(f"open this page: {page.resolve()}", soft_wrap=True)
     return 0
 
@@ -238,6 +250,7 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--category", type=str | None, help="of these pictures")
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
     _add_json(parser)
 
 
@@ -256,7 +269,13 @@ def _report_options(parser: ArgumentParser) -> None:
 
 
 def _compare_options(parser: ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", help="run directories")
+    parser.add_argument("runs", nargs="+", help="run directories; each is compared with the first")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        help="as many other runs, in the same order: one method against another, the runs being the pairs",
+    )
     _add_json(parser)
 
 

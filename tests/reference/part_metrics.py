@@ -91,3 +91,107 @@ def coverage(r2, threshold):
 
 def dead_filters(scores):
     return [sum(1 for row in scores if row[f] <= 0) > len(scores) / 2 for f in range(len(scores[0]))]
+
+
+# --- the authors' own procedure for location instability
+
+
+def authors_instability(peaks_1based, scores, boxes, num_images=100):
+    """As getDistSqrtVar.m and computeStability.m go about it, on an input of 224 × 224.
+
+    Peaks and box corners are 1-based pixels; a picture without exactly one box of a part is skipped. Distances are
+    divided by the input's diagonal, MATLAB's var is that of N − 1; mean over parts, then over filters.
+    """
+    per_filter = []
+    for f in range(len(peaks_1based[0])):
+        per_part = []
+        for k in range(len(boxes[0])):
+            annotated = [i for i in range(len(boxes)) if len(boxes[i][k]) == 1]
+            annotated.sort(key=lambda i: -scores[i][f])  # a stable sort, as MATLAB's
+            distances = []
+            for i in annotated[:num_images]:
+                x0, y0, x1, y1 = boxes[i][k][0]
+                x, y = peaks_1based[i][f]
+                distances.append(math.hypot((x0 + x1) / 2 - x, (y0 + y1) / 2 - y) / math.hypot(224, 224))
+            per_part.append(math.sqrt(variance(distances)) if len(distances) >= 2 else math.nan)
+        per_filter.append(mean_of_defined(per_part))
+    return mean_of_defined(per_filter)
+
+
+def least_instability(per_category):
+    """mean_f min_c mean_k of tables [category][filter][part]."""
+    least = []
+    for f in range(len(per_category[0])):
+        means = [mean_of_defined(table[f]) for table in per_category]
+        least.append(best(means, min))
+    return mean_of_defined(least)
+
+
+# --- shares
+
+
+def activation_quantile(maps, filter_, quantile):
+    """The smallest activation that at most a share `quantile` of cells exceed; maps [image][filter][row][col]."""
+    cells = sorted((x for image in maps for row in image[filter_] for x in row), reverse=True)
+    return cells[math.floor(quantile * len(cells))]
+
+
+def part_interpretability(maps, thresholds, regions, centers, radius, iou_threshold, steps):
+    """[filter][part]; regions [image][part] are sets of (row, col) of a grid, steps its (height, width) in pixels."""
+    grid_points = {
+        (r, c): ((c + 0.5) * steps[1], (r + 0.5) * steps[0])
+        for r in range(steps[2])
+        for c in range(steps[3])
+    }  # fmt: skip
+    num_filters, num_parts = len(maps[0]), len(regions[0])
+    table_ = [[math.nan] * num_parts for _ in range(num_filters)]
+    for f in range(num_filters):
+        for k in range(num_parts):
+            shown = [i for i in range(len(maps)) if regions[i][k]]
+            hits = 0
+            for i in shown:
+                firing = [
+                    centers[r][c]
+                    for r, row in enumerate(maps[i][f])
+                    for c, x in enumerate(row)
+                    if x > thresholds[f] and x > 0
+                ]
+                covered = {
+                    point
+                    for point, (x, y) in grid_points.items()
+                    if any(math.hypot(x - cx, y - cy) <= radius for cx, cy in firing)
+                }
+                hits += len(covered & regions[i][k]) / len(covered | regions[i][k]) > iou_threshold
+            if shown:
+                table_[f][k] = hits / len(shown)
+    return table_
+
+
+def pointing_game(peaks, scores, regions, tolerance):
+    """[filter][part]; regions [image][part] are sets of (row, col) of the frame's own pixels."""
+    num_filters, num_parts = len(peaks[0]), len(regions[0])
+    table_ = [[math.nan] * num_parts for _ in range(num_filters)]
+    for f in range(num_filters):
+        for k in range(num_parts):
+            shown = [i for i in range(len(peaks)) if regions[i][k]]
+            hits = 0
+            for i in shown:
+                col, row = math.floor(peaks[i][f][0]), math.floor(peaks[i][f][1])
+                near = any(math.hypot(row - r, col - c) <= tolerance for r, c in regions[i][k])
+                hits += near and scores[i][f] > 0
+            if shown:
+                table_[f][k] = hits / len(shown)
+    return table_
+
+
+def activation_shares(maps, labels, num_classes):
+    """[filter][class]: share of the class's mean summed activation among all classes."""
+    shares = []
+    for f in range(len(maps[0])):
+        means = []
+        for label in range(num_classes):
+            own = [sum(x for row in maps[i][f] for x in row) for i in range(len(maps)) if labels[i] == label]
+            means.append(math.fsum(own) / len(own) if own else 0.0)
+        total = math.fsum(means)
+        shares.append([one / total if total > 0 else 0.0 for one in means])
+    return shares

@@ -1,0 +1,124 @@
+"""Bootstrap intervals over the pictures, drawn anew within each class."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
+from partcnn.evaluation.result import COVERAGE_R2
+from partcnn.observation import Observation
+from partcnn.part_metrics.spread import ResampledSpread
+from partcnn.significance import bootstrap_intervals
+
+_FEWEST = 2  # pictures in a class that can be resampled
+_MOST_ELEMENTS = 2**22  # float64 of one batch of resamples
+
+
+def measured_intervals(
+    figures: LayerFigures, shares: ShareFigures, observation: Observation, chosen: dict[str, list[Tensor]]
+) -> dict[str, tuple[float, float]]:
+    """(low, high) of the measures of the summary; those that cannot be had are left out.
+
+    Args:
+        figures, shares: what was measured.
+        observation: on what.
+        chosen: name in the summary → filters of each category whose R² is averaged.
+    """
+    intervals: dict[str, tuple[float, float]] = {}
+    protocol = observation.protocol
+    if protocol.resamples:
+        for resampling in (_Displacements(figures, chosen), _Shares(figures, shares, observation)):
+            if not resampling.sizes:
+                continue
+            found = bootstrap_intervals(
+                resampling,
+                resampling.sizes,
+                resamples=protocol.resamples,
+                confidence=protocol.confidence,
+                batch=max(1, min(protocol.resamples, _MOST_ELEMENTS // resampling.num_elements)),
+            )
+            intervals |= dict(zip(resampling.names, found, strict=True))
+    return {name: interval for name, interval in intervals.items() if all(map(math.isfinite, interval))}
+
+
+class _Displacements:
+    """Counts of each category's pictures that show a part → the displacement measures."""
+
+    def __init__(self, figures: LayerFigures, chosen: dict[str, list[Tensor]]) -> None:
+        self.figures, self.chosen = figures, chosen
+        self.names = [*_DISPLACEMENTS, "coverage", *chosen]
+        self.num_elements = max(1, 12 * figures.r2.numel())  # moments and what comes of them
+        self._spreads: dict[int, ResampledSpread] = {}
+        for category in figures.owners:
+            table = figures.observed.by_part(category)[figures.filters_of(category)]
+            spread = ResampledSpread(table, figures.diagonal)
+            if len(spread.image_index) >= _FEWEST:
+                self._spreads[category] = spread
+        self.sizes = [len(spread.image_index) for spread in self._spreads.values()]
+
+    def __call__(self, *counts: Tensor) -> Tensor:  # each [resample, image] -> [measure, resample]
+        num_resamples, num_filters = len(counts[0]), len(self.figures.categories)
+        per_filter = {name: torch.full((num_resamples, num_filters), math.nan).double() for name in _DISPLACEMENTS}
+        covered: list[Tensor] = []
+        for (category, spread), drawn in zip(self._spreads.items(), counts, strict=True):
+            filters, found = self.figures.filters_of(category), spread(drawn)
+            r2 = found.tracked_share
+            is_dead = self.figures.is_dead[filters]
+            r2 = r2.masked_fill(is_dead[:, None] & ~found.distance.isnan(), 0.0)
+            per_filter["part_tracking_r2"][:, filters] = best_over_parts(r2)
+            per_filter["location_instability"][:, filters] = found.instability.nanmean(dim=2)
+            per_filter["displacement_scatter"][:, filters] = -best_over_parts(-found.scatter)
+            follows = (r2 >= COVERAGE_R2).any(dim=1).double()
+            covered.append(follows.masked_fill(r2.isnan().all(dim=1), math.nan))
+        rows = [values.nanmean(dim=1) for values in per_filter.values()]
+        rows.append(torch.cat(covered, dim=1).nanmean(dim=1))
+        r2 = per_filter["part_tracking_r2"]
+        for groups in self.chosen.values():
+            rows.append(torch.stack([r2[:, filters].nanmean(dim=1) for filters in groups]).nanmean(dim=0))
+        return torch.stack(rows)
+
+
+_DISPLACEMENTS = ("part_tracking_r2", "location_instability", "displacement_scatter")
+
+
+class _Shares:
+    """Counts of each class's pictures → accuracy, purity, pointing game and part interpretability."""
+
+    names = ("accuracy", "purity", "pointing_game", "part_interpretability")
+
+    def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
+        self.categories = figures.categories
+        num_parts = figures.r2.shape[1]
+        self.num_elements = max(1, 2 * len(self.categories) * (2 + 2 * num_parts))
+        self._strata: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
+        records = observation.records
+        for label in range(len(observation.confusion)):
+            index, is_right, sums = records.of_class(label)
+            if len(index) < _FEWEST:
+                continue
+            filters = figures.filters_of(label)
+            nothing = torch.zeros(len(filters), num_parts, dtype=torch.bool)
+            overlap = torch.stack([shares.overlaps.get(number, nothing) for number in index.tolist()])
+            hits = torch.stack([records.pointing(index, filters), overlap], dim=1)  # [image, 2, filter, part]
+            shown = records.shown(index)
+            self._strata.append((label, is_right.double(), sums.double(), shown.double(), hits.double()))
+        self.sizes = [len(is_right) for _, is_right, *_ in self._strata]
+
+    def __call__(self, *counts: Tensor) -> Tensor:
+        num_resamples, num_filters = len(counts[0]), len(self.categories)
+        right, total = torch.zeros(num_resamples).double(), torch.zeros(num_resamples, num_filters).double()
+        own = torch.full((num_resamples, num_filters), math.nan).double()
+        hit_share = torch.full((2, num_resamples, num_filters), math.nan).double()
+        for (label, is_right, sums, shown, hits), drawn in zip(self._strata, counts, strict=True):
+            filters = (self.categories == label).nonzero()[:, 0]
+            right += drawn @ is_right
+            activation = drawn @ sums / drawn.sum(dim=1, keepdim=True)  # mean over the class's pictures
+            total += activation
+            own[:, filters] = activation[:, filters]
+            found = (drawn @ hits.flatten(1)).view(num_resamples, *hits.shape[1:]).movedim(1, 0)
+            hit_share[:, :, filters] = best_over_parts(found / (drawn @ shown)[:, None])
+        purity = torch.where(total > 0, own / total, 0.0)
+        return torch.stack(
+            [right / sum(self.sizes), purity.nanmean(dim=1), *(share.nanmean(dim=1) for share in hit_share)]
+        )

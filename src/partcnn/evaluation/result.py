@@ -1,0 +1,204 @@
+"""Figures of a network on a data set: in all, by category, by part, by filter and by split; as tables and files."""
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+SCHEMA_VERSION = 2  # 1 had no categories, parts, splits, intervals, baselines and protocol
+COVERAGE_R2 = 0.5  # a part counts as covered by a filter of at least this R²
+_FILTER_COLUMNS = ("filter", "category", "part", "R²", "instability", "scatter", "interpretability", "points", "purity")
+_CATEGORY_COLUMNS = {
+    "pictures": "num_images",
+    "filters": "num_filters",
+    "accuracy": "accuracy",
+    "R²": "part_tracking_r2",
+    "coverage": "coverage",
+    "instability": "location_instability",
+    "constant point": "constant_point_instability",
+    "interpretability": "part_interpretability",
+    "purity": "purity",
+    "dead": "dead_filters",
+}
+
+
+@dataclass(frozen=True)
+class TopImage:
+    """A picture on which a filter fires strongly."""
+
+    image_path: str
+    sample: int  # index in the data set's samples
+    score: float  # activation at the peak
+    peak_px: tuple[float, float]  # (x, y) in continuous pixels of the network's input, not of the file
+    peak_cell: tuple[int, int]  # (row, col)
+
+
+@dataclass(frozen=True)
+class FilterEvaluation:
+    """One filter of the top part layer, on the pictures of its category; see docs/metrics.md."""
+
+    layer: str
+    filter: int
+    category: str
+    best_part: str | None  # of highest R²; None without annotated parts, and for a dead filter
+    part_tracking_r2: float  # of the best part; nan without annotated parts; 0 for a dead filter
+    r2_by_part: dict[str, float]
+    location_instability: float  # mean over parts, fraction of the diagonal
+    displacement_scatter: float  # of the best part, fraction of the diagonal
+    is_dead: bool
+    class_weight: dict[str, float]  # mean contribution to each class's logit
+    top_images: list[TopImage] = field(default_factory=list)
+    part_interpretability: float = math.nan  # of its best part, a share of that part's pictures
+    interpretability_by_part: dict[str, float] = field(default_factory=dict)
+    pointing_game: float = math.nan  # of its best part, a share of that part's pictures
+    pointing_by_part: dict[str, float] = field(default_factory=dict)
+    instability_by_part: dict[str, float] = field(default_factory=dict)
+    purity: float = math.nan  # share of its activation that falls on its category
+    activation_share: dict[str, float] = field(default_factory=dict)  # on each class: a row of the confusion table
+    activation_threshold: float = math.nan  # of part interpretability
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a network on a data set.
+
+    Args:
+        summary: see `docs/metrics.md`; shares between 0 and 1, R² at most 1. What could not be measured is nan, in
+            JSON null; what was not asked for (a selection) is None.
+        filters: one entry per filter of the top part layer.
+        lower_layers: mean R², instability and dead share of the part layers below the top one.
+        classes: in the order of the logits.
+        parts: names.
+        data: spec, category, split, number of pictures.
+        schema_version: of the JSON.
+        by_category: the summary's measures over the filters and pictures of each category that has filters.
+        by_part: of each category, by part: how many pictures show it, which filter follows it best and how well.
+        by_split: the summary on each split that was measured, this one and that of the selection.
+        confusion: category → class → share of the activation of the category's filters, averaged over these.
+        intervals: (low, high) of measures of the summary, by bootstrap over the pictures.
+        baselines: "constant_point" and "random_filter" → measure → what filters get that do not look.
+        protocol: the numbers that the measures depend on, and what parts were given as: masks, boxes or points.
+    """
+
+    summary: dict[str, Any]
+    filters: list[FilterEvaluation]
+    lower_layers: dict[str, dict[str, float]]
+    classes: list[str]
+    parts: list[str]
+    data: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+    by_category: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_part: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    by_split: dict[str, dict[str, Any]] = field(default_factory=dict)
+    confusion: dict[str, dict[str, float]] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> Table:
+        """The summary, with intervals and what a constant point gets, for a terminal."""
+        title = f"{self.data['spec']} {self.data['category'] or 'all categories'}, {self.data['split']}"
+        confidence = self.protocol.get("confidence")
+        table = Table(title=title, caption=self._caption())
+        table.add_column("measure")
+        table.add_column("value", justify="right")
+        table.add_column("interval" if confidence is None else f"{confidence:.0%} interval", justify="right")
+        table.add_column("constant point", justify="right")
+        table.add_column("random filter", justify="right")
+        for name, value in self.summary.items():
+            baselines = (self.baselines.get(kind, {}).get(name) for kind in ("constant_point", "random_filter"))
+            table.add_row(name, shown(value), shown_interval(self.intervals.get(name)), *map(shown, baselines))
+        return table
+
+    def filter_table(self, most: int = 10) -> Table:
+        """The filters of highest R²."""
+        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by R²")
+        for name in _FILTER_COLUMNS:
+            table.add_column(name, justify="left" if name in ("category", "part") else "right")
+        ordered = sorted(self.filters, key=lambda one: -_or_low(one.part_tracking_r2))
+        for one in ordered[:most]:
+            figures = (
+                one.part_tracking_r2,
+                one.location_instability,
+                one.displacement_scatter,
+                one.part_interpretability,
+                one.pointing_game,
+                one.purity,
+            )
+            table.add_row(str(one.filter), one.category, one.best_part or "–", *map(shown, figures))
+        return table
+
+    def category_table(self) -> Table:
+        """The main measures by category."""
+        table = Table(title="by category: each one's own filters on its own pictures")
+        for name in ("category", *_CATEGORY_COLUMNS):
+            table.add_column(name, justify="left" if name == "category" else "right")
+        for category, figures in self.by_category.items():
+            table.add_row(category, *(shown(figures.get(key)) for key in _CATEGORY_COLUMNS.values()))
+        return table
+
+    def part_table(self) -> Table:
+        """Which filter follows each part, and how well."""
+        table = Table(title="by part: the filter that follows it best")
+        names = ("category", "part", "pictures", "best filter", "R²", "following", "interpretability", "points")
+        for name in names:
+            table.add_column(name, justify="left" if name in ("category", "part") else "right")
+        keys = ("num_images", "best_filter", "part_tracking_r2", "num_following", "part_interpretability")
+        for category, parts in self.by_part.items():
+            for part, figures in parts.items():
+                table.add_row(category, part, *(shown(figures[key]) for key in (*keys, "pointing_game")))
+        return table
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write all figures; nan becomes null. The file is replaced whole."""
+        from partcnn.evaluation.files import write_json
+
+        return write_json(self, Path(path))
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write one row per filter, for a spreadsheet; nan becomes empty. The file is replaced whole."""
+        from partcnn.evaluation.files import write_csv
+
+        return write_csv(self, Path(path))
+
+    def dumps(self) -> str:
+        """The JSON text of `to_json`."""
+        from partcnn.evaluation.files import json_text
+
+        return json_text(self)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> "Evaluation":
+        """Read what `to_json` wrote, also by an earlier version: what that did not measure is nan or empty.
+
+        Raises:
+            DataError: the file is missing or is something else.
+        """
+        from partcnn.evaluation.files import read_json
+
+        return read_json(Path(path))
+
+    def _caption(self) -> str | None:
+        if "regions" not in self.protocol:
+            return None
+        regions, radius = self.protocol["regions"], self.protocol["radius_px"]
+        return f"parts as {regions}; discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
+
+
+def shown(value: Any) -> str:
+    """A figure for people: three decimals, a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def shown_interval(interval: tuple[float, float] | None) -> str:
+    """From – to, or a dash where there is none."""
+    return "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
+
+
+def _or_low(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,105 @@
+"""The pictures of a data set as a network takes them, with the parts as regions of a grid over the network's input."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from partcnn.datasets import Box, PartDataset, PartMask, Point
+from partcnn.datasets.part_dataset import Example
+from partcnn.part_metrics import box_region, disc_region
+
+SHAPE_KINDS = ("mask", "box", "point")
+_Shape = Box | Point | PartMask
+
+
+class ObservedPicture(NamedTuple):
+    """An example and its part regions; default collation stacks it."""
+
+    example: Example
+    regions: Tensor  # [part, grid row, grid col] bool; empty where the picture does not show the part
+    num_shapes: Tensor  # [3] int64, of each of SHAPE_KINDS
+
+
+class ObservedPictures(Dataset[ObservedPicture]):
+    """A data set, each picture decoded once for the network and the regions.
+
+    Args:
+        dataset: any.
+        transform: the network's own, which stretches the whole picture to the input.
+        grid: (rows, columns) over the input.
+        input_size: (height, width) in pixels.
+        point_radius_px: of the disc that stands for a part given as a point.
+    """
+
+    def __init__(
+        self,
+        dataset: PartDataset,
+        transform: Callable[..., Any],
+        *,
+        grid: tuple[int, int],
+        input_size: tuple[int, int],
+        point_radius_px: float,
+    ) -> None:
+        self._size = _SizeKeeper(transform)
+        self._dataset = dataset.with_transform(self._size)
+        self._grid, self._input_size, self._point_radius_px = grid, input_size, point_radius_px
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> ObservedPicture:
+        example = self._dataset[index]
+        regions = torch.zeros(len(self._dataset.parts), *self._grid, dtype=torch.bool)
+        counts = dict.fromkeys(SHAPE_KINDS, 0)
+        parts = self._dataset.samples[index].parts
+        for number, part in enumerate(self._dataset.parts):
+            for shape in parts.get(part, []):
+                counts[_kind(shape)] += 1
+                regions[number] |= self._region(shape)
+        return ObservedPicture(example, regions, torch.tensor(list(counts.values())))
+
+    def _region(self, shape: _Shape) -> Tensor:
+        height, width = self._size.picture_size
+        across, down = self._input_size[1] / width, self._input_size[0] / height
+        if isinstance(shape, Point):
+            point = (shape.x * across, shape.y * down)
+            return disc_region(point, self._point_radius_px, self._grid, self._input_size)
+        if isinstance(shape, PartMask):
+            rows, cols = (
+                ((np.arange(cells) + 0.5) * (side / cells)).astype(int)
+                for cells, side in zip(self._grid, shape.mask.shape, strict=True)
+            )
+            sampled = torch.from_numpy(shape.mask[rows[:, None], cols])
+            if sampled.any():
+                return sampled
+            shape = shape.box  # too small to hold a point of the grid: the nearest one
+        box = (shape.x0 * across, shape.y0 * down, shape.x1 * across, shape.y1 * down)
+        return box_region(box, self._grid, self._input_size)
+
+
+class _SizeKeeper:
+    """A transform that remembers the size of the picture it was last given."""
+
+    def __init__(self, transform: Callable[..., Any]) -> None:
+        self._transform = transform
+        self.picture_size = (0, 0)
+
+    def __call__(self, image: Tensor, boxes: Tensor) -> Any:
+        self.picture_size = (image.shape[-2], image.shape[-1])
+        return self._transform(image, boxes)
+
+
+def _kind(shape: _Shape) -> str:
+    if isinstance(shape, PartMask):
+        return "mask"
+    return "point" if isinstance(shape, Point) else "box"
+
+
+def describe_shapes(num_shapes: dict[str, int]) -> str:
+    """What the parts are given as: "masks", "boxes", "points", several of them, or "nothing"."""
+    names = {"mask": "masks", "box": "boxes", "point": "points"}
+    return " and ".join(names[kind] for kind, count in num_shapes.items() if count) or "nothing"

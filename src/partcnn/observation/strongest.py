@@ -1,0 +1,69 @@
+"""The pictures of one class on which each filter fires most, gathered batch by batch."""
+
+import torch
+from torch import Tensor
+
+from partcnn.part_metrics import merged_tables, strongest_images
+from partcnn.part_metrics.strongest import empty_table
+
+NUM_TOP_IMAGES = 8  # shown of each filter
+_FEWEST_ROWS = 1000
+
+
+class ClassTables:
+    """Rows of a class's pictures, folded into tables of the strongest when they take more memory than these.
+
+    Args:
+        num_filters, num_parts: of the rows.
+        top: images per filter and part.
+
+    Attributes:
+        num_rows: kept as rows now.
+    """
+
+    def __init__(self, num_filters: int, num_parts: int, top: int) -> None:
+        self._by_part = empty_table(num_filters, num_parts, 0)
+        self._of_all = empty_table(num_filters, 1, 0)
+        self._top, self._rows, self.num_rows = top, list[tuple[Tensor, ...]](), 0
+        # A row is 8 bytes a filter, an entry of a table 48 bytes a filter and part.
+        self._most_rows = max(_FEWEST_ROWS, 6 * num_parts * top)
+
+    def add(self, points: Tensor, scores: Tensor, landmarks: Tensor, index: Tensor) -> None:
+        """Rows [image, filter, 2], [image, filter], [image, part, 2], [image]; points are cells or pixels."""
+        self._rows.append((points, scores, landmarks, index))
+        self.num_rows += len(index)
+        if self.num_rows > self._most_rows:
+            self._fold()
+
+    def by_part(self) -> Tensor:
+        """[filter, part, rank, 6]: of the pictures that show the part; see `part_metrics.strongest`."""
+        self._fold()
+        return self._by_part
+
+    def of_all(self) -> Tensor:
+        """[filter, rank, 6]: of all pictures of the class, the first few; the landmark is nothing."""
+        self._fold()
+        return self._of_all[:, 0]
+
+    def _fold(self) -> None:
+        if not self._rows:
+            return
+        points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
+        self._rows, self.num_rows = [], 0
+        rows = (points.double(), scores.double())
+        nowhere = torch.zeros(len(index), 1, 2)
+        self._by_part = _joined(
+            self._by_part, strongest_images(*rows, landmarks, top=self._top, image_index=index), self._top
+        )
+        of_all = strongest_images(*rows, nowhere, top=NUM_TOP_IMAGES, image_index=index)
+        self._of_all = _joined(self._of_all, of_all, NUM_TOP_IMAGES)
+
+
+def _joined(table: Tensor, other: Tensor, top: int) -> Tensor:
+    num_ranks = min(top, table.shape[2] + other.shape[2])
+    tables = []
+    for one in (table, other):
+        padded = empty_table(one.shape[0], one.shape[1], num_ranks)
+        padded[:, :, : one.shape[2]] = one
+        tables.append(padded)
+    return merged_tables(torch.stack(tables))
