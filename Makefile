@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,timm]'
+	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco]'
 	touch $@
 
 demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page

@@ -55,7 +55,7 @@ class DrawnSample(Sample):
     def load_image(self) -> Image.Image:
         return self._drawn[0].copy()
 
-    def check_image(self) -> None:
+    def check_image(self) -> tuple[int, int] | None:
         """Nothing to check: there is no file."""
 
     def __repr__(self) -> str:  # the inherited one would draw the picture

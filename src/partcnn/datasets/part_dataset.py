@@ -71,6 +71,7 @@ class PartDataset(Dataset[Example]):
         parts: names of the annotated parts, sorted.
         background: index of the background class; None in the multi-category task.
         category: full name of the category; None in the multi-category task.
+        skipped: reason → number of annotations that were left out, in both splits.
 
     Raises:
         ConfigError: the split is unknown.
@@ -95,6 +96,7 @@ class PartDataset(Dataset[Example]):
         self.image_size = image_size
         self.transform = transform
         self.num_bad = num_bad
+        self.skipped = catalogue.skips.counts()
         self._all_samples = list(catalogue.samples)
         self._take_split(split)
 
@@ -146,7 +148,7 @@ class PartDataset(Dataset[Example]):
 
     def _take_split(self, split: str) -> None:
         self.split = check_split(split)
-        self.samples = [s for s in self._all_samples if split in ("all", assign_split(s.image_id))]
+        self.samples = [s for s in self._all_samples if split in ("all", s.split or assign_split(s.image_id))]
         if not self.samples:
             raise DataError(
                 f"split: expected pictures in {split!r}, got none of {len(self._all_samples)}; "
