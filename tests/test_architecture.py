@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
     "observation": CONVERTED | {"datasets"},
     "evaluation": CONVERTED | {"checkpoint", "datasets", "observation"},
+    "contact_sheet": CONVERTED | {"checkpoint", "datasets"},
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
     "html_report": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo"}
+MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "contact_sheet"}
 
 # Arrows that point up, taken when a function is called and not before, each with its reason.
 CALLED_UPWARDS = {

@@ -17,6 +17,7 @@ from partcnn.errors import PartCNNError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_MOST_COLUMNS = 6  # parts beside each other in a table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +69,8 @@ def _evaluate(options: Namespace) -> int:
         evaluation = evaluate_run(run, num_workers=options.workers)
     else:
         category = run.settings["category"] if options.category is None else options.category
-        dataset = load_dataset(options.data or run.settings["data"], category=category, split=options.split)
+        spec = options.data or run.settings["data"]
+        dataset = load_dataset(spec, category=category, split=options.split, **run.crop)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers)
     if options.json:
         print(evaluation.dumps())
@@ -156,26 +158,50 @@ def _info(options: Namespace) -> int:
 
     if options.data is None and options.backbone is None:
         raise ConfigError("info: expected --data SPEC or --backbone NAME, got neither")
+    if options.out is not None and options.data is None:
+        raise ConfigError("out: expected --data SPEC too, whose pictures are drawn on the sheet")
     if options.data is not None:
-        Console().print(_data_table(options.data, options.category))
+        _data_info(options)
     if options.backbone is not None:
         Console().print(_layer_table(options.backbone))
     return 0
 
 
-def _data_table(spec: str, category: str | None) -> Table:
+def _data_info(options: Namespace) -> None:
+    from partcnn.contact_sheet import save_contact_sheet
     from partcnn.datasets import load_dataset
 
-    counts = {split: load_dataset(spec, category=category, split=split) for split in ("train", "test")}
-    parts = counts["train"].parts
-    table = Table(title=f"{spec}: pictures, and those that show a part (training / kept out)")
-    for name in ("class", "pictures", *parts):
-        table.add_column(name, justify="left" if name == "class" else "right")
-    both = [dataset.counts() for dataset in counts.values()]
-    for name in counts["train"].classes:
-        shown = [" / ".join(str(count[name].num_images) for count in both)]
-        shown += [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
-        table.add_row(name, *shown)
+    dataset = load_dataset(
+        options.data, category=options.category, split="all", crop=options.crop, margin=options.margin
+    )
+    Console().print(_data_table(dataset))
+    if options.out is not None:
+        Console().print(f"contact sheet: {save_contact_sheet(dataset, Path(options.out))}", soft_wrap=True)
+
+
+def _data_table(dataset: Any) -> Table:
+    parts = dataset.parts
+    left_out = [f"{count} {reason}" for reason, count in dataset.skipped.items()]
+    left_out += [f"{dataset.num_bad} unreadable pictures"] if dataset.num_bad else []
+    table = Table(
+        title=f"{dataset.spec}: pictures, and those that show a part (training / kept out)",
+        caption=f"left out: {', '.join(left_out)}" if left_out else None,
+    )
+    both = [dataset.counts(split) for split in ("train", "test")]
+    rows = {
+        name: [" / ".join(str(count[name].num_images) for count in both)]
+        + [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
+        for name in dataset.classes
+    }
+    is_wide = len(parts) <= _MOST_COLUMNS
+    for name in ("class", "pictures", *parts) if is_wide else ("class", "part", "pictures"):
+        table.add_column(name, justify="left" if name in ("class", "part") else "right")
+    for name, shown in rows.items():
+        if is_wide:
+            table.add_row(name, *shown)
+            continue
+        for part, count in zip(("all", *parts), shown, strict=True):
+            table.add_row(name if part == "all" else "", part, count, end_section=part == parts[-1])
     return table
 
 
@@ -263,6 +289,9 @@ def _compare_options(parser: ArgumentParser) -> None:
 def _info_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str | None, help="KIND:PLACE: counts per class and part")
     parser.add_argument("--category", type=str | None, help="one category against background")
+    parser.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
+    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    parser.add_argument("--out", type=str | None, help="a picture file: some pictures of each class with their parts")
     parser.add_argument("--backbone", type=str | None, help="a network: its layers, strides and map sizes")
 
 
@@ -284,7 +313,7 @@ _HELP = {
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
     "compare": "put runs side by side",
-    "info": "count a data set's pictures, or list a network's layers",
+    "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "demo": "train on drawn animals, with and without part filters, and write the page",
 }
 _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {

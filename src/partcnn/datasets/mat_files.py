@@ -24,7 +24,8 @@ def read_mat(path: Path, variable: str) -> Any:
         DataError: the file is missing, damaged or no MATLAB file, or lacks the variable.
     """
     try:
-        head = path.open("rb").read(_LONGEST_HEADER)
+        with path.open("rb") as file:
+            head = file.read(_LONGEST_HEADER)
         return _read_hdf5(path, variable) if _HDF5_MAGIC in head else _read_v5(path, variable)
     except DataError:
         raise
