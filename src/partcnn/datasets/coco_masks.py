@@ -1,5 +1,6 @@
 """Segmentations of COCO as masks: polygons and run lengths, compressed ones with pycocotools (the extra `coco`)."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,9 @@ def _decompressed(counts: Any, size: tuple[int, int], place: str) -> npt.NDArray
     except ImportError as error:
         raise DataError(f"{place}: compressed run lengths need pycocotools; pip install 'partcnn[coco]'") from error
     try:
-        decoded = coco_mask.decode({"size": list(size), "counts": code})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2, about pycocotools' own arrays
+            decoded = coco_mask.decode({"size": list(size), "counts": code})
     except Exception as error:  # Cython's own
         raise DataError(f"{place}: expected run lengths, got {type(error).__name__}: {error}") from error
     return np.asarray(decoded, dtype=np.bool_)
