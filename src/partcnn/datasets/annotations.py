@@ -55,6 +55,8 @@ def whole_number(value: Any, what: str, place: str) -> int:
     Raises:
         DataError: it is none.
     """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # identifiers may have more digits than a float
     found = number(value, what, place)
     if found != int(found):
         raise DataError(f"{place}: expected a whole number for {what}, got {_shown(value)}")

@@ -21,7 +21,7 @@ from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, par
 from partcnn.datasets.coco_masks import segmentation_mask
 from partcnn.datasets.json_files import read_json
 from partcnn.datasets.packed_shapes import PackedShapes
-from partcnn.datasets.paths import check_folder, inner_path
+from partcnn.datasets.paths import check_folder, expanded, inner_path
 from partcnn.datasets.samples import Box, Sample, Shape
 from partcnn.errors import DataError
 
@@ -72,7 +72,7 @@ def read_coco(location: str, category: str | None) -> Catalogue:
     folder, _, file_name = location.rpartition(",")
     if not folder or not file_name:
         raise DataError(f"spec: expected coco:IMAGES,ANNOTATIONS.json, got 'coco:{location}'")
-    root, file = check_folder(folder), Path(file_name).expanduser()
+    root, file = check_folder(folder), expanded(file_name)
     data, skips = _read_lists(file), Skips()
     names, keypoints, part_of = _categories(data["categories"], f"{file}, categories")
     images = _images(data["images"], root, f"{file}, images")

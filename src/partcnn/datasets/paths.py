@@ -15,11 +15,27 @@ def check_folder(location: str) -> Path:
     """
     if not location:
         raise DataError("spec: expected the path of a folder after the colon, got none")
-    path = Path(location).expanduser()
+    path = expanded(location)
     if not path.exists():
         raise DataError(f"{path}: expected the folder of a data set, found nothing there")
     if not path.is_dir():
         raise DataError(f"{path}: expected the folder of a data set, got a file")
+    return path
+
+
+def expanded(location: str) -> Path:
+    """The path, with `~` expanded; one that the system can look for.
+
+    Raises:
+        DataError: it is too long, has a zero byte, or names a home that does not exist.
+    """
+    try:
+        path = Path(location).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"spec: expected a path, got {location[:80]!r} ({type(error).__name__}: {error})"[:300]
+        ) from error
     return path
 
 
@@ -45,7 +61,7 @@ def split_places(location: str) -> tuple[str, str]:
 
     A place that exists under the whole name is taken as it is: folders may have a comma in their names.
     """
-    if "," not in location or Path(location).expanduser().exists():
+    if "," not in location or expanded(location).exists():
         return location, ""
     first, _, rest = location.rpartition(",")
     return first, rest

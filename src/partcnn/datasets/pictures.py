@@ -48,8 +48,10 @@ def check_picture(path: Path) -> tuple[int, int]:
         width, height = image.size
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         # mode None: JPEG only changes its scale, other formats ignore the call
-        image.draft(None, (_CHECK_SIDE_PX, _CHECK_SIDE_PX))
-        _to_rgb(ImageOps.exif_transpose(image))
+        is_reduced = image.draft(None, (_CHECK_SIDE_PX, _CHECK_SIDE_PX)) is not None
+        decoded = _to_rgb(ImageOps.exif_transpose(image))
+    if not is_reduced:  # Pillow turns TIFF by itself, and tells the size after the turn
+        return decoded.height, decoded.width
     return (width, height) if is_turned else (height, width)
 
 
