@@ -9,6 +9,7 @@ JPEGImages/2008_000008.jpg           or below VOC2010/ or VOCdevkit/VOC2010/
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
         location: PATH that holds both folders, or PATH,BACKGROUND with a folder of pictures without animals.
         category: one of the six animals, against the pictures of BACKGROUND; without that folder against as many
             of the annotated pictures as there are objects, none of which shows the category, chosen by hash. Their
-            object box is that of their largest object, of whatever class. None: the six animals are the classes.
+            object box is that of their largest object, of whatever class. None: those of the six that occur are the
+            classes.
 
     Raises:
         DataError: a folder is missing, a file is damaged or malformed, the category is none of the six, or
@@ -71,12 +73,12 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
     category = category if category is None else find_category(category, {name: name for name in MERGED_PARTS})
     if background and category is None:
         raise DataError("spec: a background folder is for one category; give --category, or leave it out")
-    wanted = sorted(MERGED_PARTS) if category is None else [category]
+    wanted = [category] if category else list(MERGED_PARTS)
     files = sorted((root / _ANNOTATIONS).glob("*.mat"))
     if not files:
         raise DataError(f"{root / _ANNOTATIONS}: expected one .mat file per picture, found none")
     pictures, skips = _picture_folder(root), Skips()
-    objects: list[Sample] = []
+    objects: list[tuple[str, Sample]] = []
     others: list[Sample] = []
     for file in files:
         picture, annotated = pictures / f"{file.stem}.jpg", list(_read_objects(file))
@@ -85,13 +87,23 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
             largest = max((_mask_box(mask) for _, mask, _ in annotated), key=_area, default=None)
             others.append(Sample(picture, 0, largest, {}, file.stem))
         for name, mask, parts in shown:
-            label = wanted.index(name) if category is None else 1
-            objects += _object_sample(picture, label, name, mask, parts, skips)
+            sample = _object_sample(picture, name, mask, parts, skips)
+            if sample is not None:
+                objects.append((name, sample))
     if category is None:
-        return Catalogue(objects, wanted, part_names(objects), skips=skips)
-    samples = background_folder(background) if background else evenly_chosen(others, len(objects))
-    classes = [BACKGROUND, category]
-    return Catalogue(samples + objects, classes, part_names(objects), background=0, category=category, skips=skips)
+        classes = sorted({name for name, _ in objects})
+        samples = [replace(sample, label=classes.index(name)) for name, sample in objects]
+        return Catalogue(samples, classes, part_names(samples), skips=skips)
+    positive = [sample for _, sample in objects]
+    negative = background_folder(background) if background else evenly_chosen(others, len(positive))
+    return Catalogue(
+        samples=negative + positive,
+        classes=[BACKGROUND, category],
+        parts=part_names(positive),
+        background=0,
+        category=category,
+        skips=skips,
+    )
 
 
 _Parts = list[tuple[str, npt.NDArray[np.bool_]]]
@@ -132,14 +144,12 @@ def _mask(values: Any, place: str) -> npt.NDArray[np.bool_]:
     return values.astype(np.bool_)
 
 
-def _object_sample(
-    picture: Path, label: int, name: str, mask: npt.NDArray[np.bool_], parts: _Parts, skips: Skips
-) -> list[Sample]:
-    """The object as a sample; none where it is too small."""
+def _object_sample(picture: Path, name: str, mask: npt.NDArray[np.bool_], parts: _Parts, skips: Skips) -> Sample | None:
+    """The object as a sample of label 1; None where it is too small."""
     box = _mask_box(mask)
     if _area(box) < SMALLEST_AREA:
         skips.add(TOO_SMALL, str(picture))
-        return []
+        return None
     merged: dict[str, list[Shape]] = {}
     for part, pieces in MERGED_PARTS[name].items():
         pattern = re.compile("|".join(pieces))
@@ -148,7 +158,7 @@ def _object_sample(
         if union.any():
             merged[part] = [PartMask(union)]
     size = mask.shape[0], mask.shape[1]
-    return [Sample(picture, label, box, PackedShapes(merged), picture.stem, size=size)]
+    return Sample(picture, 1, box, PackedShapes(merged), picture.stem, size=size)
 
 
 def _mask_box(mask: npt.NDArray[np.bool_]) -> Box:
