@@ -107,6 +107,7 @@ HORSE = ["head", "leye", "reye", "lear", "rear", "muzzle", "torso", "neck", "lfu
         ("horse", ["tail"], set()),
         ("sheep", ["lhorn"], {"head"}),
         ("sheep", ["tail"], set()),
+        ("cat", ["headlight", "tailplane", "lfpaw"], set()),
     ],
 )
 def test_the_merging_is_the_papers(tmp_path: Path, name: str, pieces: list[str], merged: set[str]) -> None:
