@@ -52,10 +52,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
+    "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "training", "runs"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "contact_sheet"}
+MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "contact_sheet", "benchmarks"}
 
 # Arrows that point up, taken when a function is called and not before, each with its reason.
 CALLED_UPWARDS = {

@@ -237,13 +237,52 @@ def _demo(options: Namespace) -> int:
     return 0
 
 
+def _benchmark(options: Namespace) -> int:
+    return _BENCHMARKS[options.benchmark](options[options.benchmark])
+
+
+def _benchmark_paper(options: Namespace) -> int:
+    from partcnn.benchmarks.paper import write_tables
+    from partcnn.benchmarks.paper_runs import read_figures, train_missing, wanted_runs
+    from partcnn.errors import ConfigError
+    from partcnn.runs import RunSettings
+
+    out = Path(options.out)
+    figures = [read_figures(Path(run)) for run in options.runs]
+    if options.data is None and not figures:
+        raise ConfigError("benchmark paper: expected --runs of finished runs, --data SPEC to train on, or both")
+    text = write_tables(figures, out)
+    if options.data is not None:
+        base = RunSettings(
+            data=options.data,
+            out=str(out / "runs"),
+            crop=options.crop,
+            margin=options.margin,
+            epochs=options.epochs,
+            layers=options.layers,
+            workers=options.workers,
+        )
+        wanted = wanted_runs(
+            base,
+            categories=options.categories,
+            has_multi=options.multi,
+            backbones=options.backbones,
+            seeds=options.seeds,
+        )
+        for directory in train_missing(wanted, is_progress_shown=not options.json):
+            figures.append(read_figures(directory))
+            text = write_tables(figures, out)
+    print((out / "paper.json").read_text() if options.json else text)
+    return 0
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="partcnn", description="Part filters for any CNN.", exit_on_error=False)
     commands = parser.add_subcommands(dest="command")
     for name, add in _OPTIONS.items():
         command = ArgumentParser(prog=f"partcnn {name}", exit_on_error=False)
-        add(command)
         commands.add_subcommand(name, command, help=_HELP[name])
+        add(command)  # after, since a command may have commands of its own
     return parser
 
 
@@ -303,6 +342,25 @@ def _demo_options(parser: ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int | None, help="fewer are quicker; the default shows the method's worth")
 
 
+def _benchmark_options(parser: ArgumentParser) -> None:
+    paper = ArgumentParser(prog="partcnn benchmark paper", exit_on_error=False)
+    paper.add_argument("--runs", nargs="+", default=[], help="finished runs, or their metrics.json")
+    paper.add_argument("--data", type=str | None, help="KIND:PLACE: train what is missing, plain and with part filters")
+    paper.add_argument("--categories", nargs="+", default=[], help="to train on, each against background, or all")
+    paper.add_argument("--multi", action="store_true", help="also train on all categories told apart")
+    paper.add_argument("--backbones", nargs="+", default=["resnet18"], help="NAME, or NAME=WEIGHTS")
+    paper.add_argument("--layers", type=str, default="auto", help="dotted name of the trunks' last layer")
+    paper.add_argument("--seeds", nargs="+", type=int, default=[0], help="averaged")
+    paper.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
+    paper.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    paper.add_argument("--epochs", type=int | None, help="of each training; the default is the recipe's")
+    paper.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    paper.add_argument("--out", type=str, default="runs/paper", help="folder for paper.md, paper.json and the runs")
+    _add_json(paper)
+    kinds = parser.add_subcommands(dest="benchmark")
+    kinds.add_subcommand("paper", paper, help="our figures beside the paper's")
+
+
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -314,6 +372,7 @@ _HELP = {
     "report": "write one page that shows every filter",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
+    "benchmark": "put finished or new runs into the form of published tables",
     "demo": "train on drawn animals, with and without part filters, and write the page",
 }
 _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
@@ -323,6 +382,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "report": _report_options,
     "compare": _compare_options,
     "info": _info_options,
+    "benchmark": _benchmark_options,
     "demo": _demo_options,
 }
 _COMMANDS: dict[str, Callable[[Namespace], int]] = {
@@ -332,8 +392,10 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "report": _report,
     "compare": _compare,
     "info": _info,
+    "benchmark": _benchmark,
     "demo": _demo,
 }
+_BENCHMARKS: dict[str, Callable[[Namespace], int]] = {"paper": _benchmark_paper}
 
 if __name__ == "__main__":
     sys.exit(main())
