@@ -222,6 +222,31 @@ def test_a_run_keeps_its_crop(annotated: Path, tmp_path: Path) -> None:
     assert [sample.load_image().size for sample in found.samples] == [s.load_image().size for s in expected.samples]
     assert found.samples[0].parts == expected.samples[0].parts
     assert "head" in json.loads((out / "metrics.json").read_text())["parts"]
+    assert main(["report", str(out)]) == 0
+
+
+def test_evaluate_takes_another_crop(
+    run: Path, annotated: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = []
+    for crop in ([], ["--crop", "none"], ["--crop", "object", "--margin", "0"]):
+        capsys.readouterr()
+        arguments = [
+            "evaluate",
+            str(run),
+            "--data",
+            f"folder:{annotated}",
+            "--split",
+            "all",
+            "--workers",
+            "0",
+            "--json",
+        ]
+        assert main([*arguments, *crop]) == 0
+        figures.append(json.loads(capsys.readouterr().out)["summary"]["location_instability"])
+    assert figures[0] == figures[1] != figures[2]
+    arguments = ["evaluate", str(run), "--data", f"folder:{pictures}", "--crop", "object"]
+    assert "object boxes" in one_line_error(capsys, arguments)
 
 
 def test_pictures_of_one_class_cannot_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,12 +65,15 @@ def _evaluate(options: Namespace) -> int:
     from partcnn.runs import evaluate_run, open_run
 
     run = open_run(options.run)
-    if options.data is None and options.split == "test":
+    if options.data is None and options.split == "test" and options.crop is None:
         evaluation = evaluate_run(run, num_workers=options.workers)
     else:
         category = run.settings["category"] if options.category is None else options.category
         spec = options.data or run.settings["data"]
-        dataset = load_dataset(spec, category=category, split=options.split, **run.crop)
+        crop = run.crop
+        if options.crop is not None:
+            crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
+        dataset = load_dataset(spec, category=category, split=options.split, **crop)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers)
     if options.json:
         print(evaluation.dumps())
@@ -302,6 +305,8 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
     parser.add_argument("--category", type=str | None, help="of these pictures")
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
+    parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
+    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     _add_json(parser)
 
