@@ -22,10 +22,10 @@ def write_picture(path: Path, size: tuple[int, int] = (60, 40), **options: Any) 
 # ---------------------------------------------------------------- MATLAB files
 
 
-def write_mat5(path: Path, variable: str, value: Any) -> Path:
+def write_mat5(path: Path, variable: str, value: Any, *, is_compressed: bool = True) -> Path:
     """Lists of dicts become struct arrays, other lists cell arrays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    savemat(path, {variable: _v5(value)}, do_compression=True)
+    savemat(path, {variable: _v5(value)}, do_compression=is_compressed)
     return path
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io.matlab
 
 from data_files import write_mat5, write_mat73
+from partcnn.datasets.mat5_check import check_mat5
 from partcnn.datasets.mat_files import read_mat
 from partcnn.errors import DataError
 
@@ -60,3 +62,32 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, np.ndarray)):
         return [plain(one) for one in value]
     return value
+
+
+SCIPY_FILES = [
+    file
+    for file in sorted((Path(scipy.io.matlab.__file__).parent / "tests" / "data").glob("test*_[67].*.mat"))
+    if "hdf5" not in file.name  # of version 7.3
+]
+
+
+@pytest.mark.skipif(not SCIPY_FILES, reason="scipy is installed without its test data")
+def test_files_that_matlab_wrote_pass_the_check() -> None:
+    """Of MATLAB 6 and 7 on several systems and of both byte orders; sparse arrays, objects and functions are told."""
+    assert len(SCIPY_FILES) > 40
+    for file in SCIPY_FILES:
+        if any(word in file.name for word in ("sparse", "object", "func")):
+            with pytest.raises(DataError, match=r"an array of class (3|5|16)"):
+                check_mat5(file.read_bytes())
+        else:
+            check_mat5(file.read_bytes())
+
+
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_every_end_in_the_middle_is_found(tmp_path: Path, is_compressed: bool) -> None:
+    value = [{"a": GRID, "b": "x"}, {"a": 2.0, "b": ["yz", [{"c": 1.0}]]}]
+    content = write_mat5(tmp_path / "x.mat", "v", value, is_compressed=is_compressed).read_bytes()
+    check_mat5(content)
+    for end in range(129, len(content)):
+        with pytest.raises(DataError):
+            check_mat5(content[:end])

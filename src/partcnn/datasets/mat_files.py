@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
+from partcnn.datasets.mat5_check import check_mat5
 from partcnn.errors import DataError
 
 _HDF5_MAGIC = b"\x89HDF"
@@ -34,6 +35,10 @@ def read_mat(path: Path, variable: str) -> Any:
 
 
 def _read_v5(path: Path, variable: str) -> Any:
+    try:
+        check_mat5(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path}: expected a MATLAB file, got {error}") from error
     contents = loadmat(path, variable_names=[variable])
     if variable not in contents:
         raise DataError(f"{path}: expected the variable {variable!r}, found none of that name")
