@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test fuzz lint format clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,timm]'
+	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco]'
 	touch $@
 
 demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page
@@ -16,6 +16,9 @@ demo: $(VENV)/.installed  ## train on drawn animals, with and without part filte
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
+
+fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
+	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/test_dataset_fuzz.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -49,15 +49,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "significance": {"errors"},
     "observation": CONVERTED | {"datasets"},
     "evaluation": CONVERTED | {"checkpoint", "datasets", "metrics", "observation", "significance"},
+    "contact_sheet": CONVERTED | {"checkpoint", "datasets"},
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
     "html_report": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
+    "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "training", "runs"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo"}
+MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "contact_sheet", "benchmarks"}
 
 # Arrows that point up, taken when a function is called and not before, each with its reason.
 CALLED_UPWARDS = {

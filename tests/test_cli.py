@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from data_files import write_cub
 from partcnn.cli import main
+from partcnn.datasets import load_dataset
 from partcnn.datasets.drawing import draw_animal
+from partcnn.runs import open_run
 
 TRAIN = ["--backbone", "demo", "--layers", "features.block4", "--epochs", "1", "--workers", "0"]
 
@@ -168,6 +171,106 @@ def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str
     assert "giraffe" in printed
     assert "features.block4" in printed
     assert "14×14" in printed
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of drawn pictures with parts.csv: the object, a head box and a tail point of each."""
+    root = tmp_path_factory.mktemp("annotated")
+    rows = ["image,part,x0,y0,x1,y1"]
+    for kind in ("cat", "giraffe"):
+        (root / kind).mkdir()
+        for seed in range(12):
+            drawing = draw_animal(kind, seed, size=96)
+            name = f"{kind}/{kind}-{seed}.png"
+            drawing.image.save(root / name)
+            boxes = {"object": drawing.object_box, **drawing.part_boxes}
+            rows += [f"{name},{part},{','.join(map(str, box))}" for part, box in boxes.items()]
+    (root / "parts.csv").write_text("\n".join(rows))
+    return root
+
+
+def test_info_counts_parts_and_draws_a_contact_sheet(
+    annotated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheets" / "sheet.png"
+    arguments = ["info", "--data", f"folder:{annotated}", "--crop", "object", "--out", str(sheet)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    data = load_dataset(f"folder:{annotated}", split="all")
+    in_train = data.with_split("train").counts()["cat"].num_part_images["head"]
+    with_head = sum("head" in sample.parts for sample in data.samples if sample.label == 0)
+    assert f"{in_train} / {with_head - in_train}" in printed
+    with Image.open(sheet) as drawn:
+        colours = np.asarray(drawn.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(colours, axis=0)) > 1000  # pictures, not an empty page
+
+
+def test_info_with_many_parts_lists_them_below_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{kind}/0.png,part {index},1,2,3,4" for kind in "ab" for index in range(9)]
+    (tmp_path / "parts.csv").write_text("\n".join(["image,part,x0,y0,x1,y1", *rows]))
+    for kind in "ab":
+        (tmp_path / kind).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / kind / "0.png")
+    assert main(["info", "--data", f"folder:{tmp_path}"]) == 0
+    assert sum("part 8" in line for line in capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--out", "x.png"], "--backbone"),
+        (["--backbone", "demo", "--out", "x.png"], "--data"),
+        (["--data", "demo:2", "--out", "x.txt"], ".png"),
+        (["--data", "demo:2", "--crop", "head"], "object"),
+        (["--data", "demo:2", "--margin", "-1"], "margin"),
+    ],
+)
+def test_bad_options_of_info_are_one_line(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert named in one_line_error(capsys, ["info", *arguments])
+
+
+def test_a_run_keeps_its_crop(annotated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cropped"
+    options = ["--category", "cat", "--crop", "object", "--margin", "0.25"]
+    assert main(["train", "--data", f"folder:{annotated}", "--out", str(out), "--json", *options, *TRAIN]) == 0
+    expected = load_dataset(f"folder:{annotated}", category="cat", split="test", crop="object", margin=0.25)
+    found = open_run(out).dataset("test")
+    assert [sample.load_image().size for sample in found.samples] == [s.load_image().size for s in expected.samples]
+    assert found.samples[0].parts == expected.samples[0].parts
+    assert "head" in json.loads((out / "metrics.json").read_text())["parts"]
+    assert main(["report", str(out)]) == 0
+
+
+def test_evaluate_takes_another_crop(
+    run: Path, annotated: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = []
+    for crop in ([], ["--crop", "none"], ["--crop", "object", "--margin", "0"]):
+        capsys.readouterr()
+        arguments = [
+            "evaluate",
+            str(run),
+            "--data",
+            f"folder:{annotated}",
+            "--split",
+            "all",
+            "--workers",
+            "0",
+            "--json",
+        ]
+        assert main([*arguments, *crop]) == 0
+        figures.append(json.loads(capsys.readouterr().out)["summary"]["location_instability"])
+    assert figures[0] == figures[1] != figures[2]
+    arguments = ["evaluate", str(run), "--data", f"folder:{pictures}", "--crop", "object"]
+    assert "object boxes" in one_line_error(capsys, arguments)
+
+
+def test_pictures_of_one_class_cannot_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cub(tmp_path / "birds")
+    arguments = ["train", "--data", f"cub:{tmp_path / 'birds'}", "--category", "bird", "--out", str(tmp_path / "out")]
+    assert "at least two classes" in one_line_error(capsys, [*arguments, *TRAIN])
+    assert not (tmp_path / "out").exists()
 
 
 def test_masks_in_place_train_too(pictures: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The reader of the Animal-Part data: on a small made-up set, then on the real one where it is at hand."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -103,14 +104,18 @@ class TestSmall:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("{", "line 1: expected an object with image"),
+            ("{", "line 1: expected JSON"),
             ("[1]", "line 1: expected an object with image"),
-            (json.dumps({"image": "x.jpg"}), "line 1: .*KeyError: 'wnid'"),
-            (json.dumps({**record("n4", 0), "object_box": [1, 2, 3]}), r"00000\.jpg: expected boxes"),
-            (json.dumps({**record("n4", 0), "parts": [{"part": "leg"}]}), r"00000\.jpg: .*KeyError: 'box'"),
+            (json.dumps({"image": "x.jpg"}), "line 1: .*lacks wnid, category"),
+            (json.dumps({**record("n4", 0), "object_box": [1, 2, 3]}), r"line 1 .*00000\.jpg.: expected four numbers"),
+            (json.dumps({**record("n4", 0), "parts": [{"part": "leg"}]}), r"line 1 .*00000\.jpg.: expected parts as"),
+            (json.dumps({**record("n4", 0), "object_box": [9, 2, 3, 4]}), "line 1 .*expected x1 ≥ x0"),
+            (json.dumps({**record("n4", 0), "object_box": [1, 2, 3, math.nan]}), "line 1 .*finite number.*y1, got nan"),
+            (json.dumps({**record("n4", 0), "image": "../x.jpg"}), "line 1: expected the name of a picture within"),
+            (f"{json.dumps(record('n4', 0))}\n" * 2, "line 2: expected every image once.*first in .*line 1"),
             ("", "got an empty file"),
         ],
-        ids=["no json", "no object", "no wnid", "three corners", "no box", "empty"],
+        ids=["json", "object", "keys", "three corners", "no box", "negative box", "nan", "outside", "twice", "empty"],
     )
     def test_a_malformed_index_is_located(self, tmp_path: Path, line: str, message: str) -> None:
         (tmp_path / "images.jsonl").write_text(line + "\n")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from partcnn.datasets import Box, PartMask, Point, Sample, read_picture
-from partcnn.datasets.pictures import check_picture, find_errors
+from partcnn.datasets.pictures import check_picture, results_or_errors
 from partcnn.errors import DataError
 
 ORIENTATION_TAG = 0x0112
@@ -115,13 +115,14 @@ class TestCheckPicture:
         (tmp_path / "whole").write_bytes(noise_picture(format_name))
         check_picture(tmp_path / "whole")
 
-    def test_errors_come_in_the_order_of_the_items(self) -> None:
-        def refuse_odd(number: int) -> None:
+    def test_results_and_errors_come_in_the_order_of_the_items(self) -> None:
+        def halve(number: int) -> int:
             if number % 2:
-                raise DataError(str(number))
+                raise DataError(f"odd {number}")
+            return number // 2
 
-        errors = find_errors(range(50), refuse_odd)
-        assert [error and str(error) for error in errors] == [str(n) if n % 2 else None for n in range(50)]
+        found = results_or_errors(range(50), halve)
+        assert [str(one) for one in found] == [f"odd {n}" if n % 2 else str(n // 2) for n in range(50)]
 
 
 def noise_picture(format_name: str) -> bytes:

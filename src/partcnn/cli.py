@@ -17,6 +17,7 @@ from partcnn.errors import PartCNNError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_MOST_COLUMNS = 6  # parts beside each other in a table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,11 +68,15 @@ def _evaluate(options: Namespace) -> int:
     if options.csv is not None and Path(options.csv).is_dir():
         raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
     run = open_run(options.run)
-    if options.data is None and options.split == "test":
+    if options.data is None and options.split == "test" and options.crop is None:
         evaluation = evaluate_run(run, num_workers=options.workers)
     else:
         category = run.settings["category"] if options.category is None else options.category
-        dataset = load_dataset(options.data or run.settings["data"], category=category, split=options.split)
+        spec = options.data or run.settings["data"]
+        crop = run.crop
+        if options.crop is not None:
+            crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
+        dataset = load_dataset(spec, category=category, split=options.split, **crop)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers)
     if options.csv is not None:
         Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
@@ -167,26 +172,50 @@ def _info(options: Namespace) -> int:
 
     if options.data is None and options.backbone is None:
         raise ConfigError("info: expected --data SPEC or --backbone NAME, got neither")
+    if options.out is not None and options.data is None:
+        raise ConfigError("out: expected --data SPEC too, whose pictures are drawn on the sheet")
     if options.data is not None:
-        Console().print(_data_table(options.data, options.category))
+        _data_info(options)
     if options.backbone is not None:
         Console().print(_layer_table(options.backbone))
     return 0
 
 
-def _data_table(spec: str, category: str | None) -> Table:
+def _data_info(options: Namespace) -> None:
+    from partcnn.contact_sheet import save_contact_sheet
     from partcnn.datasets import load_dataset
 
-    counts = {split: load_dataset(spec, category=category, split=split) for split in ("train", "test")}
-    parts = counts["train"].parts
-    table = Table(title=f"{spec}: pictures, and those that show a part (training / kept out)")
-    for name in ("class", "pictures", *parts):
-        table.add_column(name, justify="left" if name == "class" else "right")
-    both = [dataset.counts() for dataset in counts.values()]
-    for name in counts["train"].classes:
-        shown = [" / ".join(str(count[name].num_images) for count in both)]
-        shown += [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
-        table.add_row(name, *shown)
+    dataset = load_dataset(
+        options.data, category=options.category, split="all", crop=options.crop, margin=options.margin
+    )
+    Console().print(_data_table(dataset))
+    if options.out is not None:
+        Console().print(f"contact sheet: {save_contact_sheet(dataset, Path(options.out))}", soft_wrap=True)
+
+
+def _data_table(dataset: Any) -> Table:
+    parts = dataset.parts
+    left_out = [f"{count} {reason}" for reason, count in dataset.skipped.items()]
+    left_out += [f"{dataset.num_bad} unreadable pictures"] if dataset.num_bad else []
+    table = Table(
+        title=f"{dataset.spec}: pictures, and those that show a part (training / kept out)",
+        caption=f"left out: {', '.join(left_out)}" if left_out else None,
+    )
+    both = [dataset.counts(split) for split in ("train", "test")]
+    rows = {
+        name: [" / ".join(str(count[name].num_images) for count in both)]
+        + [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
+        for name in dataset.classes
+    }
+    is_wide = len(parts) <= _MOST_COLUMNS
+    for name in ("class", "pictures", *parts) if is_wide else ("class", "part", "pictures"):
+        table.add_column(name, justify="left" if name in ("class", "part") else "right")
+    for name, shown in rows.items():
+        if is_wide:
+            table.add_row(name, *shown)
+            continue
+        for part, count in zip(("all", *parts), shown, strict=True):
+            table.add_row(name if part == "all" else "", part, count, end_section=part == parts[-1])
     return table
 
 
@@ -223,13 +252,52 @@ def _demo(options: Namespace) -> int:
     return 0
 
 
+def _benchmark(options: Namespace) -> int:
+    return _BENCHMARKS[options.benchmark](options[options.benchmark])
+
+
+def _benchmark_paper(options: Namespace) -> int:
+    from partcnn.benchmarks.paper import write_tables
+    from partcnn.benchmarks.paper_runs import read_figures, train_missing, wanted_runs
+    from partcnn.errors import ConfigError
+    from partcnn.runs import RunSettings
+
+    out = Path(options.out)
+    figures = [read_figures(Path(run)) for run in options.runs]
+    if options.data is None and not figures:
+        raise ConfigError("benchmark paper: expected --runs of finished runs, --data SPEC to train on, or both")
+    text = write_tables(figures, out)
+    if options.data is not None:
+        base = RunSettings(
+            data=options.data,
+            out=str(out / "runs"),
+            crop=options.crop,
+            margin=options.margin,
+            epochs=options.epochs,
+            layers=options.layers,
+            workers=options.workers,
+        )
+        wanted = wanted_runs(
+            base,
+            categories=options.categories,
+            has_multi=options.multi,
+            backbones=options.backbones,
+            seeds=options.seeds,
+        )
+        for directory in train_missing(wanted, is_progress_shown=not options.json):
+            figures.append(read_figures(directory))
+            text = write_tables(figures, out)
+    print((out / "paper.json").read_text() if options.json else text)
+    return 0
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="partcnn", description="Part filters for any CNN.", exit_on_error=False)
     commands = parser.add_subcommands(dest="command")
     for name, add in _OPTIONS.items():
         command = ArgumentParser(prog=f"partcnn {name}", exit_on_error=False)
-        add(command)
         commands.add_subcommand(name, command, help=_HELP[name])
+        add(command)  # after, since a command may have commands of its own
     return parser
 
 
@@ -249,6 +317,8 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
     parser.add_argument("--category", type=str | None, help="of these pictures")
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
+    parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
+    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
     _add_json(parser)
@@ -282,6 +352,9 @@ def _compare_options(parser: ArgumentParser) -> None:
 def _info_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str | None, help="KIND:PLACE: counts per class and part")
     parser.add_argument("--category", type=str | None, help="one category against background")
+    parser.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
+    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    parser.add_argument("--out", type=str | None, help="a picture file: some pictures of each class with their parts")
     parser.add_argument("--backbone", type=str | None, help="a network: its layers, strides and map sizes")
 
 
@@ -291,6 +364,25 @@ def _demo_options(parser: ArgumentParser) -> None:
     parser.add_argument("--category", type=str, default="giraffe", help="the animal whose parts are looked for")
     parser.add_argument("--count", type=int, default=150, help="drawn pictures per kind of animal")
     parser.add_argument("--epochs", type=int | None, help="fewer are quicker; the default shows the method's worth")
+
+
+def _benchmark_options(parser: ArgumentParser) -> None:
+    paper = ArgumentParser(prog="partcnn benchmark paper", exit_on_error=False)
+    paper.add_argument("--runs", nargs="+", default=[], help="finished runs, or their metrics.json")
+    paper.add_argument("--data", type=str | None, help="KIND:PLACE: train what is missing, plain and with part filters")
+    paper.add_argument("--categories", nargs="+", default=[], help="to train on, each against background, or all")
+    paper.add_argument("--multi", action="store_true", help="also train on all categories told apart")
+    paper.add_argument("--backbones", nargs="+", default=["resnet18"], help="NAME, or NAME=WEIGHTS")
+    paper.add_argument("--layers", type=str, default="auto", help="dotted name of the trunks' last layer")
+    paper.add_argument("--seeds", nargs="+", type=int, default=[0], help="averaged")
+    paper.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
+    paper.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    paper.add_argument("--epochs", type=int | None, help="of each training; the default is the recipe's")
+    paper.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    paper.add_argument("--out", type=str, default="runs/paper", help="folder for paper.md, paper.json and the runs")
+    _add_json(paper)
+    kinds = parser.add_subcommands(dest="benchmark")
+    kinds.add_subcommand("paper", paper, help="our figures beside the paper's")
 
 
 def _add_json(parser: ArgumentParser) -> None:
@@ -303,7 +395,8 @@ _HELP = {
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
     "compare": "put runs side by side",
-    "info": "count a data set's pictures, or list a network's layers",
+    "info": "count a data set's pictures and parts and draw some, or list a network's layers",
+    "benchmark": "put finished or new runs into the form of published tables",
     "demo": "train on drawn animals, with and without part filters, and write the page",
 }
 _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
@@ -313,6 +406,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "report": _report_options,
     "compare": _compare_options,
     "info": _info_options,
+    "benchmark": _benchmark_options,
     "demo": _demo_options,
 }
 _COMMANDS: dict[str, Callable[[Namespace], int]] = {
@@ -322,8 +416,10 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "report": _report,
     "compare": _compare,
     "info": _info,
+    "benchmark": _benchmark,
     "demo": _demo,
 }
+_BENCHMARKS: dict[str, Callable[[Namespace], int]] = {"paper": _benchmark_paper}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ from partcnn.backbones import BACKBONES, load_backbone
 from partcnn.checkpoint import load, write_text
 from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
-from partcnn.errors import ConfigError, RunError
+from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.training import History, Recipe, check_trunk, fit
 
@@ -64,7 +64,7 @@ class RunSettings:
     """One training run.
 
     Args:
-        data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, demo:
+        data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, cub:PATH, pascal-part:PATH, coco:IMAGES,JSON, demo:
         out: the run directory, which must not exist.
         category: one category against background, by name or identifier; without it all are told apart.
         backbone: a torchvision network, timm:NAME, or demo.
@@ -78,6 +78,8 @@ class RunSettings:
         epochs: short for recipe.epochs.
         workers: processes that decode pictures.
         max_bad: unreadable pictures that may be left out.
+        crop: object cuts each picture to its object box; without it pictures stay as the files are.
+        margin: of that cut on each side, as a share of the box.
         force: replace an existing run.
         network: what is put on the trunk.
         recipe: how it is trained.
@@ -97,6 +99,8 @@ class RunSettings:
     epochs: int | None = None
     workers: int = 2
     max_bad: int = 10
+    crop: str | None = None
+    margin: float = 0.1
     force: bool = False
     network: NetworkSettings = field(default_factory=NetworkSettings)
     recipe: Recipe = field(default_factory=Recipe)
@@ -117,7 +121,13 @@ class Run:
             category=self.settings["category"],
             split=split,
             max_bad=self.settings["max_bad"],
+            **self.crop,
         )
+
+    @property
+    def crop(self) -> dict[str, Any]:
+        """How its pictures were cut, as `load_dataset` takes it; runs of earlier versions do not say."""
+        return {name: self.settings[name] for name in ("crop", "margin") if name in self.settings}
 
 
 def train_run(
@@ -141,7 +151,14 @@ def train_run(
     _check_free(directory, settings.force)
     recipe = _recipe(settings)
     if dataset is None:
-        dataset = load_dataset(settings.data, category=settings.category, max_bad=settings.max_bad)
+        dataset = load_dataset(
+            settings.data,
+            category=settings.category,
+            max_bad=settings.max_bad,
+            crop=settings.crop,
+            margin=settings.margin,
+        )
+    _check_classes(dataset)
     model, is_pretrained = _built(settings, dataset, recipe)
     if not is_pretrained and recipe.trunk_lr_frac is None:
         recipe = replace(recipe, trunk_lr_frac=1.0)
@@ -211,6 +228,15 @@ def _check_free(directory: Path, force: bool) -> None:
         raise RunError(f"out: {directory} exists already; give another --out, or --force to replace the run")
     if not (directory / SETTINGS_FILE).is_file():
         raise RunError(f"out: {directory} is not empty and no run; --force replaces runs only")
+
+
+def _check_classes(dataset: PartDataset) -> None:
+    present = sorted({sample.label for sample in dataset.samples})
+    if len(present) < 2:
+        raise DataError(
+            f"data: expected pictures of at least two classes to train on, got only {dataset.classes[present[0]]!r}; "
+            "give background pictures too (cub:PATH,BACKGROUND_FOLDER)"
+        )
 
 
 def _recipe(settings: RunSettings) -> Recipe:

@@ -1,8 +1,9 @@
 """What a reader returns, and how a category is found among those of a data set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from partcnn.datasets.annotations import Skips
 from partcnn.datasets.samples import Sample
 from partcnn.errors import DataError
 
@@ -19,6 +20,7 @@ class Catalogue:
         parts: names of all annotated parts, sorted.
         background: index of the background class; None in the multi-category task.
         category: the full name of the category; None in the multi-category task.
+        skips: annotations that were left out.
     """
 
     samples: list[Sample]
@@ -26,6 +28,12 @@ class Catalogue:
     parts: list[str]
     background: int | None = None
     category: str | None = None
+    skips: Skips = field(default_factory=Skips)
+
+
+def part_names(samples: Iterable[Sample]) -> list[str]:
+    """The names of all annotated parts, sorted."""
+    return sorted({part for sample in samples for part in sample.parts})
 
 
 def find_category(wanted: str, names: Mapping[str, str], *, is_word_enough: bool = False) -> str:

@@ -15,6 +15,7 @@ from partcnn.datasets.samples import Box, PartMask, Sample, Shape
 from partcnn.errors import DataError
 
 NUM_PICTURES = 200  # of each kind, and of background
+_MOST_DIGITS = 6
 
 
 class DrawnSample(Sample):
@@ -55,7 +56,7 @@ class DrawnSample(Sample):
     def load_image(self) -> Image.Image:
         return self._drawn[0].copy()
 
-    def check_image(self) -> None:
+    def check_image(self) -> tuple[int, int] | None:
         """Nothing to check: there is no file."""
 
     def __repr__(self) -> str:  # the inherited one would draw the picture
@@ -94,10 +95,12 @@ def read_demo(location: str, category: str | None) -> Catalogue:
 
 
 def _count(location: str) -> int:
-    count = int(location) if location.isdecimal() else 0
+    is_count = location.isdecimal() and len(location) <= _MOST_DIGITS
+    count = int(location) if is_count else 0
     if location and count < 1:
         raise DataError(
-            f"spec: expected 'demo:' or 'demo:COUNT', COUNT pictures of each kind and at least 1; got 'demo:{location}'"
+            f"spec: expected 'demo:' or 'demo:COUNT', COUNT pictures of each kind, at least 1 and below a "
+            f"million; got 'demo:{location[:40]}'"
         )
     return count or NUM_PICTURES
 

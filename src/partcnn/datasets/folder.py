@@ -1,5 +1,6 @@
-"""One's own pictures: one subfolder per class, as torchvision's ImageFolder reads them."""
+"""One's own pictures: one subfolder per class, as torchvision's ImageFolder reads them, and a table of parts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from partcnn import _torchvision  # noqa: F401
@@ -7,14 +8,18 @@ from partcnn import _torchvision  # noqa: F401
 # isort: split
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category
+from partcnn.datasets.annotations import Skips
+from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
+from partcnn.datasets.parts_csv import PARTS_FILE, Annotation, read_parts_csv
 from partcnn.datasets.paths import check_folder
 from partcnn.datasets.samples import Sample
 from partcnn.errors import DataError
 
 
 def read_folder(location: str, category: str | None) -> Catalogue:
-    """Read a folder of class folders; a class's pictures may lie deeper in it. Nothing is annotated.
+    """Read a folder of class folders; a class's pictures may lie deeper in it.
+
+    Parts and objects are annotated in `parts.csv` in the folder, where there is one; see `parts_csv`.
 
     Files and class folders whose names begin with a dot are left out: they are other programs' leavings.
 
@@ -24,20 +29,21 @@ def read_folder(location: str, category: str | None) -> Catalogue:
             background. None: every subfolder is a class, in alphabetical order.
 
     Raises:
-        DataError: the folder is missing, has fewer than two classes or one without pictures, or the category
-            is unknown.
+        DataError: the folder is missing, has fewer than two classes or one without pictures, the category is
+            unknown, or parts.csv is malformed.
     """
     root = check_folder(location)
     classes = _class_names(root)
-    pictures = _find_pictures(root, classes)
+    skips = Skips()
+    samples = _read_samples(root, classes, skips)
     if category is None:
-        return Catalogue([_sample(root, path, label) for path, label in pictures], classes, parts=[])
+        return Catalogue(samples, classes, part_names(samples), skips=skips)
     category = find_category(category, {name: name for name in classes})
     if category == BACKGROUND:
         raise DataError(f"category: {BACKGROUND!r} is the name of everything else; give another class")
     positive = classes.index(category)
-    samples = [_sample(root, path, int(label == positive)) for path, label in pictures]
-    return Catalogue(samples, [BACKGROUND, category], parts=[], background=0, category=category)
+    samples = [replace(one, label=1) if one.label == positive else replace(one, label=0, parts={}) for one in samples]
+    return Catalogue(samples, [BACKGROUND, category], part_names(samples), background=0, category=category, skips=skips)
 
 
 def _class_names(root: Path) -> list[str]:
@@ -63,5 +69,12 @@ def _find_pictures(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
     return pictures
 
 
-def _sample(root: Path, path: Path, label: int) -> Sample:
-    return Sample(path, label, None, {}, image_id=path.relative_to(root).as_posix())
+def _read_samples(root: Path, classes: list[str], skips: Skips) -> list[Sample]:
+    pictures = {path.relative_to(root).as_posix(): (path, label) for path, label in _find_pictures(root, classes)}
+    file = root / PARTS_FILE
+    found = read_parts_csv(file, pictures.keys(), skips) if file.exists() else {}
+    annotations = {name: found.get(name, Annotation()) for name in pictures}
+    return [
+        Sample(path, label, annotations[name].object_box, annotations[name].parts, image_id=name)
+        for name, (path, label) in pictures.items()
+    ]

@@ -71,6 +71,7 @@ class PartDataset(Dataset[Example]):
         parts: names of the annotated parts, sorted.
         background: index of the background class; None in the multi-category task.
         category: full name of the category; None in the multi-category task.
+        skipped: reason → number of annotations that were left out, in both splits.
 
     Raises:
         ConfigError: the split is unknown.
@@ -95,6 +96,7 @@ class PartDataset(Dataset[Example]):
         self.image_size = image_size
         self.transform = transform
         self.num_bad = num_bad
+        self.skipped = catalogue.skips.counts()
         self._all_samples = list(catalogue.samples)
         self._take_split(split)
 
@@ -110,10 +112,15 @@ class PartDataset(Dataset[Example]):
         other.transform = transform
         return other
 
-    def counts(self) -> dict[str, ClassCount]:
-        """Pictures of this split per class and part. Drawn pictures are all drawn for it."""
-        num_images = Counter(sample.label for sample in self.samples)
-        num_parts = Counter((sample.label, part) for sample in self.samples for part in sample.parts)
+    def counts(self, split: str = "all") -> dict[str, ClassCount]:
+        """Pictures per class and part. Drawn pictures are all drawn for it.
+
+        Args:
+            split: which of this split's pictures are counted: those for training, those kept out, or all.
+        """
+        samples = _of_split(self.samples, split)
+        num_images = Counter(sample.label for sample in samples)
+        num_parts = Counter((sample.label, part) for sample in samples for part in sample.parts)
         return {
             name: ClassCount(num_images[label], {part: num_parts[label, part] for part in self.parts})
             for label, name in enumerate(self.classes)
@@ -146,7 +153,7 @@ class PartDataset(Dataset[Example]):
 
     def _take_split(self, split: str) -> None:
         self.split = check_split(split)
-        self.samples = [s for s in self._all_samples if split in ("all", assign_split(s.image_id))]
+        self.samples = _of_split(self._all_samples, split)
         if not self.samples:
             raise DataError(
                 f"split: expected pictures in {split!r}, got none of {len(self._all_samples)}; "
@@ -168,6 +175,10 @@ class PartDataset(Dataset[Example]):
                 f"transform: expected it to keep all {len(self.parts) + 1} boxes [box, 4]; "
                 "transforms that drop boxes, such as SanitizeBoundingBoxes, cannot be used"
             )
+
+
+def _of_split(samples: list[Sample], split: str) -> list[Sample]:
+    return [one for one in samples if split in ("all", one.split or assign_split(one.image_id))]
 
 
 def _inside_only(points: Tensor, height: int, width: int) -> Tensor:

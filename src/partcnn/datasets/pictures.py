@@ -1,19 +1,22 @@
 """Picture files: read one in RGB, check one, and set aside those that cannot be read."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from partcnn.errors import DataError
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
 _MAX_THREADS = 16
+_QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -25,43 +28,52 @@ def read_picture(path: Path) -> Image.Image:
     Raises:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
-    return _decode(path, is_reduced=False)
+    with _opened(path) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def check_picture(path: Path) -> None:
+def check_picture(path: Path) -> tuple[int, int]:
     """Decode a picture to the end of its data, a JPEG at reduced size.
 
     Passing means that `read_picture` will not fail while the file stays as it is: headers alone would pass
     a truncated file. Flipped bytes that the decoder turns into wrong pixels without an error stay unnoticed.
 
+    Returns:
+        (height, width) as `read_picture` gives it, after the turn that the EXIF tag asks for.
+
     Raises:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
-    _decode(path, is_reduced=True)
+    with _opened(path) as image:
+        width, height = image.size
+        is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+        # mode None: JPEG only changes its scale, other formats ignore the call
+        is_reduced = image.draft(None, (_CHECK_SIDE_PX, _CHECK_SIDE_PX)) is not None
+        decoded = _to_rgb(ImageOps.exif_transpose(image))
+    if not is_reduced:  # Pillow turns TIFF by itself, and tells the size after the turn
+        return decoded.height, decoded.width
+    return (width, height) if is_turned else (height, width)
 
 
-def find_errors(items: Iterable[_T], check: Callable[[_T], None]) -> list[DataError | None]:
-    """The DataError that `check` raises for each item, None where it passes; in order, several threads."""
+def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R | DataError]:
+    """What the function gives for each item, or the DataError that it raises; in order, several threads."""
 
-    def caught(item: _T) -> DataError | None:
+    def caught(item: _T) -> _R | DataError:
         try:
-            check(item)
+            return function(item)
         except DataError as error:
             return error
-        return None
 
     # Pillow releases the interpreter's lock while it decodes, so threads suffice.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         return list(pool.map(caught, items))
 
 
-def _decode(path: Path, *, is_reduced: bool) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            if is_reduced:
-                # mode None: JPEG only changes its scale, other formats ignore the call
-                image.draft(None, (_CHECK_SIDE_PX, _CHECK_SIDE_PX))
-            return _to_rgb(ImageOps.exif_transpose(image))
+            yield image
     except MemoryError:
         raise
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …

@@ -87,6 +87,8 @@ class Sample:
         parts: the shapes of each part, by the part's name. A part may have several; one that is not visible
             has no entry.
         image_id: the source photograph, shared by its crops. The split is hashed from it.
+        split: "train" or "test" where the data set has a split of its own; None: hashed from `image_id`.
+        size: (height, width) of the picture that the annotations were made on, where the data set says it.
     """
 
     image_path: Path
@@ -94,6 +96,8 @@ class Sample:
     object_box: Box | None
     parts: Mapping[str, list[Shape]] = field(hash=False)
     image_id: str
+    split: str | None = None
+    size: tuple[int, int] | None = None
 
     def load_image(self) -> Image.Image:
         """The picture in RGB, turned as its EXIF tag asks.
@@ -103,13 +107,16 @@ class Sample:
         """
         return read_picture(self.image_path)
 
-    def check_image(self) -> None:
+    def check_image(self) -> tuple[int, int] | None:
         """Decode the picture and throw the pixels away, faster than `load_image`.
+
+        Returns:
+            Its (height, width); None where there is no file to check.
 
         Raises:
             DataError: the file cannot be read.
         """
-        check_picture(self.image_path)
+        return check_picture(self.image_path)
 
     def landmark(self, part: str) -> Point | None:
         """The centre of the part's shape; None where the part is absent or has more than one shape.

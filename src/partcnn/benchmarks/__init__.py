@@ -1,0 +1,1 @@
+"""Benchmarks of the command line: finished runs, or runs trained for it, as tables."""

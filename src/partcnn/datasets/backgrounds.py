@@ -1,0 +1,41 @@
+"""Pictures that one category stands against."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from partcnn import _torchvision  # noqa: F401
+
+# isort: split
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from partcnn.datasets.paths import check_folder
+from partcnn.datasets.samples import Sample
+from partcnn.errors import DataError
+
+
+def background_folder(location: str | Path, label: int = 0) -> list[Sample]:
+    """All pictures of a folder and its subfolders, in alphabetical order, without files whose names begin with a dot.
+
+    Raises:
+        DataError: the folder is missing or holds no picture.
+    """
+    root = check_folder(str(location))
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.name[0] != ".")
+    if not files:
+        raise DataError(f"{root}: expected background pictures (a category is trained against them), found none")
+    return [Sample(file, label, None, {}, f"background/{file.relative_to(root).as_posix()}") for file in files]
+
+
+def evenly_chosen(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many samples, in their order: those of the lowest hashes.
+
+    The choice is the same on every machine, and a new picture replaces at most one other.
+    """
+
+    def rank(sample: Sample) -> bytes:  # salted: the split takes the low hashes of the bare identifier for training
+        return hashlib.sha1(f"chosen/{sample.image_id}".encode(), usedforsecurity=False).digest()
+
+    ranked = sorted(samples, key=rank)
+    chosen = {id(sample) for sample in ranked[:most]}
+    return [sample for sample in samples if id(sample) in chosen]
