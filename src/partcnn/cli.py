@@ -123,7 +123,15 @@ def _report(options: Namespace) -> int:
     run = open_run(options.run)
     others = {Path(other).name: run_evaluation(open_run(other)) for other in options.compare}
     path = Path(options.out) if options.out else run.directory / "report.html"
-    written = report(run.model, run.dataset("test"), path, evaluation=run_evaluation(run), compare=others)
+    log = run.directory / "log" / "metrics.csv"
+    written = report(
+        run.model,
+        run.dataset("test"),
+        path,
+        evaluation=run_evaluation(run),
+        compare=others,
+        log=log if log.is_file() else None,
+    )
     Console().print(f"report: {written}", soft_wrap=True)
     return 0
 
