@@ -66,9 +66,11 @@ def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None
     inner = getattr(model, "module", getattr(model, "_orig_mod", model))
     name, mask = list(part_masks(inner))[-1]
     images = images.to(next(inner.parameters()))
-    run = _exact if isinstance(inner, PartNetwork) else _by_gradient
     with evaluation_mode(inner), recorded_feature_maps(inner) as maps:
-        logits, masked, shares, bias, directions = run(inner, mask, images, directions)
+        if isinstance(inner, PartNetwork):
+            logits, masked, shares, bias, directions = _exact(inner, mask, images, directions)
+        else:
+            logits, masked, shares, bias, directions = _by_gradient(inner, mask, images, directions)
         raw = maps[name].detach().float().cpu()
     explained = (logits.double() * directions.double()).sum(dim=1)
     remainder = explained - bias.double() - shares.double().sum(dim=1)
@@ -97,7 +99,7 @@ def _by_gradient(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     with torch.inference_mode(False), torch.enable_grad(), _cut_at(mask) as cut:
         logits = network(images.clone())  # a clone made here is no inference tensor
-        on_device = _directions(directions, logits.detach())
+        on_device = _directions(directions, logits.detach()).clone()
         (gradient,) = torch.autograd.grad((logits * on_device).sum(), cut[-1])
     masked = cut[-1].detach()
     shares = (masked.float() * gradient.float()).sum(dim=(2, 3)).cpu()
