@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from discs import INPUT_PX, disc_model, disc_picture, disc_place
 from PIL import Image
 from torch import nn
 
+from discs import INPUT_PX, disc_model, disc_picture, disc_place
 from partcnn.attribution import attribute
 from partcnn.conversion import conversion_of
 from partcnn.errors import ConfigError, LayerError, ShapeError

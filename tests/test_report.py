@@ -166,7 +166,9 @@ def test_every_filter_has_a_card_and_the_best_comes_first(page: Page) -> None:
 
 
 def test_cards_show_the_figures_of_the_evaluation(page: Page, evaluation: Evaluation) -> None:
-    cards = {int(attributes["data-filter"] or -1): (attributes, text) for attributes, text in page.all("article", "card")}
+    cards = {
+        int(attributes["data-filter"] or -1): (attributes, text) for attributes, text in page.all("article", "card")
+    }
     for one in evaluation.filters:
         attributes, text = cards[one.filter]
         assert float(attributes["data-instability"] or 0) == one.location_instability
@@ -258,9 +260,7 @@ def test_parts_and_object_boxes_are_shares_of_the_picture(page: Page, dataset: P
             assert one["box"] == pytest.approx([e / s for e, s in zip(sample.object_box, size, strict=True)], abs=1e-4)
 
 
-def test_the_shares_of_every_picture_add_up_to_its_logit(
-    page: Page, model: nn.Module, dataset: PartDataset
-) -> None:
+def test_the_shares_of_every_picture_add_up_to_its_logit(page: Page, model: nn.Module, dataset: PartDataset) -> None:
     data = data_of(page)
     shares, logits = unpacked(data["shares"]), unpacked(data["logits"])
     for place, sum_of in enumerate(data["sums"]):
@@ -326,7 +326,9 @@ def test_masks_in_place_give_shares_by_gradient_and_the_page_says_so(dataset: Pa
     shares = unpacked(data["shares"])
     for place, sum_of in enumerate(data["sums"]):
         assert sum_of["remainder"] + shares[place].sum() == pytest.approx(sum_of["logit"], abs=1e-4)
-    assert "gradient × activation" in next(text for attributes, text in page.all("section") if attributes["id"] == "pictures")
+    assert "gradient × activation" in next(
+        text for attributes, text in page.all("section") if attributes["id"] == "pictures"
+    )
 
 
 def test_every_part_has_its_followers_and_a_part_without_says_what_is_nearest(evaluation: Evaluation) -> None:

@@ -135,4 +135,6 @@ def _check_sum(explained: Tensor, remainder: Tensor) -> None:
     worst = int((remainder.abs() - _TOLERANCE * explained.abs().clamp(min=1)).argmax())
     gap, value = float(remainder[worst].abs()), float(explained[worst])
     if gap > _TOLERANCE * max(1.0, abs(value)):
-        raise LayerError(f"explain: the contributions miss the logit {value:.6g} by {gap:.2g}; the head is not additive")
+        raise LayerError(
+            f"explain: the contributions miss the logit {value:.6g} by {gap:.2g}; the head is not additive"
+        )

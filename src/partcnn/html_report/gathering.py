@@ -106,10 +106,14 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     for start in range(0, len(indices), _BATCH):
         samples = [(index, dataset.samples[index]) for index in indices[start : start + _BATCH]]
         loaded = [sample.load_image() for _, sample in samples]
-        kept.add(model, torch.stack([record.preprocessing(picture) for picture in loaded]), [s.label for _, s in samples])
+        kept.add(
+            model, torch.stack([record.preprocessing(picture) for picture in loaded]), [s.label for _, s in samples]
+        )
         kept.pictures += [
             _page_picture(index, sample, picture, prediction, side)
-            for (index, sample), picture, prediction in zip(samples, loaded, kept.predictions[-len(loaded) :], strict=True)
+            for (index, sample), picture, prediction in zip(
+                samples, loaded, kept.predictions[-len(loaded) :], strict=True
+            )
         ]
     slope = mask.template_slope
     return Gathered(

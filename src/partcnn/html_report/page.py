@@ -37,32 +37,36 @@ def render_page(
     cards = make_cards(evaluation)
     script = joined(_SCRIPTS)
     named = {THIS: evaluation} | compare
-    return page_environment().get_template("page.html").render(
-        title=title or _title(evaluation),
-        lead=lead_sentence(evaluation),
-        facts=_facts(evaluation, gathered),
-        remarks=write_remarks(evaluation, compare),
-        rows=summary_rows(evaluation, compare),
-        this=THIS,
-        others=list(compare),
-        strip=make_strip(named),
-        instability=make_instability_strip(named),
-        charts=make_charts(curves),
-        chart_size=(WIDTH, HEIGHT),
-        cards=cards,
-        parts=part_rows(evaluation),
-        gathered=gathered,
-        layer=evaluation.filters[0].layer,
-        best_parts=sorted({card.part for card in cards if card.part}),
-        categories=sorted({card.figures.category for card in cards}),
-        classes=evaluation.classes,
-        levels=[level for level in _LEVELS if any(card.level == level[0] for card in cards)],
-        threshold=COVERAGE_R2,
-        weight_digits=_weight_digits(evaluation),
-        style=joined(_STYLES),
-        script=script,
-        script_hash=script_hash(script),
-        data=as_json(pack(evaluation, gathered, cards)),
+    return (
+        page_environment()
+        .get_template("page.html")
+        .render(
+            title=title or _title(evaluation),
+            lead=lead_sentence(evaluation),
+            facts=_facts(evaluation, gathered),
+            remarks=write_remarks(evaluation, compare),
+            rows=summary_rows(evaluation, compare),
+            this=THIS,
+            others=list(compare),
+            strip=make_strip(named),
+            instability=make_instability_strip(named),
+            charts=make_charts(curves),
+            chart_size=(WIDTH, HEIGHT),
+            cards=cards,
+            parts=part_rows(evaluation),
+            gathered=gathered,
+            layer=evaluation.filters[0].layer,
+            best_parts=sorted({card.part for card in cards if card.part}),
+            categories=sorted({card.figures.category for card in cards}),
+            classes=evaluation.classes,
+            levels=[level for level in _LEVELS if any(card.level == level[0] for card in cards)],
+            threshold=COVERAGE_R2,
+            weight_digits=_weight_digits(evaluation),
+            style=joined(_STYLES),
+            script=script,
+            script_hash=script_hash(script),
+            data=as_json(pack(evaluation, gathered, cards)),
+        )
     )
 
 
