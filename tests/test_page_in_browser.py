@@ -418,6 +418,7 @@ def test_one_filter_without_annotated_parts_is_shown(single: Path, opened: Any) 
     made.show(".card")
     made.page.locator(".card").click()
     view = made.page.locator("#filter-view")
+    view.locator("h2").wait_for()
     assert "no other filter that fires" in view.text_content()
     assert made.complaints == []
 
@@ -461,7 +462,7 @@ def test_axe_finds_no_serious_fault(discs: Path, opened: Any, scheme: str, state
     if state == "filter":
         made.page.evaluate("location.hash = 'filter-0'")
         made.show("#filter-view .all-pictures")
-    made.page.locator("#filter-view .all-pictures .tile").first.wait_for()
+        made.page.locator("#filter-view .all-pictures .tile").first.wait_for()
     # The page's policy forbids foreign scripts; the tool comes in through the debugger.
     found = axe.Axe().run(made.page).response["violations"]
     serious = [

@@ -79,10 +79,10 @@ _LEVELS = (
 )
 
 
-def page_environment() -> Environment:
+def page_environment(package: str = "partcnn.html_report") -> Environment:
     """Jinja with autoescape on, and the filters that the pages use."""
     environment = Environment(
-        loader=PackageLoader("partcnn.html_report", "page"),
+        loader=PackageLoader(package, "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -92,9 +92,9 @@ def page_environment() -> Environment:
     return environment
 
 
-def joined(names: tuple[str, ...]) -> Markup:
+def joined(names: tuple[str, ...], package: str = "partcnn.html_report") -> Markup:
     """The package's own styles or scripts, one after the other."""
-    folder = resources.files("partcnn.html_report").joinpath("page")
+    folder = resources.files(package).joinpath("page")
     return Markup("\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names))
 
 

@@ -74,6 +74,11 @@ for (const card of cards) {
 for (const patch of document.querySelectorAll("[data-patch-of]")) {
   fillLater(patch, (target) => showPatch(target, filterAt.get(Number(target.dataset.patchOf))));
 }
+// The link of a card spans it; its pictures lie above the link, so that each tells what it is when pointed at.
+cardList.addEventListener("click", (event) => {
+  const card = event.target.closest(".tiles")?.closest(".card");
+  if (card) location.hash = `filter-${card.dataset.filter}`;
+});
 for (const dot of document.querySelectorAll("[data-opens]")) {
   dot.addEventListener("click", () => {
     location.hash = dot.dataset.opens;
