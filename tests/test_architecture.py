@@ -41,20 +41,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversion": FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures"},
     "datasets": FOUNDATION,
     "checkpoint": CONVERTED,
-    "explanation": CONVERTED | {"datasets"},
+    "attribution": CONVERTED,
+    "occlusion": CONVERTED,
+    "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},
     "feature_views": FOUNDATION | {"backbones", "datasets"},
     "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
     "observation": CONVERTED | {"datasets"},
     "evaluation": CONVERTED | {"checkpoint", "datasets", "observation"},
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
-    "html_report": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation", "plot"},
+    "html_report": CONVERTED | {"attribution", "checkpoint", "datasets", "evaluation", "explanation", "plot"},
+    "viewer": CONVERTED | {"explanation", "html_report", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo"}
+MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "viewer"}
 
 # Arrows that point up, taken when a function is called and not before, each with its reason.
 CALLED_UPWARDS = {

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import itertools
 import json
 import math
 import re
@@ -315,7 +316,7 @@ def test_of_too_many_pictures_the_strongest_and_an_even_choice_are_kept(evaluati
     chosen = _chosen(10_000, replace(evaluation, filters=filters))
     assert len(chosen) == len(set(chosen)) == MOST_PICTURES
     assert {5_000, 9_999} <= set(chosen)
-    assert max(later - earlier for earlier, later in zip(chosen, chosen[1:], strict=False)) < 40
+    assert max(later - earlier for earlier, later in itertools.pairwise(chosen)) < 40
 
 
 def test_masks_in_place_give_shares_by_gradient_and_the_page_says_so(dataset: PartDataset, tmp_path: Path) -> None:

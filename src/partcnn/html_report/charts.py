@@ -51,7 +51,7 @@ def _chart(curve: Curve) -> Chart:
         last=places[-1],
         first_text=first,
         last_text=last,
-        label=f"{curve.title}: {first} in the first epoch, {last} in the last, between {_digits(low)} and {_digits(high)}",
+        label=f"{curve.title}: first {first}, last {last}, between {_digits(low)} and {_digits(high)}",
         num_epochs=len(curve.values),
     )
 

@@ -33,7 +33,7 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
         "field": pack_field(gathered.field),
         "colours": pack_array(heat_colours(), "u8"),
         "filters": [_filter(by_filter[index], gathered, index) for index in range(len(categories))],
-        "weights": pack_array([[w for w in one.class_weight.values()] for one in evaluation.filters], "f32"),
+        "weights": pack_array([list(one.class_weight.values()) for one in evaluation.filters], "f32"),
         "full": full.tolist(),
         "maps": pack_array((255 * gathered.top_maps / full[:, None, None, None]).round().clamp(0, 255), "u8"),
         "pictures": [pack_picture(picture) for picture in gathered.pictures],

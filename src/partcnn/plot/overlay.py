@@ -40,7 +40,7 @@ def heatmap_overlay(
     Raises:
         ShapeError: the map has other than two axes, or none of its values.
     """
-    values = heatmap.detach().cpu() if isinstance(heatmap, Tensor) else np.asarray(heatmap)
+    values = heatmap.detach().cpu() if isinstance(heatmap, Tensor) else np.array(heatmap)  # a copy: may be read-only
     strength = torch.as_tensor(values, dtype=torch.float32)
     if strength.ndim != 2 or not strength.numel():
         raise ShapeError(f"heatmap: expected [row, col], got {list(strength.shape)}")
