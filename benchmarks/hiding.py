@@ -2,8 +2,8 @@
 
     python benchmarks/hiding.py RUN [RUN …] [--random 10] [--most 60] [--out docs/results/hiding]
 
-Of every picture kept out that is classified right, the box around the peak of the filter that adds most to the predicted
-class's logit is covered with the picture's mean colour, and so are random boxes of the same size within the picture. The
+Of every picture kept out that is classified right, the box around the peak of the filter that adds most to the logit of
+the predicted class is covered with the picture's mean colour, and so are random boxes of the same size within it. The
 share is of (picture, random box) pairs in which hiding the explained place lowers the logit more; a tie counts as lost.
 """
 
@@ -118,10 +118,10 @@ def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         "",
         "Pictures kept out and classified right. The place of the largest contribution, a box of at most",
         f"{options.frac:g} of the picture's side around the filter's peak, is covered with the mean colour; so are",
-        f"{options.random} random places of equal size. “Lowers more”: share of (picture, random place) pairs in which the",
-        "explained place lowers the class's logit more; a tie counts as lost. Background owns no filter: on its pictures",
-        "there is no part to hide. The runs are of `partcnn train --backbone resnet18 --layers layer3`, one seed. Written",
-        "by `benchmarks/hiding.py`.",
+        f"{options.random} random places of equal size. “Lowers more”: share of (picture, random place) pairs in",
+        "which the explained place lowers the logit more; a tie counts as lost. Background owns no filter: there",
+        "is no part to hide. The runs are of `partcnn train --backbone resnet18 --layers layer3`, one seed. Written by",
+        "`benchmarks/hiding.py`.",
         "",
         "| run | class | pictures | lowers more | more than the mean random place | fall of the logit | random place |",
         "|---|---|---|---|---|---|---|",

@@ -18,7 +18,8 @@ function sharesOf(place, isTrue) {
 function filterTerms(place, shares) {
   return report.filters.map((one, filter) => {
     const peak = peakOf(place, filter);
-    return { name: `filter ${one.id}`, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
+    const name = `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`;
+    return { name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
   });
 }
 

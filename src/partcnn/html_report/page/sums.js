@@ -18,11 +18,14 @@ function sumBars(sum) {
   return rows;
 }
 
-function barRow(row, largest, isTotal = false) {
-  const width = largest > 0 ? (50 * Math.abs(row.value)) / largest : 0;
+// axis: {low ≤ 0, high ≥ 0}, the values at its ends.
+function barRow(row, axis, isTotal = false) {
+  const share = (value) => (axis.high > axis.low ? (value - axis.low) / (axis.high - axis.low) : 0.5);
+  const [zero, end] = [share(0), share(row.value)];
   const kind = isTotal ? "total" : row.value >= 0 ? "for" : "against";
+  const fill = `left: ${percent(Math.min(zero, end))}; width: ${percent(Math.abs(end - zero))}`;
   const bar = element("span", { class: "sum-bar", "aria-hidden": "true" },
-    element("span", { class: `sum-fill ${kind}`, style: `left: ${percent((row.value < 0 ? 50 - width : 50) / 100)}; width: ${percent(width / 100)}` }));
+    element("span", { class: `sum-fill ${kind}`, style: fill }), element("span", { class: "sum-zero", style: `left: ${percent(zero)}` }));
   const name = element("span", { class: "sum-name", dir: "auto" }, row.rank ? `${row.rank}  ` : "", row.name);
   const label = `${row.name}: ${signed(row.value)}${row.note ? `, ${row.note}` : ""}`;
   const inner = [name, bar, element("span", { class: "sum-value" }, signed(row.value))];
@@ -47,9 +50,10 @@ function placeGroups(rows) {
 
 function sumPanel(picture, sum, label, shapes) {
   const rows = sumBars(sum);
-  const largest = Math.max(...rows.map((row) => Math.abs(row.value)), Math.abs(sum.logit));
-  const list = element("ul", { class: "sum-rows" }, ...rows.map((row) => barRow(row, largest)),
-    barRow({ name: sum.totalName ?? "logit", value: sum.logit }, largest, true));
+  const values = [0, sum.logit, ...rows.map((row) => row.value)];
+  const axis = { low: Math.min(...values), high: Math.max(...values) };
+  const list = element("ul", { class: "sum-rows" }, ...rows.map((row) => barRow(row, axis)),
+    barRow({ name: sum.totalName ?? "logit", value: sum.logit }, axis, true));
   const stage = frame(picture, { shapes });
   for (const row of rows.filter((one) => one.rank)) {
     for (const dot of row.dots ?? []) {
