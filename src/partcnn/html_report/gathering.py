@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.attribution import attribute
+from partcnn.attribution import Attribution, attribute
 from partcnn.conversion import conversion_of
 from partcnn.datasets import PartDataset, PartMask, Point, Sample
 from partcnn.evaluation import Evaluation
@@ -147,7 +147,10 @@ class _Kept:
     logits: list[Tensor] = field(default_factory=list)
     predicted: list[Attributed] = field(default_factory=list)
     true: dict[int, Attributed] = field(default_factory=dict)
-    top_maps: Tensor = field(default_factory=lambda: torch.empty(0))
+    top_maps: Tensor = field(default_factory=lambda: torch.empty(0))  # made with the first batch, as are the next two
+    sums: Tensor = field(default_factory=lambda: torch.empty(0))  # [filter] over all cells
+    products: Tensor = field(default_factory=lambda: torch.empty(0))  # [filter, filter] over all cells
+    num_cells: int = 0
     is_exact: bool = True
 
     def add(self, model: nn.Module, images: Tensor, labels: list[int]) -> None:
@@ -170,26 +173,25 @@ class _Kept:
             self.true |= dict(zip(places, _split(again, true), strict=True))
         if not self.top_maps.numel():
             self.top_maps = torch.zeros(self.num_filters, NUM_TOP, *maps.shape[2:])
-            self._sums = torch.zeros(self.num_filters, dtype=torch.float64)
-            self._products = torch.zeros(self.num_filters, self.num_filters, dtype=torch.float64)
-            self._num_cells = 0
+            self.sums = torch.zeros(self.num_filters, dtype=torch.float64)
+            self.products = torch.zeros(self.num_filters, self.num_filters, dtype=torch.float64)
         for offset in range(len(maps)):
             for filter_index, rank in self.wanted.get(first + offset, []):
                 self.top_maps[filter_index, rank] = maps[offset, filter_index]
         flat = maps.transpose(0, 1).flatten(1).double()  # [filter, image × cell]
-        self._sums += flat.sum(dim=1)
-        self._products += flat @ flat.T
-        self._num_cells += flat.shape[1]
+        self.sums += flat.sum(dim=1)
+        self.products += flat @ flat.T
+        self.num_cells += flat.shape[1]
 
     def likeness(self) -> Tensor:
-        mean = self._sums / self._num_cells
-        covariance = self._products / self._num_cells - mean[:, None] * mean
+        mean = self.sums / self.num_cells
+        covariance = self.products / self.num_cells - mean[:, None] * mean
         deviation = covariance.diagonal().clamp(min=0).sqrt()
         scale = deviation[:, None] * deviation
         return torch.where(scale > 0, covariance / scale, math.nan).clamp(-1, 1).float()
 
 
-def _split(found, labels: Tensor) -> list[Attributed]:  # type: ignore[no-untyped-def]
+def _split(found: Attribution, labels: Tensor) -> list[Attributed]:
     rows = zip(labels.tolist(), found.explained, found.bias, found.remainder, found.shares, strict=True)
     return [Attributed(label, float(e), float(b), float(r), shares) for label, e, b, r, shares in rows]
 
