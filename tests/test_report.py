@@ -373,10 +373,14 @@ def test_names_cannot_bring_elements_into_the_page(tmp_path: Path) -> None:
     dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
     model = small_model(dataset)
     measured = evaluate(model, dataset)
-    filters = [replace(one, best_part=evil, r2_by_part={evil: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
-    measured = replace(measured, filters=filters, parts=[evil])
+    part = f"{evil}</script><b>alert(2)"  # would end the data's element
+    filters = [replace(one, best_part=part, r2_by_part={part: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
+    measured = replace(measured, filters=filters, parts=[part])
     path = report(model, dataset, tmp_path / "r.html", evaluation=measured, compare={evil: measured}, title=evil)
-    page = Page(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    start = text.index('id="data">') + len('id="data">')
+    assert not set("<>&") & set(text[start : text.index("</script>\n<script>", start)])
+    page = Page(text)
     assert [attributes.get("type") for attributes, _ in page.all("script")] == ["application/json", None]
     assert not [text for _, text in page.all("b") if text.startswith("alert")]
     assert next(page.all("h1"))[1] == evil
