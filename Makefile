@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint format clean
+.PHONY: demo browser test fuzz lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -13,6 +13,9 @@ $(VENV)/.installed: pyproject.toml
 
 demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page
 	$(BIN)/partcnn demo $(DEMO_OPTIONS)
+
+browser:  ## Debian's chromium, with which the tests look at the pages; without it they are skipped
+	command -v chromium || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-noto-cjk)
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
@@ -28,6 +31,10 @@ lint: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+tutorial: $(VENV)/.installed  ## run the notebook anew and keep what it shows
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	cd docs && ../$(BIN)/jupyter execute --inplace tutorial.ipynb
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

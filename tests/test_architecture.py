@@ -42,7 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversion": FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures"},
     "datasets": FOUNDATION,
     "checkpoint": CONVERTED,
-    "explanation": CONVERTED | {"datasets"},
+    "attribution": CONVERTED,
+    "occlusion": CONVERTED,
+    "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},
     "feature_views": CONVERTED | {"datasets"},
     "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
     "metrics": FOUNDATION | {"part_metrics"},
@@ -51,7 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": CONVERTED | {"checkpoint", "datasets", "metrics", "observation", "significance"},
     "contact_sheet": CONVERTED | {"checkpoint", "datasets"},
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
-    "html_report": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation", "plot"},
+    "html_report": CONVERTED | {"attribution", "checkpoint", "datasets", "evaluation", "explanation", "plot"},
+    "viewer": CONVERTED | {"explanation", "html_report", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
@@ -59,7 +62,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {"cli", "__main__", "runs", "demo", "contact_sheet", "benchmarks"}
+MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {
+    "cli",
+    "__main__",
+    "runs",
+    "demo",
+    "contact_sheet",
+    "benchmarks",
+    "viewer",
+}
 
 # Arrows that point up, taken when a function is called and not before, each with its reason.
 CALLED_UPWARDS = {

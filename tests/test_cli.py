@@ -1,6 +1,7 @@
 """The command line as a user meets it: whole runs on small pictures, and one line for every kind of bad input."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -355,3 +356,44 @@ def test_explaining_an_unknown_class_lists_those_there_are(
 ) -> None:
     image = next((pictures / "cat").iterdir())
     assert "giraffe" in one_line_error(capsys, ["explain", str(run), str(image), "--class", "horse"])
+
+
+def test_explain_contrasts_two_classes_and_tells_what_hiding_changes(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((pictures / "cat").iterdir())
+    arguments = ["explain", str(run), str(image), "--class", "cat", "--against", "giraffe", "--hide", "2"]
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["logit"] == pytest.approx(found["logits"]["cat"] - found["logits"]["giraffe"], abs=1e-4)
+    assert sum(one["hidden_change"] is not None for one in found["contributions"]) == 2
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert "cat, not giraffe" in capsys.readouterr().out
+    assert {file.suffix for file in tmp_path.iterdir()} == {".png", ".json"}
+    assert "against" in one_line_error(capsys, [*arguments[:-4], "--against", "cat"])
+
+
+def test_the_report_of_a_run_has_its_training_curves(run: Path, tmp_path: Path) -> None:
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    assert 'data-curve="task_loss"' in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_report_without_the_pictures_at_hand_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(run, moved)
+    settings = (moved / "run.yaml").read_text()
+    (moved / "run.yaml").write_text(settings.replace("data: folder:", "data: folder:/nowhere"))
+    assert "/nowhere" in one_line_error(capsys, ["report", str(moved), "--out", str(tmp_path / "page.html")])
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_empty_picture_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.png").touch()
+    assert "empty.png" in one_line_error(capsys, ["explain", str(run), str(tmp_path / "empty.png")])
+
+
+def test_viewing_what_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run.yaml" in one_line_error(capsys, ["view", str(tmp_path)])

@@ -1,8 +1,10 @@
 """Heat maps lie where the cells look, figures say what the explanation says, and nothing opens a window."""
 
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,26 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-from partcnn.errors import ConfigError, ShapeError
+from partcnn.errors import ConfigError, DataError, ShapeError
+from partcnn.evaluation import Evaluation, FilterEvaluation
 from partcnn.explanation import Contribution, Explanation
 from partcnn.plot import (
     AGAINST,
     FOR,
+    LOSS_TERMS,
     contribution_bars,
     explanation_figure,
     filter_gallery,
+    heat_colours,
     heatmap_overlay,
     part_map,
+    r2_histogram,
+    read_curves,
     save_explanation,
+    training_curves,
 )
+from partcnn.plot import explanation as draw_explanation
+from partcnn.plot import heatmap as draw_heatmap
 from partcnn.receptive_field import ReceptiveField, upsample_map
 
 GREY = (120, 120, 120)
@@ -195,3 +205,74 @@ def test_another_ending_or_a_missing_picture_is_refused(tmp_path: Path) -> None:
 def test_drawing_leaves_pyplot_alone() -> None:
     code = "import sys, partcnn.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_heat_map_is_drawn_in_the_pixels_of_its_picture() -> None:
+    axis = Figure().subplots()
+    cells = torch.zeros(4, 6)
+    cells[1, 4] = 1
+    assert draw_heatmap(grey_picture(), cells, axis, peak=(45, 15)) is axis
+    (image,) = axis.images
+    assert image.get_extent() == [0, 60, 40, 0]
+    assert image.get_array().shape == (40, 60, 3)
+    y, x = np.unravel_index(changed(heatmap_overlay(grey_picture(), cells)).argmax(), (40, 60))
+    assert (x + 0.5, y + 0.5) == pytest.approx((45, 15), abs=5)
+
+
+def test_colours_of_the_page_are_those_of_the_overlay() -> None:
+    colours = heat_colours().astype(float)
+    assert colours.shape == (256, 4)
+    for level in (1, 100, 255):
+        drawn = np.asarray(heatmap_overlay(grey_picture(1, 1), [[level / 255]], full=1.0), dtype=float)[0, 0]
+        opacity = colours[level, 3] / 255
+        assert drawn == pytest.approx(120 * (1 - opacity) + colours[level, :3] * opacity, abs=1.5)
+
+
+def test_an_explanation_is_drawn_within_one_axis() -> None:
+    axis = Figure().subplots()
+    assert draw_explanation(explanation(FAR_APART, grey_picture()), axis) is axis
+    left, right = axis.child_axes
+    assert [text.get_text() for text in left.texts] == ["1", "2", "3"]
+    assert right.get_title(loc="left") == "cat: 90.0%"
+    with pytest.raises(ConfigError, match="got one made on a tensor"):
+        draw_explanation(explanation(FAR_APART, None), axis)
+
+
+def test_what_hiding_changes_and_what_is_unexplained_stand_beside_the_bars() -> None:
+    hidden = replace(FAR_APART[0], hidden_change=-1.5)
+    made = replace(explanation([hidden, *FAR_APART[1:]], grey_picture()), is_exact=False, completeness_error=0.25)
+    axis = contribution_bars(made, Figure().subplots())
+    assert axis.lines[-1].get_xydata().tolist() == [[-1.5, 0.0]]
+    assert "unexplained" in [label.get_text() for label in axis.get_yticklabels()]
+
+
+def test_training_curves_have_the_values_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,task_loss,filter_loss,prior_entropy\n0,2.0,0.5,3\n1,1.0,0.25,3\n", encoding="utf-8")
+    axis = Figure().subplots()
+    assert training_curves(log, axis) is axis
+    assert [line.get_xydata().tolist() for line in axis.lines] == [[[1, 2.0], [2, 1.0]], [[1, 0.5], [2, 0.25]]]
+    assert len({line.get_linestyle() for line in axis.lines}) == 2  # told apart without colour
+    terms = training_curves(read_curves(log), Figure().subplots(), names=LOSS_TERMS)
+    assert [line.get_label() for line in terms.lines] == ["prior entropy, constant (nats)"]
+    with pytest.raises(DataError, match="names: expected some of task_loss"):
+        training_curves(log, axis, names=("spatial_entropy",))
+    with pytest.raises(DataError, match=r"expected the log/metrics\.csv"):
+        training_curves(tmp_path / "absent.csv", axis)
+
+
+def test_a_histogram_counts_every_filter_once(tmp_path: Path) -> None:
+    def measured(values: list[float]) -> Evaluation:
+        filters = [
+            FilterEvaluation("layer", index, "cat", None, r2, {}, math.nan, math.nan, False, {})
+            for index, r2 in enumerate(values)
+        ]
+        return Evaluation({}, filters, {}, ["cat", "dog"], [], {})
+
+    axis = Figure().subplots()
+    assert r2_histogram({"parts": measured([0.9, 0.8, -7.0, math.nan]), "plain": measured([0.1])}, axis) is axis
+    counts = [patch.get_data().values for patch in axis.patches[::2]]
+    assert [int(values.sum()) for values in counts] == [3, 1]
+    assert counts[0][0] == 1  # all below −2
+    with pytest.raises(DataError, match="no annotated parts"):
+        r2_histogram(measured([math.nan]), axis)

@@ -1,7 +1,10 @@
 """The page holds what was measured, all it needs, and nothing that a class or file name could smuggle in."""
 
 import base64
+import hashlib
 import io
+import itertools
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -10,22 +13,25 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 import partcnn.html_report
-from partcnn.backbones import load_backbone
-from partcnn.conversion import conversion_of, convert
+from partcnn.backbones import DemoNet, load_backbone
+from partcnn.conversion import conversion_of, convert, recorded_feature_maps
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.datasets.drawing import draw_animal
-from partcnn.errors import ConfigError, RunError
+from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.html_report import report
-from partcnn.html_report.pictures import NUM_SHOWN, TopPictures
+from partcnn.html_report.gathering import MOST_PICTURES, Gathered, _chosen, gather
+from partcnn.html_report.parts_table import part_rows
+from partcnn.html_report.patches import PATCH_PX, patch_sheet
 from partcnn.html_report.remarks import write_remarks
-from partcnn.html_report.strip import make_strip
+from partcnn.html_report.strip import make_instability_strip, make_strip
 
 VOID = {"meta", "img", "input", "link", "br", "wbr"}
 NUM_FILTERS = 6
@@ -142,17 +148,28 @@ def test_nothing_is_loaded_from_outside_the_page(text: str, page: Page) -> None:
         assert (attributes.get("src") or "data:").startswith("data:")
         assert (attributes.get("href") or "#").startswith("#")
         assert "srcset" not in attributes
-    assert not re.search(r"https?://|url\(|@import|fetch\(|import\(", text)
+    code = text[: text.index('id="data"')] + text[text.index("</script>", text.index('id="data"')) :]
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|fetch\(|import\(|XMLHttp|WebSocket", code)
+
+
+def test_the_policy_of_the_page_lets_its_own_script_run_and_no_other(text: str) -> None:
+    (allowed,) = re.findall(r"script-src 'sha256-([^']+)'", text)
+    script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() == allowed
+    assert "default-src 'none'" in text
 
 
 def test_every_filter_has_a_card_and_the_best_comes_first(page: Page) -> None:
     cards = [attributes for attributes, _ in page.all("article", "card")]
     assert [card["data-filter"] for card in cards] == ["0", "2", "4", "5", "1", "3"]
-    assert [card["id"] for card in cards] == [f"filter-{card['data-filter']}" for card in cards]
+    links = [attributes["href"] for attributes, text in page.all("a") if text.startswith("Filter ")]
+    assert links == [f"#filter-{card['data-filter']}" for card in cards]
 
 
 def test_cards_show_the_figures_of_the_evaluation(page: Page, evaluation: Evaluation) -> None:
-    cards = {int(attributes["data-filter"] or -1): (attributes, text) for attributes, text in page.all("article")}
+    cards = {
+        int(attributes["data-filter"] or -1): (attributes, text) for attributes, text in page.all("article", "card")
+    }
     for one in evaluation.filters:
         attributes, text = cards[one.filter]
         assert float(attributes["data-instability"] or 0) == one.location_instability
@@ -177,54 +194,177 @@ def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(pag
     assert list(rows).index("constant_point_instability") == list(rows).index("location_instability") + 1
 
 
-def test_pictures_are_small_jpegs_with_a_text_that_says_what_they_show(page: Page, evaluation: Evaluation) -> None:
-    pictures = [attributes for attributes, _ in page.all("img")]
-    assert len(pictures) == sum(min(NUM_SHOWN, len(one.top_images)) for one in evaluation.filters)
-    for attributes in pictures:
-        encoded = (attributes["src"] or "").removeprefix("data:image/jpeg;base64,")
-        with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+def data_of(page: Page) -> dict[str, Any]:
+    (text,) = [text for attributes, text in page.all("script") if attributes.get("id") == "data"]
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def unpacked(array: dict[str, Any]) -> np.ndarray:
+    kind = {"u8": "<u1", "u16": "<u2", "f32": "<f4"}[array["type"]]
+    return np.frombuffer(base64.b64decode(array["data"]), kind).reshape(array["shape"])
+
+
+@pytest.fixture(scope="module")
+def gathered(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Gathered:
+    return gather(model, dataset, evaluation)
+
+
+def test_every_picture_is_in_the_page_once_as_a_small_jpeg(page: Page, dataset: PartDataset) -> None:
+    pictures = data_of(page)["pictures"]
+    assert [one["name"] for one in pictures] == [sample.image_path.name for sample in dataset.samples]
+    for one in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(one["src"]))) as picture:
             assert picture.format == "JPEG"
-            assert max(picture.size) <= 180  # the drawings are larger
-            assert f"{picture.width} {picture.height}" == f"{attributes['width']} {attributes['height']}"
-        assert re.match(r"\d{4}\.png, number \d for filter \d", attributes["alt"] or "")
+            assert max(picture.size) <= 288
+            assert picture.size == (one["width"], one["height"])
 
 
-def test_each_needed_picture_passes_the_network_once(
+def test_each_picture_passes_the_network_once_and_a_wrong_one_again_for_its_true_class(
     model: nn.Module, dataset: PartDataset, evaluation: Evaluation
 ) -> None:
     seen: list[int] = []
     handle = model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     try:
-        TopPictures(model, dataset, evaluation)
+        found = gather(model, dataset, evaluation)
     finally:
         handle.remove()
-    needed = {top.sample for one in evaluation.filters for top in one.top_images[:NUM_SHOWN]}
-    assert sum(seen[1:]) == len(needed)  # the first is the receptive field's
+    num_wrong = sum(one.label != one.prediction for one in found.pictures)
+    assert sum(seen[:-1]) == len(dataset) + num_wrong  # the last is the receptive field's
+    assert found.true.keys() == {place for place, one in enumerate(found.pictures) if one.label != one.prediction}
 
 
-def test_peaks_and_part_outlines_are_scaled_to_the_picture_as_shown(
-    model: nn.Module, dataset: PartDataset, evaluation: Evaluation
+def test_peaks_in_the_page_are_those_that_were_measured(
+    page: Page, dataset: PartDataset, evaluation: Evaluation
 ) -> None:
-    one = evaluation.filters[0]
-    shown, top = TopPictures(model, dataset, evaluation).of(0)[0], one.top_images[0]
-    sample = dataset.samples[top.sample]
-    assert shown.peak == pytest.approx((top.peak_px[0] * shown.width / 64, top.peak_px[1] * shown.height / 64))
-    whole = sample.load_image()
-    box = sample.parts["head"][0].box
-    assert shown.part_boxes[0] == pytest.approx([edge * shown.width / whole.width for edge in box])
+    data = data_of(page)
+    cells, scores, field = unpacked(data["cells"]), unpacked(data["scores"]), data["field"]
+    for one in evaluation.filters:
+        for top in one.top_images:
+            row, col = divmod(int(cells[top.sample, one.filter]), field["map"][1])
+            assert (row, col) == top.peak_cell
+            place = [field["first"][axis] + cell * field["stride"][axis] for axis, cell in enumerate((col, row))]
+            assert [64 * share for share in place] == pytest.approx(top.peak_px)
+            score = scores[top.sample, one.filter] / 65535 * data["full"][one.filter]
+            assert score == pytest.approx(top.score, abs=1e-4 * data["full"][one.filter])
 
 
-def test_a_position_without_activation_is_not_marked(
-    model: nn.Module, dataset: PartDataset, evaluation: Evaluation
+def test_parts_and_object_boxes_are_shares_of_the_picture(page: Page, dataset: PartDataset) -> None:
+    pictures = data_of(page)["pictures"]
+    for one, sample in zip(pictures, dataset.samples, strict=True):
+        size = sample.load_image().size * 2
+        assert one["parts"].keys() == sample.parts.keys()
+        for part, (shape,) in one["parts"].items():
+            box = sample.parts[part][0].box
+            assert shape == pytest.approx([edge / length for edge, length in zip(box, size, strict=True)], abs=1e-4)
+        if sample.object_box is not None:
+            assert one["box"] == pytest.approx([e / s for e, s in zip(sample.object_box, size, strict=True)], abs=1e-4)
+
+
+def test_the_shares_of_every_picture_add_up_to_its_logit(page: Page, model: nn.Module, dataset: PartDataset) -> None:
+    data = data_of(page)
+    shares, logits = unpacked(data["shares"]), unpacked(data["logits"])
+    for place, sum_of in enumerate(data["sums"]):
+        assert sum_of["bias"] + shares[place].sum() == pytest.approx(sum_of["logit"], abs=1e-4)
+        assert sum_of["logit"] == pytest.approx(logits[place].max())
+        assert sum_of["label"] == data["pictures"][place]["prediction"]
+    for place, sum_of in data["trueSums"].items():
+        label = data["pictures"][int(place)]["label"]
+        assert sum_of["label"] == label
+        assert sum_of["bias"] + unpacked(sum_of["shares"]).sum() == pytest.approx(logits[int(place)][label], abs=1e-4)
+
+
+def test_maps_in_the_page_are_the_filters_own(gathered: Gathered, model: nn.Module, dataset: PartDataset) -> None:
+    place = gathered.top[2][1]
+    with recorded_feature_maps(model) as maps, torch.no_grad():
+        model(conversion_of(model).preprocessing(dataset.samples[place].load_image())[None])
+        expected = list(maps.values())[-1][0, 2]
+    assert torch.allclose(gathered.top_maps[2, 1], expected, atol=1e-5)
+    assert expected.amax() > 0
+
+
+def test_likeness_is_the_correlation_of_the_maps(gathered: Gathered, model: nn.Module, dataset: PartDataset) -> None:
+    preprocessing = conversion_of(model).preprocessing
+    with recorded_feature_maps(model) as maps, torch.no_grad():
+        model(torch.stack([preprocessing(sample.load_image()) for sample in dataset.samples]))
+        flat = list(maps.values())[-1].transpose(0, 1).flatten(1).double().numpy()
+    assert gathered.likeness.numpy() == pytest.approx(np.corrcoef(flat), abs=1e-4)
+
+
+def test_an_average_patch_shows_what_lies_at_the_peaks(gathered: Gathered) -> None:
+    red = Image.new("RGB", (100, 50), (30, 30, 30))
+    cell = 5 * gathered.field.map_size[1] + 6
+    x, y = gathered.field.centers_px(torch.tensor([5, 6])).tolist()
+    middle = (100 * x / 64, 50 * y / 64)
+    red.paste((220, 0, 0), [round(middle[0]) - 3, round(middle[1]) - 3, round(middle[0]) + 3, round(middle[1]) + 3])
+    buffer = io.BytesIO()
+    red.save(buffer, format="PNG")
+    pictures = [replace(one, jpeg=buffer.getvalue(), width=100, height=50) for one in gathered.pictures]
+    cells = torch.full_like(gathered.cells, cell)
+    made = patch_sheet(replace(gathered, pictures=pictures, cells=cells), [1] * NUM_FILTERS)
+    with Image.open(io.BytesIO(made)) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"), dtype=int)
+    patch = pixels[:PATCH_PX, :PATCH_PX]
+    rows, cols = np.nonzero((patch[..., 0] > 150) & (patch[..., 1] < 80))
+    assert (rows.mean(), cols.mean()) == pytest.approx((PATCH_PX / 2, PATCH_PX / 2), abs=3)
+    assert abs(patch[2, 2] - 30).max() < 15
+
+
+def test_of_too_many_pictures_the_strongest_and_an_even_choice_are_kept(evaluation: Evaluation) -> None:
+    tops = [replace(evaluation.filters[0].top_images[0], sample=sample) for sample in (9_999, 5_000)]
+    filters = [replace(evaluation.filters[0], top_images=tops)]
+    chosen = _chosen(10_000, replace(evaluation, filters=filters))
+    assert len(chosen) == len(set(chosen)) == MOST_PICTURES
+    assert {5_000, 9_999} <= set(chosen)
+    assert max(later - earlier for earlier, later in itertools.pairwise(chosen)) < 40
+
+
+def test_masks_in_place_give_shares_by_gradient_and_the_page_says_so(dataset: PartDataset, tmp_path: Path) -> None:
+    model = convert(DemoNet(2), "features.block4", num_classes=2, head="original", background=0, input_size=(64, 64))
+    conversion_of(model).classes = list(dataset.classes)
+    page = Page(report(model.eval(), dataset, tmp_path / "report.html").read_text(encoding="utf-8"))
+    data = data_of(page)
+    shares = unpacked(data["shares"])
+    for place, sum_of in enumerate(data["sums"]):
+        assert sum_of["remainder"] + shares[place].sum() == pytest.approx(sum_of["logit"], abs=1e-4)
+    assert "gradient × activation" in next(
+        text for attributes, text in page.all("section") if attributes["id"] == "pictures"
+    )
+
+
+def test_every_part_has_its_followers_and_a_part_without_says_what_is_nearest(evaluation: Evaluation) -> None:
+    rows = {row.part: row for row in part_rows(evaluation)}
+    assert [(one.filter, one.r2) for one in rows["head"].followers] == [(0, 0.71), (2, 0.55)]
+    assert rows["legs"].followers == []
+    assert rows["legs"].nearest is not None
+    assert rows["legs"].nearest.r2 == -1.2
+
+
+def test_training_curves_are_drawn_from_the_log(
+    model: nn.Module, dataset: PartDataset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    silent = [replace(top, score=0.0) for top in evaluation.filters[0].top_images]
-    filters = [replace(evaluation.filters[0], top_images=silent), *evaluation.filters[1:]]
-    pictures = TopPictures(model, dataset, replace(evaluation, filters=filters))
-    assert [shown.peak for shown in pictures.of(0)] == [None] * NUM_SHOWN
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,step,task_loss,spatial_entropy\n0,3,2.5,9.1\n1,7,1.5,\n2,9,0.5,8.25\n", encoding="utf-8")
+    text = report(model, dataset, tmp_path / "r.html", evaluation=evaluation, log=log).read_text(encoding="utf-8")
+    charts = [attributes.get("data-curve") for attributes, _ in Page(text).all("figure", "chart")]
+    assert charts == ["task_loss", "spatial_entropy"]
+    assert 'points="0.0,0.0 120.0,42.0 240.0,84.0"' in text
+    assert "2.50 → 0.500" in text
+    log.write_text("something else", encoding="utf-8")
+    with pytest.raises(DataError, match=r"expected the log/metrics\.csv"):
+        report(model, dataset, tmp_path / "r.html", evaluation=evaluation, log=log)
+
+
+def test_instability_stands_beside_the_constant_point(evaluation: Evaluation, plain: Evaluation) -> None:
+    strip = make_instability_strip({"this network": evaluation, "plain": plain})
+    assert strip is not None
+    (mark,) = strip.marks
+    assert mark[0] == "constant"
+    assert mark[1] == pytest.approx(100 * 0.0655 / strip.ticks[-1][0])
 
 
 def test_names_cannot_bring_elements_into_the_page(tmp_path: Path) -> None:
-    evil = "<script>alert(1)<i>"
+    evil = "<script>alert(1)<b>"
     for label, kind in ((evil, "cat"), ("dog & co", "bird")):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         for seed in range(2):
@@ -233,15 +373,19 @@ def test_names_cannot_bring_elements_into_the_page(tmp_path: Path) -> None:
     dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
     model = small_model(dataset)
     measured = evaluate(model, dataset)
-    filters = [replace(one, best_part=evil, r2_by_part={evil: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
-    measured = replace(measured, filters=filters, parts=[evil])
+    part = f"{evil}</script><b>alert(2)"  # would end the data's element
+    filters = [replace(one, best_part=part, r2_by_part={part: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
+    measured = replace(measured, filters=filters, parts=[part])
     path = report(model, dataset, tmp_path / "r.html", evaluation=measured, compare={evil: measured}, title=evil)
-    page = Page(path.read_text(encoding="utf-8"))
-    assert len(list(page.all("script"))) == 1
-    assert not list(page.all("i"))
+    text = path.read_text(encoding="utf-8")
+    start = text.index('id="data">') + len('id="data">')
+    assert not set("<>&") & set(text[start : text.index("</script>\n<script>", start)])
+    page = Page(text)
+    assert [attributes.get("type") for attributes, _ in page.all("script")] == ["application/json", None]
+    assert not [text for _, text in page.all("b") if text.startswith("alert")]
     assert next(page.all("h1"))[1] == evil
-    assert {attributes["data-category"] for attributes, _ in page.all("article")} == {evil, "dog & co"}
-    assert any("'\"><script>0.png" in (attributes["alt"] or "") for attributes, _ in page.all("img"))
+    assert {attributes["data-category"] for attributes, _ in page.all("article", "card")} == {evil, "dog & co"}
+    assert any(one["name"] == "'\"><script>0.png" for one in data_of(page)["pictures"])
 
 
 def test_without_annotated_parts_the_page_shows_what_filters_fire_on_and_says_so(tmp_path: Path) -> None:
@@ -251,16 +395,16 @@ def test_without_annotated_parts_the_page_shows_what_filters_fire_on_and_says_so
             draw_animal(kind, seed, size=48).image.save(tmp_path / "pictures" / kind / f"{seed}.png")
     dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
     page = Page(report(small_model(dataset), dataset, tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert len(list(page.all("article"))) == NUM_FILTERS
-    assert len(list(page.all("img"))) == 2 * NUM_FILTERS
+    assert len(list(page.all("article", "card"))) == NUM_FILTERS
+    assert not list(page.all("section", "part-rows"))
     assert any("No part is annotated" in text for _, text in page.all("li"))
     assert "nan" not in " ".join(text for _, text in page.all("main"))
     assert not list(page.all("svg", "dots"))
 
 
 def test_the_background_owns_no_card_but_has_a_weight(page: Page) -> None:
-    assert {attributes["data-category"] for attributes, _ in page.all("article")} == {"cat"}
-    assert all("background" in text for _, text in page.all("article"))
+    assert {attributes["data-category"] for attributes, _ in page.all("article", "card")} == {"cat"}
+    assert all("background" in text for _, text in page.all("article", "card"))
 
 
 def test_networks_stand_in_the_strip_in_the_given_order(evaluation: Evaluation, plain: Evaluation) -> None:

@@ -102,31 +102,47 @@ def _explain(options: Namespace) -> int:
         raise ConfigError("images: expected different file names, since the explanations are named after them")
     found = []
     for image, name in zip(options.images, names, strict=True):
-        explanation = explain(run.model, image, options.label)
+        explanation = explain(run.model, image, options.label, against=options.against, hide=options.hide)
         found.append({"image": str(image), **explanation.to_dict()})
         if options.out is not None:
             Path(options.out).mkdir(parents=True, exist_ok=True)
-            explanation.save(Path(options.out) / f"{name}.png")
+            for ending in ("png", "json"):
+                explanation.save(Path(options.out) / f"{name}.{ending}")
         if not options.json:
-            Console().print(_contribution_table(image, explanation))
+            Console().print(_contribution_table(image, explanation, _followed_parts(run)))
     if options.json:
         print(json.dumps(found, indent=2))
     elif options.out is not None:
-        Console().print(f"pictures with the parts on them: {options.out}")
+        Console().print(f"pictures with the parts on them, and their numbers: {options.out}")
     return 0
 
 
-def _contribution_table(image: str, explanation: Any, most: int = 10) -> Table:
-    title = f"{Path(image).name}: {explanation.label} {explanation.probability:.1%}"
-    table = Table(title=title, caption=f"logit {explanation.logit:+.3f} = bias {explanation.bias:+.3f} + all filters")
-    for name in ("filter", "adds to the logit", "at x", "y (px)"):
-        table.add_column(name, justify="right")
+def _followed_parts(run: Any) -> dict[int, str]:
+    """Filter → the part it follows, where the run was measured on pictures with annotated parts."""
+    from partcnn.evaluation import COVERAGE_R2, Evaluation
+    from partcnn.runs import METRICS_FILE
+
+    file = run.directory / METRICS_FILE
+    filters = Evaluation.from_json(file).filters if file.is_file() else []
+    return {one.filter: one.best_part for one in filters if one.best_part and one.part_tracking_r2 >= COVERAGE_R2}
+
+
+def _contribution_table(image: str, explanation: Any, parts: dict[int, str], most: int = 10) -> Table:
+    rest_name = f"bias {explanation.bias:+.3f} + all filters"
+    if not explanation.is_exact:
+        rest_name = f"all filters (gradient × activation) + unexplained {explanation.completeness_error:+.3f}"
+    title = f"{Path(image).name}: {explanation.question} {explanation.probability:.1%}"
+    what = "logit" if explanation.against is None else "difference of logits"
+    table = Table(title=title, caption=f"{what} {explanation.logit:+.3f} = {rest_name}")
+    for name in ("filter", "follows", f"adds to the {what}", "change when hidden", "at x", "y (px)"):
+        table.add_column(name, justify="left" if name == "follows" else "right")
     for one in explanation.contributions[:most]:
-        x, y = one.position_px
-        table.add_row(str(one.filter), f"{one.value:+.3f}", f"{x:.0f}", f"{y:.0f}")
+        x, y = (f"{place:.0f}" for place in one.position_px) if one.score > 0 else ("–", "–")
+        hidden = "" if one.hidden_change is None else f"{one.hidden_change:+.3f}"
+        table.add_row(str(one.filter), parts.get(one.filter, ""), f"{one.value:+.3f}", hidden, x, y)
     rest = sum(one.value for one in explanation.contributions[most:])
     if explanation.contributions[most:]:
-        table.add_row(f"{len(explanation.contributions) - most} others", f"{rest:+.3f}", "", "")
+        table.add_row(f"{len(explanation.contributions) - most} others", "", f"{rest:+.3f}", "", "", "")
     return table
 
 
@@ -137,8 +153,27 @@ def _report(options: Namespace) -> int:
     run = open_run(options.run)
     others = {Path(other).name: run_evaluation(open_run(other)) for other in options.compare}
     path = Path(options.out) if options.out else run.directory / "report.html"
-    written = report(run.model, run.dataset("test"), path, evaluation=run_evaluation(run), compare=others)
+    log = run.directory / "log" / "metrics.csv"
+    written = report(
+        run.model,
+        run.dataset("test"),
+        path,
+        evaluation=run_evaluation(run),
+        compare=others,
+        log=log if log.is_file() else None,
+    )
     Console().print(f"report: {written}", soft_wrap=True)
+    return 0
+
+
+def _view(options: Namespace) -> int:
+    from partcnn.runs import open_run
+    from partcnn.viewer import make_server
+
+    run = open_run(options.run)
+    with make_server(run.model, run.directory.name, port=options.port, parts=_followed_parts(run)) as server:
+        Console().print(f"open http://127.0.0.1:{server.server_port}/ and drop a picture; Ctrl-C ends", soft_wrap=True)
+        server.serve_forever()
     return 0
 
 
@@ -328,7 +363,14 @@ def _explain_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
     parser.add_argument("images", nargs="+", help="picture files")
     parser.add_argument("--class", dest="label", type=str | None, help="the class to explain; else the predicted one")
-    parser.add_argument("--out", type=str | None, help="folder for pictures with the parts on them")
+    parser.add_argument("--against", type=str | None, help="a second class: why the first and not this one")
+    parser.add_argument(
+        "--hide",
+        type=int,
+        default=5,
+        help="for how many contributions to tell the logit's change when their place is hidden",
+    )
+    parser.add_argument("--out", type=str | None, help="folder for pictures with the parts on them, and the numbers")
     _add_json(parser)
 
 
@@ -336,6 +378,11 @@ def _report_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
     parser.add_argument("--compare", nargs="+", default=[], help="other runs on the same pictures")
     parser.add_argument("--out", type=str | None, help="the page; default report.html in the run directory")
+
+
+def _view_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("--port", type=int, default=8765, help="of this machine alone (loopback); 0: any free one")
 
 
 def _compare_options(parser: ArgumentParser) -> None:
@@ -394,6 +441,7 @@ _HELP = {
     "evaluate": "measure a run on pictures it was not trained on",
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
+    "view": "a page on this machine where a picture of your own is explained",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",
@@ -404,6 +452,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "evaluate": _evaluate_options,
     "explain": _explain_options,
     "report": _report_options,
+    "view": _view_options,
     "compare": _compare_options,
     "info": _info_options,
     "benchmark": _benchmark_options,
@@ -414,6 +463,7 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "evaluate": _evaluate,
     "explain": _explain,
     "report": _report,
+    "view": _view,
     "compare": _compare,
     "info": _info,
     "benchmark": _benchmark,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -10,9 +11,10 @@ from partcnn.checkpoint import write_text
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError, RunError
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.html_report.gathering import gather
 from partcnn.html_report.page import render_page
-from partcnn.html_report.pictures import TopPictures
 from partcnn.layers import part_masks
+from partcnn.plot import read_curves
 
 __all__ = ["report"]
 
@@ -24,6 +26,7 @@ def report(
     *,
     evaluation: Evaluation | None = None,
     compare: Mapping[str, Evaluation] | None = None,
+    log: str | os.PathLike[str] | None = None,
     title: str | None = None,
 ) -> Path:
     """Write one HTML page on what each filter of the top part layer follows; it needs nothing beside itself.
@@ -34,6 +37,7 @@ def report(
         path: of the page; folders are made where missing, an existing file is replaced whole.
         evaluation: of this model on this data set; None measures now.
         compare: evaluations of other networks on the same pictures, by a name to show, such as "plain".
+        log: the run's log/metrics.csv, for the training curves; None leaves them out.
         title: of the page; None names the task.
 
     Returns:
@@ -41,7 +45,7 @@ def report(
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        DataError: the data set has other classes than the model, or a picture cannot be read.
+        DataError: the data set has other classes than the model, a picture cannot be read, or the log is none.
         ConfigError: the evaluation is of another model or of other pictures.
         RunError: the path is a directory.
     """
@@ -51,8 +55,9 @@ def report(
     if evaluation is None:
         evaluation = evaluate(model, dataset)
     _check_evaluation(model, dataset, evaluation)
-    pictures = TopPictures(model, dataset, evaluation)
-    text = render_page(evaluation, pictures, dict(compare or {}), title)
+    curves = [] if log is None else read_curves(log)
+    evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda one: one.filter))
+    text = render_page(evaluation, gather(model, dataset, evaluation), dict(compare or {}), curves, title)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.html_report.figures import is_number
-from partcnn.html_report.pictures import ShownPicture, TopPictures
 
 _BAR_LOW = -0.5  # left end of the R² bar; what is below is said in digits
-_MOST_WEIGHTS = 4  # classes named on the card; the rest is folded away
+_MOST_WEIGHTS = 4  # classes named on the card; the view of one filter has all
 _MOST_PARTS = 3  # beside the best
 
 
@@ -31,36 +30,18 @@ class Card:
     bar: Bar | None
     part: str | None  # that the R² is of; None for a dead filter, whose R² is 0 for every part
     other_parts: list[tuple[str, float]]  # their R², the highest first
-    more_parts: list[tuple[str, float]]
     own_weight: float  # nan without an additive head
     weights: list[tuple[str, float]]  # to each class's logit; the filter's own category first, then by magnitude
-    more_weights: list[tuple[str, float]]
-    pictures: list[ShownPicture]
+    num_more_weights: int
 
 
-def make_cards(evaluation: Evaluation, pictures: TopPictures) -> list[Card]:
+def make_cards(evaluation: Evaluation) -> list[Card]:
     """One per filter, by falling R² of the best part, filters without one last."""
-    cards = [_card(one, pictures.of(one.filter)) for one in evaluation.filters]
+    cards = [_card(one) for one in evaluation.filters]
     return sorted(cards, key=lambda card: (math.isnan(card.figures.part_tracking_r2), -_or_zero(card)))
 
 
-def describe(picture: ShownPicture, card: Card, rank: int) -> str:
-    """Alternative text: which picture, where the peak is, and whether it lies in the part."""
-    name = f"{picture.name}, number {rank} for filter {card.figures.filter}"
-    if picture.peak is None:
-        return f"{name}, which does not fire here"
-    x, y = picture.peak
-    across = ("left", "middle", "right")[min(2, max(0, int(3 * x / picture.width)))]
-    down = ("top", "middle", "bottom")[min(2, max(0, int(3 * y / picture.height)))]
-    place = "the middle" if across == down else f"the {down} {across}"
-    text = f"{name}: activation {picture.score:.2f}, peak at {place}"
-    if not picture.part_boxes:
-        return text
-    inside = any(box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1 for box in picture.part_boxes)
-    return f"{text}, {'inside' if inside else 'outside'} the {card.part}"
-
-
-def _card(one: FilterEvaluation, pictures: list[ShownPicture]) -> Card:
+def _card(one: FilterEvaluation) -> Card:
     verdict, level = _verdict(one)
     part = None if one.is_dead else one.best_part
     parts = [(name, r2) for name, r2 in one.r2_by_part.items() if is_number(r2) and name != part and not one.is_dead]
@@ -73,11 +54,9 @@ def _card(one: FilterEvaluation, pictures: list[ShownPicture]) -> Card:
         bar=_bar(one.part_tracking_r2),
         part=part,
         other_parts=parts[:_MOST_PARTS],
-        more_parts=parts[_MOST_PARTS:],
         own_weight=one.class_weight.get(one.category, math.nan),
         weights=weights[:_MOST_WEIGHTS],
-        more_weights=weights[_MOST_WEIGHTS:],
-        pictures=pictures,
+        num_more_weights=max(0, len(weights) - _MOST_WEIGHTS),
     )
 
 

@@ -1,72 +1,23 @@
-"""Pictures with heat maps and parts on them, for the report, `explain` and notebooks.
-
-Functions that draw figures take an axis and return it; nothing here touches pyplot or shows a window.
-"""
+"""Figures of one explanation: where its parts lie, and the logit as a sum of them."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
-from torch import Tensor
+from PIL import Image
 
 from partcnn.checkpoint import replace_file, write_text
-from partcnn.errors import ConfigError, ShapeError
+from partcnn.errors import ConfigError
 from partcnn.explanation import Contribution, Explanation
-from partcnn.receptive_field import upsample_map
+from partcnn.plot.overlay import heatmap_overlay
 
-# Light and dark are told apart without hue; its darkest third would look like shadow on a picture and is left out.
-_COLOURS = colormaps["inferno"]
-_DARKEST = 0.3
-_MOST_OPAQUE = 0.85
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
 _NEAR = 0.05  # of the diagonal: places nearer than that share a label
 _LABEL_POINTS = 34  # between a place and its label
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
-
-
-def heatmap_overlay(
-    picture: Image.Image,
-    heatmap: npt.ArrayLike | Tensor,
-    *,
-    peak: tuple[float, float] | None = None,
-    full: float | None = None,
-) -> Image.Image:
-    """A picture with a heat map over it: the stronger, the brighter and the less transparent.
-
-    Args:
-        picture: any size and mode.
-        heatmap: [row, col], ≥ 0. Of another size than the picture it is laid evenly over it and upsampled
-            bilinearly; see `upsample_map` for cells that do not lie evenly.
-        peak: (x, y) in continuous pixels of the picture, marked by a ring.
-        full: the value of the brightest colour; None takes the map's maximum. A map of zeros leaves the picture
-            as it is, and so does nan.
-
-    Raises:
-        ShapeError: the map has other than two axes, or none of its values.
-    """
-    values = heatmap.detach().cpu() if isinstance(heatmap, Tensor) else np.asarray(heatmap)
-    strength = torch.as_tensor(values, dtype=torch.float32)
-    if strength.ndim != 2 or not strength.numel():
-        raise ShapeError(f"heatmap: expected [row, col], got {list(strength.shape)}")
-    strength = strength.nan_to_num(nan=0.0)
-    full = float(strength.amax()) if full is None else full
-    strength = (strength / full).clamp(0, 1) if full > 0 else torch.zeros_like(strength)
-    if strength.shape != (picture.height, picture.width):
-        strength = upsample_map(strength, (picture.height, picture.width))
-    shares = strength.numpy()
-    colours = np.asarray(_COLOURS(_DARKEST + (1 - _DARKEST) * shares))[..., :3] * 255
-    opacity = _MOST_OPAQUE * shares[..., None] ** 0.7  # below 1, so that weaker places are seen too
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-    drawn = Image.fromarray((pixels * (1 - opacity) + colours * opacity).round().astype(np.uint8))
-    return drawn if peak is None else _with_ring(drawn, peak)
 
 
 def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
@@ -106,15 +57,22 @@ def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
 
 
 def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
-    """The logit as a sum: bars of the strongest contributions, of all other filters together, and of the bias."""
+    """The logit as a sum: bars of the strongest contributions, of all other filters together, and of the bias.
+
+    Where the explanation asked what happens when a part is hidden, a diamond on its row tells by how much the logit
+    then changes. For the original head a bar tells what gradient × activation leaves unexplained.
+    """
     strongest = _strongest(explanation, most)
     named = {one.filter for _, one in strongest}
     others = [one.value for one in explanation.contributions if one.filter not in named]
     bars = [(f"{rank}  filter {one.filter}", one.value) for rank, one in strongest]
     if others:
         bars.append((f"{len(others)} other filter{'s' * (len(others) > 1)}", sum(others)))
-    bars.append(("bias", explanation.bias))
-    bars.append(("logit", explanation.logit))
+    if explanation.is_exact:
+        bars.append(("bias", explanation.bias))
+    else:
+        bars.append(("unexplained", explanation.completeness_error))
+    bars.append(("logit" if explanation.against is None else "difference of logits", explanation.logit))
     places = list(range(len(bars)))
     values = [value for _, value in bars]
     colours = [FOR if value >= 0 else AGAINST for value in values[:-1]] + ["#555555"]
@@ -135,36 +93,29 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
             va="center",
             fontsize=8,
         )
-    axis.set_title(f"{explanation.label}: {explanation.probability:.1%}", loc="left", fontsize=11)
+    hidden = [(one.hidden_change, place) for place, (_, one) in enumerate(strongest) if one.hidden_change is not None]
+    if hidden:
+        axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
+        axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    axis.set_title(f"{explanation.question}: {explanation.probability:.1%}", loc="left", fontsize=11)
     return axis
 
 
-def filter_gallery(rows: Mapping[str, Sequence[Image.Image]], axis: Axes, *, tile_px: int = 160) -> Axes:
-    """Rows of pictures under each other, each row with its name: what several filters fire on.
+def explanation(why: Explanation, axis: Axes, *, most: int = 6) -> Axes:
+    """`part_map` and `contribution_bars` side by side within one axis.
 
     Args:
-        rows: name → pictures, for example of `heatmap_overlay`; each is fitted into a square.
-        axis: drawn on.
-        tile_px: side of a square.
+        why: of `partcnn.explain` on a picture.
+        axis: drawn on and returned; about twice as wide as high serves best.
+        most: contributions that are named.
 
     Raises:
-        ConfigError: there is no picture.
+        ConfigError: the explanation was made on a tensor and holds no picture.
     """
-    most = max((len(pictures) for pictures in rows.values()), default=0)
-    if not most:
-        raise ConfigError("rows: expected names with pictures, got none")
-    sheet = Image.new("RGB", (most * tile_px, len(rows) * tile_px), "white")
-    for row, pictures in enumerate(rows.values()):
-        for col, picture in enumerate(pictures):
-            fitted = picture.convert("RGB")
-            fitted.thumbnail((tile_px - 4, tile_px - 4))
-            room = tile_px - fitted.width, tile_px - fitted.height
-            sheet.paste(fitted, (col * tile_px + room[0] // 2, row * tile_px + room[1] // 2))
-    axis.imshow(np.asarray(sheet))
-    axis.set_xticks([])
-    axis.set_yticks([(row + 0.5) * tile_px for row in range(len(rows))], list(rows))
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
+    _picture_of(why)
+    axis.set_axis_off()
+    part_map(why, axis.inset_axes((0, 0, 0.44, 1)), most=most)
+    contribution_bars(why, axis.inset_axes((0.62, 0.05, 0.38, 0.85)), most=most)
     return axis
 
 
@@ -207,22 +158,6 @@ def save_explanation(explanation: Explanation, path: Path) -> Path:
     figure = explanation_figure(explanation)
     replace_file(path, lambda file: figure.savefig(file, format=_PICTURE_ENDINGS[ending], dpi=150))
     return path
-
-
-def _with_ring(picture: Image.Image, peak: tuple[float, float]) -> Image.Image:
-    """A white ring with a dark seam, seen on any ground; drawn at four times the size, for smooth edges."""
-    radius = max(4.0, 0.035 * max(picture.size))
-    large = Image.new("L", (picture.width * 4, picture.height * 4))
-    seam = large.copy()
-    for layer, width in ((seam, 0.75), (large, 0.4)):
-        reach = 4 * radius * (1 + (width - 0.4) / 2)
-        x, y = 4 * peak[0], 4 * peak[1]
-        box = (x - reach, y - reach, x + reach, y + reach)
-        ImageDraw.Draw(layer).ellipse(box, outline=255, width=round(4 * radius * width))
-    marked = picture.copy()
-    for layer, colour in ((seam, (20, 20, 20)), (large, (255, 255, 255))):
-        marked.paste(colour, mask=layer.resize(picture.size, Image.Resampling.BOX))
-    return marked
 
 
 def _picture_of(explanation: Explanation) -> Image.Image:

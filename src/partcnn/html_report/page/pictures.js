@@ -1,0 +1,125 @@
+// Test pictures: one in the viewer with its logit as a sum, all of them below it.
+
+const viewer = document.querySelector(".viewer");
+const grid = document.querySelector(".picture-grid");
+const pictureControls = document.querySelector(".picture-controls");
+const hasFollowers = report.filters.some((one) => one.level === "follows");
+const choice = { place: 0, isByPart: hasFollowers, isTrue: false };
+
+const isRight = (picture) => picture.label === picture.prediction;
+const outcome = (picture) =>
+  isRight(picture) ? `${report.classes[picture.label]}, predicted right` : `${report.classes[picture.label]}, predicted as ${report.classes[picture.prediction]}`;
+
+function sharesOf(place, isTrue) {
+  if (isTrue) return unpacked(report.trueSums[place].shares).values;
+  return array("shares").subarray(place * numFilters, (place + 1) * numFilters);
+}
+
+function filterTerms(place, shares) {
+  return report.filters.map((one, filter) => {
+    const peak = peakOf(place, filter);
+    const name = `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`;
+    return { name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
+  });
+}
+
+// Filters that follow a part, summed by part; the others together. The circle lies at the mean of the filters' peaks,
+// each weighing as much as its share.
+function partTerms(place, shares) {
+  const terms = new Map();
+  report.filters.forEach((one, filter) => {
+    const name = one.level === "follows" ? one.part : "filters that follow no part";
+    if (!terms.has(name)) terms.set(name, { name, value: 0, dots: [], weights: [], number: 0 });
+    const term = terms.get(name);
+    term.value += shares[filter];
+    term.number += 1;
+    const peak = peakOf(place, filter);
+    if (!peak || one.level !== "follows") return;
+    term.dots.push(peak);
+    term.weights.push(Math.abs(shares[filter]));
+  });
+  return [...terms.values()].map((term) => ({ ...term, places: meanPlace(term), name: `${term.name} (${term.number})`, note: `${term.number} filters` }));
+}
+
+function meanPlace({ dots, weights }) {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  if (!(total > 0)) return dots.slice(0, 1);
+  return [[0, 1].map((axis) => dots.reduce((sum, dot, i) => sum + dot[axis] * weights[i], 0) / total)];
+}
+
+function probability(place) {
+  const numClasses = report.classes.length;
+  const logits = array("logits").subarray(place * numClasses, (place + 1) * numClasses);
+  const largest = Math.max(...logits);
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+  return Math.exp(logits[report.pictures[place].prediction] - largest) / total;
+}
+
+function toggle(texts, current, act) {
+  const group = element("div", { class: "toggle", role: "group" });
+  texts.forEach(([text, value]) => {
+    const button = element("button", { type: "button", "aria-pressed": String(value === current) }, text);
+    button.addEventListener("click", () => act(value));
+    group.append(button);
+  });
+  return group;
+}
+
+function showPicture(changes = {}) {
+  Object.assign(choice, changes);
+  const { place, isByPart } = choice;
+  const picture = report.pictures[place];
+  const isTrue = choice.isTrue && !isRight(picture);
+  const shares = sharesOf(place, isTrue);
+  const sum = { ...(isTrue ? report.trueSums[place] : report.sums[place]), isExact: report.isExact };
+  sum.terms = isByPart ? partTerms(place, shares) : filterTerms(place, shares);
+  [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
+  sum.totalName = `logit of ${report.classes[sum.label]}`;
+  const head = element("header", { class: "viewer-head" },
+    element("h3", { dir: "auto" }, picture.name),
+    element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${(100 * probability(place)).toFixed(1)} %)`));
+  const toggles = element("div", { class: "toggles" });
+  if (hasFollowers) toggles.append(toggle([["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
+  if (!isRight(picture)) {
+    toggles.append(toggle([[`why ${report.classes[picture.prediction]}`, false], [`why ${report.classes[picture.label]}`, true]], isTrue, (value) => showPicture({ isTrue: value })));
+  }
+  const label = `${picture.name}: ${outcome(picture)}; circles mark where the filters with the largest shares look`;
+  const focused = viewer.contains(document.activeElement) ? document.activeElement.textContent : null;
+  viewer.replaceChildren(head, toggles, sumPanel(picture, sum, label, Object.values(picture.parts).flat()));
+  if (focused !== null) [...toggles.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
+  for (const button of grid.querySelectorAll("button")) button.setAttribute("aria-pressed", String(Number(button.dataset.place) === place));
+}
+
+// Pictures of the categories that own filters first.
+const categories = new Set(report.filters.map((one) => one.category));
+const isOwned = (place) => categories.has(report.classes[report.pictures[place].label]);
+const gridOrder = report.pictures.map((_, place) => place).sort((a, b) => isOwned(b) - isOwned(a) || a - b);
+
+function fillGrid() {
+  const { outcome: kind, label } = Object.fromEntries(new FormData(pictureControls));
+  const shown = gridOrder.filter((place) => {
+    const picture = report.pictures[place];
+    return (!kind || (kind === "right") === isRight(picture)) && (!label || picture.label === Number(label));
+  });
+  grid.replaceChildren(...shown.map((place) => {
+    const picture = report.pictures[place];
+    const text = `${picture.name}: ${outcome(picture)}`;
+    const button = element("button", { type: "button", class: isRight(picture) ? "right" : "wrong", "data-place": place, "aria-pressed": String(place === choice.place), "aria-label": text, title: text });
+    button.addEventListener("click", () => {
+      showPicture({ place, isTrue: false });
+      viewer.scrollIntoView({ block: "nearest" });
+    });
+    fillLater(button, () => button.append(frame(picture)));
+    return element("li", {}, button);
+  }));
+  pictureControls.querySelector(".shown").value = `${shown.length} of ${report.pictures.length} pictures, ${shown.filter((place) => !isRight(report.pictures[place])).length} predicted wrong`;
+}
+
+pictureControls.addEventListener("input", fillGrid);
+pictureControls.addEventListener("submit", (event) => event.preventDefault());
+pictureControls.hidden = false;
+// First a picture of a category that owns filters, predicted right, with the largest logit.
+const first = gridOrder.filter((place) => isRight(report.pictures[place]) && isOwned(place))
+  .sort((a, b) => report.sums[b].logit - report.sums[a].logit)[0] ?? 0;
+fillGrid();
+fillLater(viewer, () => showPicture({ place: first }));
