@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from partcnn.errors import DataError
-from partcnn.evaluation import Evaluation
+
+if TYPE_CHECKING:  # evaluation brings torchmetrics, which brings pyplot
+    from partcnn.evaluation import Evaluation
 
 # Okabe and Ito's colours, told apart with every common colour blindness; line styles tell them apart without colour.
 _CYCLE = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#e69f00", "-"))
@@ -87,7 +90,7 @@ def training_curves(
     return axis
 
 
-def r2_histogram(evaluations: Evaluation | Mapping[str, Evaluation], axis: Axes, *, num_bins: int = 24) -> Axes:
+def r2_histogram(evaluations: "Evaluation | Mapping[str, Evaluation]", axis: Axes, *, num_bins: int = 24) -> Axes:
     """How many filters follow their best part how well, a line per network; the line at 0 is a fixed point.
 
     Args:
@@ -98,7 +101,7 @@ def r2_histogram(evaluations: Evaluation | Mapping[str, Evaluation], axis: Axes,
     Raises:
         DataError: no filter of any network has an R²: no part is annotated.
     """
-    named = {"": evaluations} if isinstance(evaluations, Evaluation) else dict(evaluations)
+    named = dict(evaluations) if isinstance(evaluations, Mapping) else {"": evaluations}
     values = {
         name: [one.part_tracking_r2 for one in found.filters if not math.isnan(one.part_tracking_r2)]
         for name, found in named.items()
