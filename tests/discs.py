@@ -32,7 +32,7 @@ def disc_model(num_filters: int = 2, head: str = "additive") -> nn.Module:
     if head == "original":
         model = convert(network, "1", head=head, **settings)
     else:
-        model = convert(network, "1", new_layers=1, filters=num_filters, grid=4, **settings)
+        model = convert(network, "1", new_layers=1, filters=num_filters, grid=4, projection=0, hidden=0, **settings)
         assert isinstance(model, PartNetwork)
         layer = model.part_layers[0]
         with torch.no_grad():

@@ -151,7 +151,9 @@ def _report(options: Namespace) -> int:
     from partcnn.runs import open_run, run_evaluation
 
     run = open_run(options.run)
-    others = {Path(other).name: run_evaluation(open_run(other)) for other in options.compare}
+    names = [Path(other).resolve().name for other in options.compare]
+    names = names if len({*names}) == len(names) else list(options.compare)
+    others = {name: run_evaluation(open_run(other)) for name, other in zip(names, options.compare, strict=True)}
     path = Path(options.out) if options.out else run.directory / "report.html"
     log = run.directory / "log" / "metrics.csv"
     written = report(

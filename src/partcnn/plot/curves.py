@@ -34,13 +34,15 @@ _TITLES = {
     "spatial_entropy": "spatial entropy (nats)",
     "inter_category_entropy": "inter-category entropy (nats)",
     "prior_entropy": "prior entropy, constant (nats)",
+    "equivariance": "equivariance (squared sides of the picture)",
     "accuracy": "accuracy on training pictures",
 }
 LOSS_TERMS = ("prior_entropy", "inter_category_entropy", "spatial_entropy")
 
 
 def read_curves(path: str | os.PathLike[str]) -> list[Curve]:
-    """The curves of a run's log/metrics.csv, those that are there: losses, the filter loss's terms, accuracy.
+    """The curves of a run's log/metrics.csv, those that are there: losses, the filter loss's terms,
+    equivariance, accuracy.
 
     Raises:
         DataError: the file is missing, or is no log of `partcnn train`.
