@@ -155,7 +155,11 @@ def made_page(
         scores=scores,
         logits=logits,
         predicted=sums,
-        true={i: one for i, one in enumerate(sums) if pictures[i].label != pictures[i].prediction},
+        true={
+            i: Attributed(pictures[i].label, one.logit / 2 + 0.5, 0.5, 0.0, one.shares / 2)
+            for i, one in enumerate(sums)
+            if pictures[i].label != pictures[i].prediction
+        },
         top=top,
         top_maps=top_maps,
         likeness=torch.rand(num_filters, num_filters, generator=generator),
@@ -275,10 +279,10 @@ def test_the_template_and_the_mask_of_the_page_are_those_of_the_mathematics(larg
             return [Array.from(raw), Array.from(masked(raw, one.slope, cellOf(one.top[0], 511)))];
         }"""
     )
-    raw, masked = (torch.tensor(values).reshape(1, 1, 14, 14) for values in shown)
+    raw, masked = (torch.tensor(values).double().reshape(1, 1, 14, 14) for values in shown)
     assert float(raw[0, 0, 2, 2]) == float(raw[0, 0, 9, 5]) == 255  # in 8 bits the peak is not to be told
     raw[0, 0, 9, 5] += 1e-4
-    assert torch.allclose(part_mask(raw.double(), beta=4.0), masked.double(), atol=1e-3)
+    assert torch.allclose(part_mask(raw, beta=4.0), masked, atol=1e-3)
     assert 0 < int((masked > 0).sum()) < 100
     made.page.locator("[data-map=template]").wait_for()
     brightest = """() => { const canvas = document.querySelector("[data-map=template]");
@@ -390,10 +394,18 @@ def test_wrong_predictions_can_be_picked_and_explained_for_both_classes(large: P
     button.click()
     assert "predicted as" in made.page.locator(".viewer .verdict-tag").text_content()
     toggles = made.page.locator(".viewer .toggle").last.locator("button")
-    assert toggles.count() == 2
-    toggles.nth(1).click()
-    assert toggles.nth(1).get_attribute("aria-pressed") == "true"
-    assert made.page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    assert toggles.count() == 3
+    totals = []
+    for place in range(3):
+        toggles.nth(place).click()
+        assert toggles.nth(place).get_attribute("aria-pressed") == "true"
+        assert made.page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+        values = made.page.locator(".viewer .sum-value").all_text_contents()
+        *shares, total = (float(value.replace("−", "-")) for value in values)
+        assert sum(shares) == pytest.approx(total, abs=0.06)  # each is rounded to two digits
+        totals.append(total)
+    assert totals[2] == pytest.approx(totals[0] - totals[1], abs=0.02)
+    assert " − logit of" in made.page.locator(".viewer .is-total .sum-name").text_content()
 
 
 def test_names_stay_text(large: Path, opened: Any) -> None:

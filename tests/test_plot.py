@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,8 +201,12 @@ def test_another_ending_or_a_missing_picture_is_refused(tmp_path: Path) -> None:
 
 
 def test_drawing_leaves_pyplot_alone() -> None:
-    code = "import sys, partcnn.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    explanation_figure(explanation(FAR_APART, grey_picture()))
+    draw_explanation(explanation(FAR_APART, grey_picture()), Figure().subplots())
+    assert pyplot.get_fignums() == before
 
 
 def test_a_heat_map_is_drawn_in_the_pixels_of_its_picture() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from partcnn.errors import DataError
 from partcnn.evaluation import Evaluation
@@ -84,6 +85,7 @@ def training_curves(
     for curve, (colour, style) in zip(chosen, _CYCLE * len(chosen), strict=False):
         axis.plot([e + 1 for e in curve.epochs], curve.values, style, color=colour, label=curve.title, linewidth=1.8)
     axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
     return axis
