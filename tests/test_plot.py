@@ -186,6 +186,13 @@ def test_an_explanation_is_saved_as_numbers(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == made.to_dict()
 
 
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:
+    named = replace(explanation(FAR_APART, grey_picture()), label=r"$\frac{$ and $\none$")
+    assert save_explanation(named, tmp_path / "why.png").stat().st_size > 1000
+    axis = filter_gallery({r"$\none$": [grey_picture()]}, Figure().subplots())
+    axis.figure.savefig(tmp_path / "gallery.png")
+
+
 def test_a_figure_of_a_network_that_found_nothing_can_be_made() -> None:
     silent = [contribution(1, 0.0, (0.5, 0.5), score=0.0)]
     figure = explanation_figure(explanation(silent, grey_picture()))

@@ -119,5 +119,6 @@ def r2_histogram(evaluations: Evaluation | Mapping[str, Evaluation], axis: Axes,
     axis.set_ylabel("filters")
     axis.spines[["top", "right"]].set_visible(False)
     if any(named):
-        axis.legend(frameon=False)
+        for text in axis.legend(frameon=False).get_texts():
+            text.set_parse_math(False)
     return axis

@@ -99,7 +99,7 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     # The legend lies between bars and title: a long title would run into it.
     title = f"{explanation.question}: {explanation.probability:.1%}"
-    axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6)
+    axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6, parse_math=False)  # a name may hold $
     return axis
 
 
