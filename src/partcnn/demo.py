@@ -43,7 +43,7 @@ def run_demo(
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
-            in "pictures", the best filter of every part in filters.png, and report.html.
+            in "pictures", the best filter of every part that one follows in filters.png, and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
         category: the animal whose parts are looked for.
@@ -130,6 +130,7 @@ def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset
             (share,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
             pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
     if not rows:
+        file.unlink(missing_ok=True)  # of a demonstration before
         return
     figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
     filter_gallery(rows, figure.subplots())
