@@ -96,6 +96,7 @@ def summary(run: Run, name: str, drops: list[tuple[float, list[float]]]) -> dict
     pairs = [own > other for own, others in drops for other in others]
     return {
         "run": run.directory.name,
+        "network": f"{run.settings['backbone']}, {', '.join(conversion_of(run.model).arguments['layers'])}",
         "class": name,
         "pictures": len(drops),
         "lowers_more": statistics.mean(pairs),
@@ -107,7 +108,7 @@ def summary(run: Run, name: str, drops: list[tuple[float, list[float]]]) -> dict
 
 def line(row: dict[str, Any]) -> str:
     return (
-        f"| {row['run']} | {row['class']} | {row['pictures']} | {row['lowers_more']:.1%} "
+        f"| {row['run']} | {row['network']} | {row['class']} | {row['pictures']} | {row['lowers_more']:.1%} "
         f"| {row['beats_the_mean_random']:.1%} | {row['fall']:+.2f} | {row['random_fall']:+.2f} |"
     )
 
@@ -120,11 +121,12 @@ def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f"{options.frac:g} of the picture's side around the filter's peak, is covered with the mean colour; so are",
         f"{options.random} random places of equal size. “Lowers more”: share of (picture, random place) pairs in",
         "which the explained place lowers the logit more; a tie counts as lost. Background owns no filter: there",
-        "is no part to hide. The runs are of `partcnn train --backbone resnet18 --layers layer3`, one seed. Written by",
+        "is no part to hide. The runs are of `partcnn train`, one seed each. Written by",
         "`benchmarks/hiding.py`.",
         "",
-        "| run | class | pictures | lowers more | more than the mean random place | fall of the logit | random place |",
-        "|---|---|---|---|---|---|---|",
+        "| run | network | class | pictures | lowers more | more than their mean | fall of the logit "
+        "| of random places |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(line(row) for row in rows)]) + "\n"
 

@@ -134,6 +134,8 @@ def test_report_and_compare_put_two_runs_side_by_side(
     page = tmp_path / "page.html"
     assert main(["report", str(run), "--compare", str(plain), "--out", str(page)]) == 0
     assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+    assert main(["report", str(run), "--compare", str(plain), str(run), f"{plain}/../plain", "--out", str(page)]) == 0
+    assert page.read_text().count('<th scope="col" class="number">difference</th>') == 3  # none hides another
     capsys.readouterr()
     assert main(["compare", str(run), str(plain), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -342,6 +344,18 @@ def test_an_unreadable_picture_is_named_and_left_out_up_to_max_bad(
 @pytest.mark.parametrize("command", ["evaluate", "report", "compare"])
 def test_a_folder_that_is_no_run_is_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "run.yaml" in one_line_error(capsys, [command, str(tmp_path)])
+
+
+def test_brackets_in_file_names_are_printed_and_are_no_markup(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "[" / "red] [b]cat.png"
+    image.parent.mkdir()
+    shutil.copy(next((pictures / "cat").iterdir()), image)
+    assert main(["explain", str(run), str(image), "--out", str(tmp_path / "[" / "red]")]) == 0
+    printed = capsys.readouterr().out
+    assert "[b]cat.png" in printed
+    assert "[/red]" in "".join(printed.split())
 
 
 def test_explaining_an_unreadable_picture_names_it(

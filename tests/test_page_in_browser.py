@@ -143,16 +143,25 @@ def made_page(
     sums = [Attributed(p.prediction, float(shares[i].sum()), 0.0, 0.0, shares[i]) for i, p in enumerate(pictures)]
     of_class = [[i for i, p in enumerate(pictures) if p.label == label] for label in range(len(classes))]
     top = [of_class[index % len(classes)][:NUM_TOP] for index in range(num_filters)]
+    cells = torch.randint(0, 196, (num_pictures, num_filters), generator=generator)
+    top_maps = torch.rand(num_filters, NUM_TOP, 14, 14, generator=generator)
+    top_maps[-1, 0, 2, 2], top_maps[-1, 0, 9, 5] = 2.0, 2.001  # one and the same in 8 bits
+    for index, places in enumerate(top):
+        cells[places, index] = top_maps[index, : len(places)].flatten(1).argmax(dim=1)
     gathered = Gathered(
         pictures=pictures,
         num_images=num_pictures,
-        cells=torch.randint(0, 196, (num_pictures, num_filters), generator=generator),
+        cells=cells,
         scores=scores,
         logits=logits,
         predicted=sums,
-        true={i: one for i, one in enumerate(sums) if pictures[i].label != pictures[i].prediction},
+        true={
+            i: Attributed(pictures[i].label, one.logit / 2 + 0.5, 0.5, 0.0, one.shares / 2)
+            for i, one in enumerate(sums)
+            if pictures[i].label != pictures[i].prediction
+        },
         top=top,
-        top_maps=torch.rand(num_filters, NUM_TOP, 14, 14, generator=generator),
+        top_maps=top_maps,
         likeness=torch.rand(num_filters, num_filters, generator=generator),
         field=ReceptiveField((300, 300), (16, 16), (7.5, 7.5), (14, 14), (224, 224), "traced"),
         slopes=torch.full((num_filters,), 4.0),
@@ -264,11 +273,23 @@ def test_heat_lies_on_the_disc(discs: Path, opened: Any) -> None:
 def test_the_template_and_the_mask_of_the_page_are_those_of_the_mathematics(large: Path, opened: Any) -> None:
     made = opened(large)
     shown = made.page.evaluate(
-        "() => { const raw = mapOf(3, 1); return [Array.from(raw), Array.from(masked(raw, report.filters[3].slope))]; }"
+        """() => {
+            location.hash = "filter-511";
+            const [raw, one] = [mapOf(511, 0), report.filters[511]];
+            return [Array.from(raw), Array.from(masked(raw, one.slope, cellOf(one.top[0], 511)))];
+        }"""
     )
-    raw, masked = (torch.tensor(values).reshape(1, 1, 14, 14) for values in shown)
-    assert torch.allclose(part_mask(raw.double(), beta=4.0), masked.double(), atol=1e-3)
+    raw, masked = (torch.tensor(values).double().reshape(1, 1, 14, 14) for values in shown)
+    assert float(raw[0, 0, 2, 2]) == float(raw[0, 0, 9, 5]) == 255  # in 8 bits the peak is not to be told
+    raw[0, 0, 9, 5] += 1e-4
+    assert torch.allclose(part_mask(raw, beta=4.0), masked, atol=1e-3)
     assert 0 < int((masked > 0).sum()) < 100
+    made.page.locator("[data-map=template]").wait_for()
+    brightest = """() => { const canvas = document.querySelector("[data-map=template]");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, 14, 14);
+        const light = Array.from({ length: 196 }, (_, i) => data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
+        return light.indexOf(Math.max(...light)); }"""
+    assert made.page.evaluate(brightest) == 9 * 14 + 5
 
 
 def test_cards_are_sorted_searched_and_chosen(large: Path, opened: Any) -> None:
@@ -373,10 +394,18 @@ def test_wrong_predictions_can_be_picked_and_explained_for_both_classes(large: P
     button.click()
     assert "predicted as" in made.page.locator(".viewer .verdict-tag").text_content()
     toggles = made.page.locator(".viewer .toggle").last.locator("button")
-    assert toggles.count() == 2
-    toggles.nth(1).click()
-    assert toggles.nth(1).get_attribute("aria-pressed") == "true"
-    assert made.page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    assert toggles.count() == 3
+    totals = []
+    for place in range(3):
+        toggles.nth(place).click()
+        assert toggles.nth(place).get_attribute("aria-pressed") == "true"
+        assert made.page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+        values = made.page.locator(".viewer .sum-value").all_text_contents()
+        *shares, total = (float(value.replace("−", "-")) for value in values)
+        assert sum(shares) == pytest.approx(total, abs=0.06)  # each is rounded to two digits
+        totals.append(total)
+    assert totals[2] == pytest.approx(totals[0] - totals[1], abs=0.02)
+    assert " − logit of" in made.page.locator(".viewer .is-total .sum-name").text_content()
 
 
 def test_names_stay_text(large: Path, opened: Any) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +186,13 @@ def test_an_explanation_is_saved_as_numbers(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == made.to_dict()
 
 
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:
+    named = replace(explanation(FAR_APART, grey_picture()), label=r"$\frac{$ and $\none$")
+    assert save_explanation(named, tmp_path / "why.png").stat().st_size > 1000
+    axis = filter_gallery({r"$\none$": [grey_picture()]}, Figure().subplots())
+    axis.figure.savefig(tmp_path / "gallery.png")
+
+
 def test_a_figure_of_a_network_that_found_nothing_can_be_made() -> None:
     silent = [contribution(1, 0.0, (0.5, 0.5), score=0.0)]
     figure = explanation_figure(explanation(silent, grey_picture()))
@@ -203,8 +208,12 @@ def test_another_ending_or_a_missing_picture_is_refused(tmp_path: Path) -> None:
 
 
 def test_drawing_leaves_pyplot_alone() -> None:
-    code = "import sys, partcnn.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    explanation_figure(explanation(FAR_APART, grey_picture()))
+    draw_explanation(explanation(FAR_APART, grey_picture()), Figure().subplots())
+    assert pyplot.get_fignums() == before
 
 
 def test_a_heat_map_is_drawn_in_the_pixels_of_its_picture() -> None:

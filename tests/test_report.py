@@ -350,6 +350,13 @@ def test_training_curves_are_drawn_from_the_log(
     assert charts == ["task_loss", "spatial_entropy"]
     assert 'points="0.0,0.0 120.0,42.0 240.0,84.0"' in text
     assert "2.50 → 0.500" in text
+    assert "−prior entropy" not in text  # the sum is told only where its terms are shown
+    names = "task_loss,filter_loss,prior_entropy,inter_category_entropy,spatial_entropy,equivariance,accuracy"
+    log.write_text(f"epoch,{names}\n0,1,2,3,4,5,0.02,0.5\n", encoding="utf-8")
+    text = report(model, dataset, tmp_path / "r.html", evaluation=evaluation, log=log).read_text(encoding="utf-8")
+    charts = [attributes.get("data-curve") for attributes, _ in Page(text).all("figure", "chart")]
+    assert sorted(filter(None, charts)) == sorted(names.split(","))
+    assert "−prior entropy + inter-category entropy + spatial entropy" in text
     log.write_text("something else", encoding="utf-8")
     with pytest.raises(DataError, match=r"expected the log/metrics\.csv"):
         report(model, dataset, tmp_path / "r.html", evaluation=evaluation, log=log)

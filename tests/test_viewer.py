@@ -124,6 +124,18 @@ def test_a_small_file_of_a_huge_picture_is_refused(server: ViewerServer) -> None
     assert "at most 50 million pixels" in answer["error"]
 
 
+def test_a_format_that_another_program_would_draw_is_refused(server: ViewerServer) -> None:
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+    status, answer, _ = ask(server, "POST", "/explain", script)
+    assert (status, "got EPS" in answer["error"]) == (422, True)
+
+
+def test_numbers_too_long_to_read_are_refused(server: ViewerServer, disc: Path) -> None:
+    assert ask(server, "POST", "/explain", b"x", {"Content-Length": "9" * 5000})[0] == 411
+    status, answer, _ = ask(server, "POST", "/explain", disc.read_bytes(), {"X-Class": "9" * 5000})
+    assert (status, len(answer["error"]) < 200) == (422, True)
+
+
 @pytest.mark.parametrize("path", ["/../../etc/passwd", "/run.yaml", "/%2e%2e/model.safetensors"])
 def test_no_file_can_be_had(server: ViewerServer, path: str) -> None:
     assert ask(server, "GET", path)[0] == 404

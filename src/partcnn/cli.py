@@ -22,7 +22,7 @@ _MOST_COLUMNS = 6  # parts beside each other in a table
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0: done; 2: bad input, told in one line; 130: interrupted, what was trained is saved."""
-    errors = Console(stderr=True, soft_wrap=True)
+    errors = Console(stderr=True, soft_wrap=True, markup=False)
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("partcnn").setLevel(logging.INFO)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _COMMANDS[options.command](options[options.command])
     except (PartCNNError, ArgumentError) as error:
         message = " ".join(str(error).split())
-        errors.print(f"partcnn: {message}", style="red", markup=False, highlight=False)
+        errors.print(f"partcnn: {message}", style="red", highlight=False)
         return BAD_INPUT
     except KeyboardInterrupt:
         errors.print("partcnn: interrupted")
@@ -47,7 +47,7 @@ def _train(options: Namespace) -> int:
     fields = RunSettings.__dataclass_fields__
     settings = RunSettings(**{name: options[name] for name in fields})
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
-    console = Console()
+    console = _console()
     if evaluation is None:
         console.print(f"interrupted after {len(history.epochs)} epochs; the network so far is in {run.directory}")
         return INTERRUPTED
@@ -87,7 +87,7 @@ def _evaluate(options: Namespace) -> int:
     tables = [evaluation.table(), evaluation.filter_table()]
     tables += [evaluation.category_table()] if len(evaluation.by_category) > 1 else []
     tables += [evaluation.part_table()] if evaluation.parts else []
-    Console().print(*tables)
+    _console().print(*tables)
     return 0
 
 
@@ -109,11 +109,11 @@ def _explain(options: Namespace) -> int:
             for ending in ("png", "json"):
                 explanation.save(Path(options.out) / f"{name}.{ending}")
         if not options.json:
-            Console().print(_contribution_table(image, explanation, _followed_parts(run)))
+            _console().print(_contribution_table(image, explanation, _followed_parts(run)))
     if options.json:
         print(json.dumps(found, indent=2))
     elif options.out is not None:
-        Console().print(f"pictures with the parts on them, and their numbers: {options.out}")
+        _console().print(f"pictures with the parts on them, and their numbers: {options.out}")
     return 0
 
 
@@ -125,6 +125,11 @@ def _followed_parts(run: Any) -> dict[int, str]:
     file = run.directory / METRICS_FILE
     filters = Evaluation.from_json(file).filters if file.is_file() else []
     return {one.filter: one.best_part for one in filters if one.best_part and one.part_tracking_r2 >= COVERAGE_R2}
+
+
+def _console() -> Console:
+    """Names of files, classes and parts are printed as they are: brackets in them are no markup."""
+    return Console(markup=False)
 
 
 def _contribution_table(image: str, explanation: Any, parts: dict[int, str], most: int = 10) -> Table:
@@ -151,7 +156,9 @@ def _report(options: Namespace) -> int:
     from partcnn.runs import open_run, run_evaluation
 
     run = open_run(options.run)
-    others = {Path(other).name: run_evaluation(open_run(other)) for other in options.compare}
+    names = [Path(other).resolve().name for other in options.compare]
+    names = names if len({*names}) == len(names) else list(options.compare)
+    others = {name: run_evaluation(open_run(other)) for name, other in zip(names, options.compare, strict=True)}
     path = Path(options.out) if options.out else run.directory / "report.html"
     log = run.directory / "log" / "metrics.csv"
     written = report(
@@ -162,7 +169,7 @@ def _report(options: Namespace) -> int:
         compare=others,
         log=log if log.is_file() else None,
     )
-    Console().print(f"report: {written}", soft_wrap=True)
+    _console().print(f"report: {written}", soft_wrap=True)
     return 0
 
 
@@ -172,7 +179,7 @@ def _view(options: Namespace) -> int:
 
     run = open_run(options.run)
     with make_server(run.model, run.directory.name, port=options.port, parts=_followed_parts(run)) as server:
-        Console().print(f"open http://127.0.0.1:{server.server_port}/ and drop a picture; Ctrl-C ends", soft_wrap=True)
+        _console().print(f"open http://127.0.0.1:{server.server_port}/ and drop a picture; Ctrl-C ends", soft_wrap=True)
         server.serve_forever()
     return 0
 
@@ -188,7 +195,7 @@ def _compare(options: Namespace) -> int:
         if options.json:
             print(json.dumps({measure: one.to_dict() for measure, one in differences.items()}))
         else:
-            Console().print(methods_table(differences))
+            _console().print(methods_table(differences))
         return 0
     comparison = compare(evaluations)
     if options.json:
@@ -198,7 +205,7 @@ def _compare(options: Namespace) -> int:
         }
         print(json.dumps(printed))
         return 0
-    Console().print(comparison.table())
+    _console().print(comparison.table())
     return 0
 
 
@@ -212,7 +219,7 @@ def _info(options: Namespace) -> int:
     if options.data is not None:
         _data_info(options)
     if options.backbone is not None:
-        Console().print(_layer_table(options.backbone))
+        _console().print(_layer_table(options.backbone))
     return 0
 
 
@@ -223,9 +230,9 @@ def _data_info(options: Namespace) -> None:
     dataset = load_dataset(
         options.data, category=options.category, split="all", crop=options.crop, margin=options.margin
     )
-    Console().print(_data_table(dataset))
+    _console().print(_data_table(dataset))
     if options.out is not None:
-        Console().print(f"contact sheet: {save_contact_sheet(dataset, Path(options.out))}", soft_wrap=True)
+        _console().print(f"contact sheet: {save_contact_sheet(dataset, Path(options.out))}", soft_wrap=True)
 
 
 def _data_table(dataset: Any) -> Table:
@@ -282,8 +289,8 @@ def _demo(options: Namespace) -> int:
     page, evaluations = run_demo(
         Path(options.out), seed=options.seed, count=options.count, category=options.category, epochs=options.epochs
     )
-    Console().print(compare(evaluations).table())
-    Console().print(f"open this page: {page.resolve()}", soft_wrap=True)
+    _console().print(compare(evaluations).table())
+    _console().print(f"open this page: {page.resolve()}", soft_wrap=True)
     return 0
 
 

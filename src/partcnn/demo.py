@@ -13,7 +13,7 @@ from partcnn.backbones import DemoNet
 from partcnn.checkpoint import replace_file
 from partcnn.conversion import convert, remove_masks
 from partcnn.datasets import PartDataset, load_dataset
-from partcnn.evaluation import Evaluation
+from partcnn.evaluation import COVERAGE_R2, Evaluation
 from partcnn.explanation import explain
 from partcnn.html_report import report
 from partcnn.plot import filter_gallery, heatmap_overlay
@@ -43,7 +43,7 @@ def run_demo(
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
-            in "pictures", the best filter of every part in filters.png, and report.html.
+            in "pictures", the best filter of every part that one follows in filters.png, and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
         category: the animal whose parts are looked for.
@@ -76,7 +76,14 @@ def run_demo(
     test = dataset.with_split("test")
     _write_pictures(test, directory / "pictures")
     _draw_gallery(run.model, evaluation, test, directory / "filters.png")
-    page = report(run.model, test, directory / "report.html", evaluation=evaluation, compare={"plain": plain})
+    page = report(
+        run.model,
+        test,
+        directory / "report.html",
+        evaluation=evaluation,
+        compare={"plain": plain},
+        log=run.directory / "log" / "metrics.csv",
+    )
     return page, {"part filters": evaluation, "plain": plain}
 
 
@@ -113,15 +120,17 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
     """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
     ordered = sorted(evaluation.filters, key=lambda one: one.part_tracking_r2, reverse=True)
-    best = {one.best_part: one for one in reversed(ordered) if one.best_part is not None}
+    found = [one for one in ordered if one.best_part is not None and one.part_tracking_r2 >= COVERAGE_R2]
+    best = {one.best_part: one for one in reversed(found)}
     rows: dict[str, list[Image.Image]] = {}
     for part, one in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
         rows[f"{part}\nR² {one.part_tracking_r2:.2f}"] = pictures = []
         for top in one.top_images[:_NUM_TILES]:
             picture = dataset.samples[top.sample].load_image()
-            (found,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
-            pictures.append(heatmap_overlay(picture, found.heatmap, peak=found.position_px))
+            (share,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
+            pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
     if not rows:
+        file.unlink(missing_ok=True)  # of a demonstration before
         return
     figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
     filter_gallery(rows, figure.subplots())

@@ -18,7 +18,7 @@ from partcnn.html_report.packing import pack
 from partcnn.html_report.parts_table import part_rows
 from partcnn.html_report.remarks import lead_sentence, write_remarks
 from partcnn.html_report.strip import make_instability_strip, make_strip
-from partcnn.plot import Curve
+from partcnn.plot import LOSS_TERMS, Curve
 
 THIS = "this network"
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
@@ -51,6 +51,7 @@ def render_page(
             strip=make_strip(named),
             instability=make_instability_strip(named),
             charts=make_charts(curves),
+            has_loss_terms={curve.name for curve in curves}.issuperset(LOSS_TERMS),
             chart_size=(WIDTH, HEIGHT),
             cards=cards,
             parts=part_rows(evaluation),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from partcnn.errors import DataError
 
@@ -37,13 +38,15 @@ _TITLES = {
     "spatial_entropy": "spatial entropy (nats)",
     "inter_category_entropy": "inter-category entropy (nats)",
     "prior_entropy": "prior entropy, constant (nats)",
+    "equivariance": "equivariance (squared sides of the picture)",
     "accuracy": "accuracy on training pictures",
 }
 LOSS_TERMS = ("prior_entropy", "inter_category_entropy", "spatial_entropy")
 
 
 def read_curves(path: str | os.PathLike[str]) -> list[Curve]:
-    """The curves of a run's log/metrics.csv, those that are there: losses, the filter loss's terms, accuracy.
+    """The curves of a run's log/metrics.csv, those that are there: losses, the filter loss's terms,
+    equivariance, accuracy.
 
     Raises:
         DataError: the file is missing, or is no log of `partcnn train`.
@@ -85,6 +88,7 @@ def training_curves(
     for curve, (colour, style) in zip(chosen, _CYCLE * len(chosen), strict=False):
         axis.plot([e + 1 for e in curve.epochs], curve.values, style, color=colour, label=curve.title, linewidth=1.8)
     axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
     return axis
@@ -118,5 +122,6 @@ def r2_histogram(evaluations: "Evaluation | Mapping[str, Evaluation]", axis: Axe
     axis.set_ylabel("filters")
     axis.spines[["top", "right"]].set_visible(False)
     if any(named):
-        axis.legend(frameon=False)
+        for text in axis.legend(frameon=False).get_texts():
+            text.set_parse_math(False)
     return axis

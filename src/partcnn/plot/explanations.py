@@ -97,7 +97,9 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     if hidden:
         axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-    axis.set_title(f"{explanation.question}: {explanation.probability:.1%}", loc="left", fontsize=11)
+    # The legend lies between bars and title: a long title would run into it.
+    title = f"{explanation.question}: {explanation.probability:.1%}"
+    axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6, parse_math=False)  # a name may hold $
     return axis
 
 

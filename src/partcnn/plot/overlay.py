@@ -111,7 +111,7 @@ def filter_gallery(rows: Mapping[str, Sequence[Image.Image]], axis: Axes, *, til
             sheet.paste(fitted, (col * tile_px + room[0] // 2, row * tile_px + room[1] // 2))
     axis.imshow(np.asarray(sheet))
     axis.set_xticks([])
-    axis.set_yticks([(row + 0.5) * tile_px for row in range(len(rows))], list(rows))
+    axis.set_yticks([(row + 0.5) * tile_px for row in range(len(rows))], list(rows), parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return axis

@@ -23,6 +23,9 @@ from partcnn.viewer.answer import page_text, picture_answer
 
 MOST_BYTES = 20_000_000  # of an upload
 MOST_PIXELS = 50_000_000  # of a picture; a small file may hold a huge one
+# Of what Pillow opens: plain pixels, and nothing that starts another program to draw them, as PostScript does.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_MOST_DIGITS = 10  # of a number in a header; Python refuses to read thousands of them
 _LOOPBACK = "127.0.0.1"
 _POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{}'; connect-src 'self'; "
@@ -85,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/explain":
             return self._refuse(HTTPStatus.NOT_FOUND, "pictures go to /explain")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if not _is_count(length):
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
         if int(length) > MOST_BYTES:
             return self._refuse(
@@ -104,13 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _explained(self, content: bytes, label: str | None) -> dict[str, Any]:
         index = None
         if label is not None:
-            if not label.isdecimal():
-                raise ConfigError(f"class: expected its number, got {label!r}")
+            if not _is_count(label):
+                raise ConfigError(f"class: expected its number, got {label[:40]!r}")
             index = int(label)
         with tempfile.TemporaryDirectory(prefix="partcnn-view-") as folder:
             file = Path(folder) / "picture"
             file.write_bytes(content)
-            _check_pixels(file)
+            _check_header(file)
             with self.server.turn:
                 try:
                     why = explain(self.server.model, file, index, hide=8)
@@ -147,14 +150,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def _check_pixels(file: Path) -> None:
-    """Refuses a picture too large to decode, by its header."""
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
+def _check_header(file: Path) -> None:
+    """Refuses by its header a picture too large to decode, or of a format that is not plain pixels."""
     try:
         with Image.open(file) as picture:
-            width, height = picture.size
+            (width, height), kind = picture.size, picture.format
     except Image.DecompressionBombError:
-        width, height = MOST_PIXELS, 2
+        width, height, kind = MOST_PIXELS, 2, None
     except Exception as error:  # what is no picture raises what each decoder happens to
         raise DataError("expected a picture that can be read, such as a JPEG or PNG file") from error
     if width * height > MOST_PIXELS:
         raise DataError(f"expected a picture of at most {MOST_PIXELS // 10**6} million pixels")
+    if kind not in FORMATS:
+        raise DataError(f"expected a picture of {', '.join(FORMATS)}, got {kind}")

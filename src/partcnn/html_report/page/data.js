@@ -32,15 +32,18 @@ function mapOf(filter, rank) {
   return array("maps").subarray(start, start + rows * cols);
 }
 
-function masked(values, slope) {
-  const kept = template(strongest(values), slope, report.field.map);
+// `cell` is the peak's: values of 8 bits may have several that are highest.
+function masked(values, slope, cell) {
+  const kept = template(cell, slope, report.field.map);
   return Float32Array.from(values, (value, i) => value * kept[i]);
 }
 
 // What the layers above see of it.
 function seenMap(filter, rank) {
   const values = mapOf(filter, rank);
-  return report.isMasked ? masked(values, report.filters[filter].slope) : values;
+  if (!report.isMasked) return values;
+  const { slope, top } = report.filters[filter];
+  return masked(values, slope, cellOf(top[rank], filter));
 }
 
 // The strongest filters of each place first.

@@ -30,7 +30,7 @@ function weightTable(filter) {
 function mapPanels(filter, rank) {
   const one = report.filters[filter];
   const [place, raw] = [one.top[rank], mapOf(filter, rank)];
-  const cell = strongest(raw);
+  const cell = cellOf(place, filter);
   const panel = (content, caption) => element("figure", { class: "map-panel" }, content, element("figcaption", {}, caption));
   const cells = (values, full, label, name) => {
     const canvas = cellCanvas(values, report.field.map, full, colours);
@@ -41,7 +41,7 @@ function mapPanels(filter, rank) {
     panel(filterTile(place, filter, rank, true), "On the picture"),
     panel(cells(raw, 255, `Raw map, peak ${decimal(scoreOf(place, filter))}`, "raw"), "Raw map"),
     panel(cells(template(cell, one.slope, report.field.map, true), 1, `Template with its peak ${whereIs(cellPlace(cell, report.field))}`, "template"), "Template at the peak"),
-    panel(cells(masked(raw, one.slope), 255, "Masked map", "masked"), report.isMasked ? "Masked map" : "What a mask would keep (this network has none)"));
+    panel(cells(masked(raw, one.slope, cell), 255, "Masked map", "masked"), report.isMasked ? "Masked map" : "What a mask would keep (this network has none)"));
 }
 
 function mapSection(filter) {

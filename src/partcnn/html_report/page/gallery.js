@@ -51,7 +51,7 @@ const visibleFilters = () => cards.filter((card) => !card.hidden).map((card) => 
 
 controls.addEventListener("submit", (event) => event.preventDefault());
 controls.addEventListener("input", (event) => {
-  if (!event || event.target.name === "sort") sortCards();
+  if (event.target.name === "sort") sortCards();
   filterCards();
   cardList.classList.toggle("bare", !controls.elements.marks.checked);
   cardList.classList.toggle("cold", !controls.elements.heat.checked);

@@ -4,15 +4,27 @@ const viewer = document.querySelector(".viewer");
 const grid = document.querySelector(".picture-grid");
 const pictureControls = document.querySelector(".picture-controls");
 const hasFollowers = report.filters.some((one) => one.level === "follows");
-const choice = { place: 0, isByPart: hasFollowers, isTrue: false };
+const choice = { place: 0, isByPart: hasFollowers, why: "predicted" };
 
 const isRight = (picture) => picture.label === picture.prediction;
 const outcome = (picture) =>
   isRight(picture) ? `${report.classes[picture.label]}, predicted right` : `${report.classes[picture.label]}, predicted as ${report.classes[picture.prediction]}`;
 
-function sharesOf(place, isTrue) {
-  if (isTrue) return unpacked(report.trueSums[place].shares).values;
-  return array("shares").subarray(place * numFilters, (place + 1) * numFilters);
+// The logit of the predicted class, of the true one, or their difference, as a sum. Shares are linear in the logits,
+// so those of a difference are the differences of the shares.
+function sumOf(place, why) {
+  const predicted = { ...report.sums[place], shares: array("shares").subarray(place * numFilters, (place + 1) * numFilters) };
+  if (why === "predicted") return { ...predicted, totalName: `logit of ${report.classes[predicted.label]}` };
+  const known = { ...report.trueSums[place], shares: unpacked(report.trueSums[place].shares).values };
+  const totalName = `logit of ${report.classes[known.label]}`;
+  if (why === "true") return { ...known, totalName };
+  return {
+    logit: predicted.logit - known.logit,
+    bias: predicted.bias - known.bias,
+    remainder: predicted.remainder - known.remainder,
+    shares: predicted.shares.map((share, filter) => share - known.shares[filter]),
+    totalName: `logit of ${report.classes[predicted.label]} − ${totalName}`,
+  };
 }
 
 function filterTerms(place, shares) {
@@ -69,19 +81,18 @@ function showPicture(changes = {}) {
   Object.assign(choice, changes);
   const { place, isByPart } = choice;
   const picture = report.pictures[place];
-  const isTrue = choice.isTrue && !isRight(picture);
-  const shares = sharesOf(place, isTrue);
-  const sum = { ...(isTrue ? report.trueSums[place] : report.sums[place]), isExact: report.isExact };
-  sum.terms = isByPart ? partTerms(place, shares) : filterTerms(place, shares);
+  const sum = { ...sumOf(place, choice.why), isExact: report.isExact };
+  sum.terms = isByPart ? partTerms(place, sum.shares) : filterTerms(place, sum.shares);
   [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
-  sum.totalName = `logit of ${report.classes[sum.label]}`;
   const head = element("header", { class: "viewer-head" },
     element("h3", { dir: "auto" }, picture.name),
     element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${(100 * probability(place)).toFixed(1)} %)`));
   const toggles = element("div", { class: "toggles" });
   if (hasFollowers) toggles.append(toggle([["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
   if (!isRight(picture)) {
-    toggles.append(toggle([[`why ${report.classes[picture.prediction]}`, false], [`why ${report.classes[picture.label]}`, true]], isTrue, (value) => showPicture({ isTrue: value })));
+    const [said, known] = [report.classes[picture.prediction], report.classes[picture.label]];
+    const questions = [[`why ${said}`, "predicted"], [`why ${known}`, "true"], [`why ${said}, not ${known}`, "contrast"]];
+    toggles.append(toggle(questions, choice.why, (value) => showPicture({ why: value })));
   }
   const label = `${picture.name}: ${outcome(picture)}; circles mark where the filters with the largest shares look`;
   const focused = viewer.contains(document.activeElement) ? document.activeElement.textContent : null;
@@ -106,7 +117,7 @@ function fillGrid() {
     const text = `${picture.name}: ${outcome(picture)}`;
     const button = element("button", { type: "button", class: isRight(picture) ? "right" : "wrong", "data-place": place, "aria-pressed": String(place === choice.place), "aria-label": text, title: text });
     button.addEventListener("click", () => {
-      showPicture({ place, isTrue: false });
+      showPicture({ place, why: "predicted" });
       viewer.scrollIntoView({ block: "nearest" });
     });
     fillLater(button, () => button.append(frame(picture)));

@@ -19,12 +19,6 @@ function template(cell, slope, [rows, cols], isWhole = false) {
   return values;
 }
 
-function strongest(values) {
-  let best = 0;
-  for (let i = 1; i < values.length; i += 1) if (values[i] > values[best]) best = i;
-  return best;
-}
-
 // The value of a map at a place, bilinear between the middles of the cells, constant beyond the outermost.
 function mapValue(values, [rows, cols], col, row) {
   const c = Math.min(cols - 1, Math.max(0, col));
