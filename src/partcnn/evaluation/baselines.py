@@ -1,8 +1,16 @@
 """What filters that do not look get on the very pictures that were measured."""
 
+import torch
+
 from partcnn.evaluation.figures import mean
+from partcnn.evaluation.result import COVERAGE_R2
 from partcnn.observation import Observation
-from partcnn.part_metrics import instability_of_table, scatter_of_table, tracking_of_table
+from partcnn.part_metrics import (
+    instability_of_table,
+    least_location_instability,
+    scatter_of_table,
+    tracking_of_table,
+)
 from partcnn.part_metrics.results import hit_shares
 
 BASELINES = {"constant_point": slice(0, 1), "random_filter": slice(1, None)}  # of the baseline filters observed
@@ -16,7 +24,6 @@ def measured_baselines(
         name: {label: _of_category(observation, label, filters, diagonal) for label in owners}
         for name, filters in BASELINES.items()
     }
-    num_classes = len(observation.confusion)
     names = (
         "location_instability",
         "part_tracking_r2",
@@ -26,7 +33,7 @@ def measured_baselines(
     )
     means = {
         name: {measure: mean(figures.get(measure, float("nan")) for figures in found.values()) for measure in names}
-        | {"purity": 1 / num_classes, "coverage": 0.0, "dead_filters": 0.0}
+        | _of_all_categories(observation, owners, BASELINES[name], diagonal)
         for name, found in by_category.items()
     }
     nan = float("nan")
@@ -34,6 +41,24 @@ def measured_baselines(
         label: figures.get("location_instability", nan) for label, figures in by_category["constant_point"].items()
     }
     return means, constant
+
+
+def _of_all_categories(
+    observation: Observation, owners: list[int], filters: slice, diagonal: float
+) -> dict[str, float]:
+    """They fire equally on every picture of every class: never dead, and as pure as the number of classes allows."""
+    known = {"purity": 1 / len(observation.confusion), "dead_filters": 0.0}
+    if observation.parts is None:
+        return known
+    tables = {label: found.by_part()[filters] for label, found in observation.parts.baseline_tables.items()}
+    instability = [instability_of_table(table, diagonal).per_filter for table in tables.values()]
+    r2 = [tracking_of_table(tables[label], diagonal).per_filter for label in owners if label in tables]
+    measured = [(~one.isnan()).any(dim=0) for one in r2]
+    covered = [(one >= COVERAGE_R2).any(dim=0)[own] for one, own in zip(r2, measured, strict=True)]
+    return known | {
+        "coverage": mean(torch.cat(covered).tolist()) if covered else float("nan"),
+        "least_location_instability": least_location_instability(instability) if instability else float("nan"),
+    }
 
 
 def _of_category(observation: Observation, label: int, filters: slice, diagonal: float) -> dict[str, float]:
