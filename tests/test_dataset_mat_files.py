@@ -51,7 +51,9 @@ def test_references_in_a_circle_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(2**20, 2**20), (2**32, 1)])
-def test_a_size_that_the_file_cannot_hold_is_named_before_memory_is_taken(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_size_that_the_file_cannot_hold_is_named_before_memory_is_taken(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     file = write_mat73(tmp_path / "x.mat", "v", [{"a": 1.0}])
     with h5py.File(file, "r+") as raw:
         raw["v"].create_dataset("b", shape=size, dtype="f8", chunks=(2**10, 1))  # 2 kB in the file

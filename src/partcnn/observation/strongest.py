@@ -49,9 +49,7 @@ class ClassTables:
             return self._by_part[wanted]
         points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
         rows = (points[:, wanted].double(), scores[:, wanted].double(), landmarks)
-        return _joined(
-            self._by_part[wanted], strongest_images(*rows, top=self._top, image_index=index), self._top
-        )
+        return _joined(self._by_part[wanted], strongest_images(*rows, top=self._top, image_index=index), self._top)
 
     def of_all(self) -> Tensor:
         """[filter, rank, 6]: of all pictures of the class, the first few; the landmark is nothing."""
