@@ -223,6 +223,23 @@ def test_the_table_has_a_row_for_every_measure_of_the_first_and_a_p_value_for_al
     json.dumps(comparison.to_dict(), allow_nan=False)
 
 
+def test_evaluations_that_cannot_be_compared_are_told() -> None:
+    data = {"spec": "animalpart:here", "category": "bird", "split": "test", "num_images": 90}
+    protocol = {"radius_px": 32.0, "top": 100, "resamples": 1000}
+    first = replace(evaluation(BAD), data=data, protocol=protocol)
+    alike = replace(first, data=data | {"spec": "animalpart:there"}, protocol=protocol | {"resamples": 0})
+    assert compare({"plain": first, "parts": alike}).cautions() == []
+    other = replace(first, data=data | {"category": "cat"}, protocol=protocol | {"radius_px": 16.0, "top": 50})
+    comparison = compare({"plain": first, "parts": alike, "cats": other})
+    assert comparison.cautions() == [
+        "cats: other pictures than plain",
+        "cats: another radius of the discs, number of strongest pictures than plain",
+    ]
+    assert str(comparison.table().caption).endswith("\n".join(comparison.cautions()))
+    with pytest.raises(ConfigError, match="second: expected run 2 to be measured on the pictures of its partner"):
+        compare_methods([first, first], [alike, other])
+
+
 def test_two_methods_are_paired_over_their_runs() -> None:
     plain, parts = ([evaluation([value] * 3) for value in values] for values in (BAD, GOOD))
     found = compare_methods(plain, parts)
