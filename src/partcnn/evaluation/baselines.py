@@ -1,6 +1,7 @@
 """What filters that do not look get on the very pictures that were measured."""
 
 import torch
+from torch import Tensor
 
 from partcnn.evaluation.figures import mean
 from partcnn.evaluation.result import COVERAGE_R2
@@ -20,8 +21,10 @@ def measured_baselines(
     observation: Observation, owners: list[int], diagonal: float
 ) -> tuple[dict[str, dict[str, float]], dict[int, float]]:
     """Baseline → measure → mean over categories; and the constant point's location instability by category."""
+    found = {} if observation.parts is None else observation.parts.baseline_tables
+    tables = {label: table.by_part() for label, table in found.items()}
     by_category = {
-        name: {label: _of_category(observation, label, filters, diagonal) for label in owners}
+        name: {label: _of_category(observation, label, tables, filters, diagonal) for label in owners}
         for name, filters in BASELINES.items()
     }
     names = (
@@ -32,9 +35,9 @@ def measured_baselines(
         "pointing_game",
     )
     means = {
-        name: {measure: mean(figures.get(measure, float("nan")) for figures in found.values()) for measure in names}
-        | _of_all_categories(observation, owners, BASELINES[name], diagonal)
-        for name, found in by_category.items()
+        name: {measure: mean(one.get(measure, float("nan")) for one in figures.values()) for measure in names}
+        | _of_all_categories(observation, owners, tables, BASELINES[name], diagonal)
+        for name, figures in by_category.items()
     }
     nan = float("nan")
     constant = {
@@ -44,15 +47,14 @@ def measured_baselines(
 
 
 def _of_all_categories(
-    observation: Observation, owners: list[int], filters: slice, diagonal: float
+    observation: Observation, owners: list[int], tables: dict[int, Tensor], filters: slice, diagonal: float
 ) -> dict[str, float]:
     """They fire equally on every picture of every class: never dead, and as pure as the number of classes allows."""
     known = {"purity": 1 / len(observation.confusion), "dead_filters": 0.0}
     if observation.parts is None:
         return known
-    tables = {label: found.by_part()[filters] for label, found in observation.parts.baseline_tables.items()}
-    instability = [instability_of_table(table, diagonal).per_filter for table in tables.values()]
-    r2 = [tracking_of_table(tables[label], diagonal).per_filter for label in owners if label in tables]
+    instability = [instability_of_table(table[filters], diagonal).per_filter for table in tables.values()]
+    r2 = [tracking_of_table(tables[label][filters], diagonal).per_filter for label in owners if label in tables]
     measured = [(~one.isnan()).any(dim=0) for one in r2]
     covered = [(one >= COVERAGE_R2).any(dim=0)[own] for one, own in zip(r2, measured, strict=True)]
     return known | {
@@ -61,10 +63,12 @@ def _of_all_categories(
     }
 
 
-def _of_category(observation: Observation, label: int, filters: slice, diagonal: float) -> dict[str, float]:
-    if observation.parts is None or label not in observation.parts.baseline_tables:
+def _of_category(
+    observation: Observation, label: int, tables: dict[int, Tensor], filters: slice, diagonal: float
+) -> dict[str, float]:
+    if observation.parts is None or label not in tables:
         return {}
-    table = observation.parts.baseline_tables[label].by_part()[filters]
+    table = tables[label][filters]
     hits = observation.parts.baseline_hits(label)
     return {
         "location_instability": instability_of_table(table, diagonal).value,
