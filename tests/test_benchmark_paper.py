@@ -14,11 +14,13 @@ from partcnn.benchmarks.paper_runs import RunFigures, read_figures
 from partcnn.cli import main
 from partcnn.errors import DataError, RunError
 
+CONSTANT = 0.06
 PLAIN, PARTS = "plain", "part filters (labelled)"
 
 
 def run(variant: str = PARTS, category: str | None = "fox", kind: str = "animalpart", **summary: Any) -> RunFigures:
-    return RunFigures(f"runs/{kind}-{category}-{variant}", "resnet18", variant, kind, category, summary)
+    constant = dict.fromkeys(summary, CONSTANT)
+    return RunFigures(f"runs/{kind}-{category}-{variant}", "resnet18", variant, kind, category, summary, constant)
 
 
 def table(runs: list[RunFigures], number: int) -> dict[str, Any]:
@@ -42,8 +44,8 @@ def test_printed_figures_that_the_method_quotes() -> None:
 
 
 def test_ours_stand_beside_the_printed_with_the_constant_point() -> None:
-    plain = run(PLAIN, location_instability=0.12, constant_point_instability=0.06, part_tracking_r2=-1.0)
-    parts = run(location_instability=0.08, constant_point_instability=0.06, part_tracking_r2=0.7)
+    plain = run(PLAIN, location_instability=0.12, part_tracking_r2=-1.0)
+    parts = run(location_instability=0.08, part_tracking_r2=0.7)
     found = table([parts, plain], 3)
     assert found["columns"] == [["resnet18", PLAIN], ["resnet18", PARTS]]
     (row,) = found["rows"]
@@ -55,7 +57,7 @@ def test_seeds_are_averaged_and_counted() -> None:
     runs = [run(location_instability=value) for value in (0.1, 0.2, None, float("nan"))]
     (row,) = table(runs, 3)["rows"]
     assert row["ours"] == [pytest.approx(0.15)]
-    assert row["num_runs"] == [4]
+    assert row["num_runs"] == [2]  # the others have no figure
 
 
 def test_averages_are_over_the_rows_that_every_column_has() -> None:
@@ -87,7 +89,8 @@ def test_averages_are_over_the_rows_that_every_column_has() -> None:
     ],
 )
 def test_every_run_has_its_row(kind: str, category: str | None, number: int, row: str) -> None:
-    one = run(PARTS, category, kind, location_instability=0.1, accuracy=0.9, part_interpretability=0.5)
+    figures = dict.fromkeys(("location_instability", "least_location_instability", "part_interpretability"), 0.1)
+    one = run(PARTS, category, kind, accuracy=0.9, **figures)
     found = table([one], number)
     assert [entry["row"] for entry in found["rows"]] == [row]
     printed = next(spec for spec in TABLES if spec.number == number).printed
@@ -96,7 +99,7 @@ def test_every_run_has_its_row(kind: str, category: str | None, number: int, row
 
 def test_what_was_not_measured_is_a_dash(tmp_path: Path) -> None:
     text = write_tables([run(location_instability=0.08)], tmp_path)
-    assert "| fox (Animal-Part) | – | – | – | – | – |" in text
+    assert "| fox (Animal-Part) | – | – | – | – | – | – |" in text
     assert "Table 4: location instability, one category, VOC Part\n\nNo run belongs here." in text
     assert json.loads((tmp_path / "paper.json").read_text())["tables"][0]["rows"][0]["ours"] == [None]
     assert (tmp_path / "paper.md").read_text() == text
@@ -104,7 +107,27 @@ def test_what_was_not_measured_is_a_dash(tmp_path: Path) -> None:
 
 def test_part_interpretability_is_shown_where_a_run_has_it(tmp_path: Path) -> None:
     text = write_tables([run(PARTS, "cow", "pascal-part", part_interpretability=0.5)], tmp_path)
-    assert "| cow | 0.500 | 0.340 → 0.618 |" in text
+    assert "| cow | 0.500 | 0.060 | 0.340 → 0.618 |" in text
+
+
+def test_several_categories_are_measured_as_the_paper_does(tmp_path: Path) -> None:
+    """Of each filter the most stable category; the constant point, too."""
+    one = RunFigures(
+        place="runs/several",
+        network="resnet18",
+        variant=PARTS,
+        kind="animalpart",
+        category=None,
+        summary={"location_instability": 0.11, "least_location_instability": 0.07},
+        constant_point={"location_instability": 0.06, "least_location_instability": 0.05},
+    )
+    (row,) = table([one], 6)["rows"]
+    assert (row["ours"], row["constant_point"]) == ([0.07], 0.05)
+
+
+def test_a_mean_of_several_runs_says_of_how_many(tmp_path: Path) -> None:
+    runs = [run(PLAIN, accuracy=0.9), run(accuracy=0.8), run(PARTS, "bear", accuracy=0.9)]
+    assert "| Animal-Part, one category | 90.0% | 85.0% (2) |" in write_tables(runs, tmp_path)
 
 
 TRAIN = ["--categories", "cat", "--backbones", "demo", "--layers", "features.block4", "--workers", "0", "--json"]

@@ -84,6 +84,18 @@ def test_evaluate_prints_one_json_object_with_the_agreed_figures(run: Path, caps
     assert len(printed["filters"]) == printed["summary"]["num_filters"]
 
 
+def test_evaluate_takes_other_numbers_of_the_measures_and_leaves_the_runs_figures(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "metrics.json").read_bytes()
+    numbers = ["--radius-px", "9", "--iou-threshold", "0.5", "--top", "7"]
+    assert main(["evaluate", str(run), "--json", "--workers", "0", *numbers]) == 0
+    protocol = json.loads(capsys.readouterr().out)["protocol"]
+    assert (protocol["radius_px"], protocol["iou_threshold"], protocol["top"]) == (9, 0.5, 7)
+    assert (run / "metrics.json").read_bytes() == before
+    assert "top: expected at least 2" in one_line_error(capsys, ["evaluate", str(run), "--top", "1"])
+
+
 def test_evaluate_writes_a_row_per_filter(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tables" / "filters.csv"
     assert main(["evaluate", str(run), "--csv", str(file), "--workers", "0"]) == 0

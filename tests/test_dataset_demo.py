@@ -86,6 +86,13 @@ def test_looking_at_the_list_of_samples_draws_nothing() -> None:
     assert "_drawn" not in vars(sample)
 
 
+def test_naming_the_parts_unpacks_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = load_dataset("demo:1", category=KIND, split="all").samples[1]
+    assert sample.parts["head"][0].mask.any()
+    monkeypatch.setattr("partcnn.datasets.packed_shapes.PackedMask.unpack", None)
+    assert "head" in list(sample.parts)
+
+
 def test_a_sample_travels_to_worker_processes() -> None:
     sample = load_dataset("demo:1", category=KIND, split="all").samples[1]
     copied = pickle.loads(pickle.dumps(sample))

@@ -50,6 +50,26 @@ def test_references_in_a_circle_end(tmp_path: Path) -> None:
     assert read_mat(file, "v") == [None, "b"]
 
 
+@pytest.mark.parametrize("size", [(2**20, 2**20), (2**32, 1)])
+def test_a_size_that_the_file_cannot_hold_is_named_before_memory_is_taken(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    file = write_mat73(tmp_path / "x.mat", "v", [{"a": 1.0}])
+    with h5py.File(file, "r+") as raw:
+        raw["v"].create_dataset("b", shape=size, dtype="f8", chunks=(2**10, 1))  # 2 kB in the file
+    assert file.stat().st_size < 2**16
+    with pytest.raises(DataError, match=r"x\.mat: expected at most 2147483648 bytes, /v/b exceeds them"):
+        read_mat(file, "v")
+
+
+def test_an_empty_array_that_is_not_empty_is_named(tmp_path: Path) -> None:
+    file = write_mat73(tmp_path / "x.mat", "v", [{"a": []}])
+    with h5py.File(file, "r+") as raw:
+        raw["v"]["a"][...] = 2**20
+    with pytest.raises(DataError, match="expected an empty array of a size of 0"):
+        read_mat(file, "v")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.mat: expected a MATLAB file, got FileNotFoundError"):
         read_mat(tmp_path / "absent.mat", "v")

@@ -13,10 +13,11 @@ import torch
 from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample
 from partcnn.errors import ConfigError
 from partcnn.evaluation import Evaluation, Protocol, evaluate
+from partcnn.metrics import METRICS
 from partcnn.observation import observe
 from partcnn.observation.pictures import ObservedPictures
 from partcnn.part_metrics import constant_peaks, location_instability, measure_baseline
-from pointing_network import BIRDS, BLUE, RED, SIDE, Cell, Drawer, centre, image_ids, pointer, with_classes
+from pointing_network import BIRDS, BLUE, GREEN, RED, SIDE, Cell, Drawer, centre, image_ids, pointer, with_classes
 
 # A cell is 8 × 8 pixels, 2 × 2 points of the grid; a disc of 5 pixels around its middle covers just these.
 # A filter that fires in one of 64 cells fires on more than 0.5 % of them: at the paper's quantile all its peaks tie.
@@ -202,6 +203,43 @@ def test_the_least_instability_looks_at_every_category(drawer: Drawer) -> None:
     assert summary["location_instability"] > 0.05
 
 
+def test_the_least_instability_also_looks_at_categories_that_own_no_filter(drawer: Drawer) -> None:
+    # By the paper's rule the cat owns the only filter, which points nowhere there; on dogs it follows the eye.
+    for number, image_id in enumerate(image_ids("test")[:20]):
+        eye = drawer.cell()
+        is_bright = number % 2 == 0
+        spots = {RED: drawer.cell(), GREEN: drawer.cell()} if is_bright else {RED: eye}
+        drawer.add(image_id, int(not is_bright), spots, {"eye": eye})
+    model = with_classes(pointer([(RED, 0.0)], background=None, objective="exact"), ["cat", "dog"])
+    with torch.no_grad():
+        model.part_layers[0].weight[0, GREEN, 1, 1] = 0.5  # so that it fires more on cats
+    result = evaluate(model, drawer.dataset(["cat", "dog"], parts=["eye"]))
+    assert result.filters[0].category == "cat"
+    assert result.filters[0].location_instability > 0.05
+    assert result.summary["least_location_instability"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_baselines_have_every_measure(drawer: Drawer) -> None:
+    result = evaluate(red_blue_constant(), birds(drawer))
+    chosen = {"part_tracking_r2_top_quarter", "part_tracking_r2_best"}
+    for name, figures in result.baselines.items():
+        assert figures.keys() == METRICS.keys(), name
+        assert all(math.isfinite(figure) for figure in figures.values()), name
+        assert figures["least_location_instability"] == pytest.approx(figures["location_instability"])  # one category
+    assert not chosen & result.baselines["random_filter"].keys()
+
+
+def test_a_random_filter_follows_a_part_of_two_pictures_by_luck(drawer: Drawer) -> None:
+    for image_id in image_ids("test")[:2]:
+        beak = drawer.cell()
+        drawer.add(image_id, 1, {RED: beak}, {"beak": beak})
+    model = with_classes(pointer([(RED, 0.0)]), ["background", "bird"])
+    result = evaluate(model, drawer.dataset(**BIRDS), protocol=replace(CLOSE, num_random_filters=200))
+    assert result.baselines["random_filter"]["coverage"] == 1.0
+    assert result.baselines["constant_point"]["coverage"] == 0.0
+    assert result.intervals == {}  # and nothing is said of two pictures
+
+
 def test_every_split_that_was_measured_has_a_summary(drawer: Drawer) -> None:
     for split in ("train", "test"):
         for image_id in image_ids(split)[: 6 if split == "train" else 9]:
@@ -285,6 +323,8 @@ def test_a_dead_filter_stays_at_zero_in_every_resample(drawer: Drawer) -> None:
     result = evaluate(with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
     assert result.summary["part_tracking_r2"] == 0.0
     assert result.intervals["part_tracking_r2"] == (0.0, 0.0)
+    assert result.summary["dead_filters"] == 1.0
+    assert result.intervals["dead_filters"] == (0.0, 1.0)  # 12 of 20 may as well be 9
 
 
 def test_purity_does_not_depend_on_how_many_pictures_a_class_has(drawer: Drawer) -> None:

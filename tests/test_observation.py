@@ -30,7 +30,11 @@ def test_folded_tables_are_those_of_all_rows_at_once(generator: torch.Generator)
     assert most_rows <= 1000
     points, scores, landmarks, index = rows
     expected = strongest_images(points.double(), scores, landmarks, top=7, image_index=index)
+    num_rows = tables.num_rows
     torch.testing.assert_close(tables.by_part(), expected, equal_nan=True)
+    some = torch.tensor([2, 0])
+    torch.testing.assert_close(tables.by_part(some), expected[some], equal_nan=True)
+    assert tables.num_rows == num_rows > 0  # asking keeps no table
     everywhere = torch.zeros(3000, 1, 2)
     expected = strongest_images(points.double(), scores, everywhere, top=NUM_TOP_IMAGES, image_index=index)
     torch.testing.assert_close(tables.of_all(), expected[:, 0])

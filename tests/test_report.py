@@ -27,6 +27,7 @@ from partcnn.datasets.drawing import draw_animal
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.html_report import report
+from partcnn.html_report.figures import summary_rows
 from partcnn.html_report.gathering import MOST_PICTURES, Gathered, _chosen, gather
 from partcnn.html_report.parts_table import part_rows
 from partcnn.html_report.patches import PATCH_PX, patch_sheet
@@ -185,13 +186,30 @@ def test_cards_show_the_figures_of_the_evaluation(page: Page, evaluation: Evalua
     assert "head" not in cards[5][1]  # a dead filter has no best part
 
 
-def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(page: Page) -> None:
+def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(
+    page: Page, evaluation: Evaluation
+) -> None:
     rows = {attributes["data-measure"]: text for attributes, text in page.all("tr") if "data-measure" in attributes}
     assert rows["accuracy"].endswith("90.0 % 95.0 % −5.0 points worse")
     assert rows["part_tracking_r2"].endswith("0.321 −1.250 +1.571 better")
     assert rows["location_instability"].endswith("0.071 0.100 −0.029 better")
     assert rows["constant_point_instability"].endswith("0.066 0.066 0.000")
+    found = (
+        evaluation.baselines["constant_point"]["pointing_game"],
+        evaluation.baselines["random_filter"]["pointing_game"],
+    )
+    middle, random = (f"{100 * figure:.1f} %" for figure in found)
+    assert f"Without looking: the middle of the picture: {middle}, random filters: {random}." in rows["pointing_game"]
+    assert {"part_interpretability", "purity"} <= rows.keys()
     assert list(rows).index("constant_point_instability") == list(rows).index("location_instability") + 1
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_row_of_what_it_lacks(evaluation: Evaluation) -> None:
+    summary = {name: figure for name, figure in evaluation.summary.items() if name != "purity"}
+    earlier = replace(evaluation, summary=summary, baselines={})
+    rows = {row.measure.key: row for row in summary_rows(earlier, {})}
+    assert "purity" not in rows
+    assert rows["pointing_game"].baselines == ""
 
 
 def data_of(page: Page) -> dict[str, Any]:

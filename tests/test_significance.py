@@ -48,6 +48,39 @@ def test_a_measure_that_a_resample_leaves_undefined_has_no_interval_and_the_othe
     assert all(math.isfinite(bound) for bound in other)
 
 
+@pytest.mark.parametrize(("sizes", "is_given"), [([9], False), ([10], True), ([5, 5], True), ([1] * 12, False)])
+def test_few_images_have_no_interval(sizes: list[int], is_given: bool) -> None:
+    def statistic(*counts: torch.Tensor) -> torch.Tensor:
+        return sum(drawn @ torch.arange(drawn.shape[1]).double() for drawn in counts)[None]  # type: ignore[index]
+
+    ((low, high),) = bootstrap_intervals(statistic, sizes, resamples=50)
+    assert (low < high) if is_given else (math.isnan(low) and math.isnan(high))
+
+
+def test_the_image_of_a_stratum_of_one_is_in_every_resample(generator: torch.Generator) -> None:
+    values = torch.rand(20, generator=generator, dtype=torch.float64)
+    seen: list[torch.Tensor] = []
+
+    def statistic(first: torch.Tensor, only: torch.Tensor) -> torch.Tensor:
+        seen.append(only)
+        return (only[:, 0] * 100 + first @ values / 20)[None]
+
+    ((low, high),) = bootstrap_intervals(statistic, [20, 1], resamples=60, batch=7)
+    assert 100 < low < 100 + values.mean() < high < 101
+    assert all((only == 1).all() for only in seen)
+
+
+def test_a_figure_outside_of_its_interval_has_none(generator: torch.Generator) -> None:
+    # The number of different images: of all 30, but of some 19 in any resample.
+    def statistic(counts: torch.Tensor) -> torch.Tensor:
+        return torch.stack([(counts > 0).double().sum(dim=1), counts[:, :15].sum(dim=1)])
+
+    (low, high), other = bootstrap_intervals(statistic, [30], resamples=100)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert other[0] < 15 < other[1]
+
+
 def test_more_confidence_is_a_wider_interval(generator: torch.Generator) -> None:
     values = torch.rand(50, generator=generator, dtype=torch.float64)
     intervals = [
@@ -188,6 +221,23 @@ def test_the_table_has_a_row_for_every_measure_of_the_first_and_a_p_value_for_al
     rows = dict(zip(table.columns[0].cells, table.columns[5].cells, strict=True))
     assert rows["part_tracking_r2"] == "0.0078 better"
     json.dumps(comparison.to_dict(), allow_nan=False)
+
+
+def test_evaluations_that_cannot_be_compared_are_told() -> None:
+    data = {"spec": "animalpart:here", "category": "bird", "split": "test", "num_images": 90}
+    protocol = {"radius_px": 32.0, "top": 100, "resamples": 1000}
+    first = replace(evaluation(BAD), data=data, protocol=protocol)
+    alike = replace(first, data=data | {"spec": "animalpart:there"}, protocol=protocol | {"resamples": 0})
+    assert compare({"plain": first, "parts": alike}).cautions() == []
+    other = replace(first, data=data | {"category": "cat"}, protocol=protocol | {"radius_px": 16.0, "top": 50})
+    comparison = compare({"plain": first, "parts": alike, "cats": other})
+    assert comparison.cautions() == [
+        "cats: other pictures than plain",
+        "cats: another radius of the discs, number of strongest pictures than plain",
+    ]
+    assert str(comparison.table().caption).endswith("\n".join(comparison.cautions()))
+    with pytest.raises(ConfigError, match="second: expected run 2 to be measured on the pictures of its partner"):
+        compare_methods([first, first], [alike, other])
 
 
 def test_two_methods_are_paired_over_their_runs() -> None:

@@ -62,13 +62,15 @@ def _train(options: Namespace) -> int:
 def _evaluate(options: Namespace) -> int:
     from partcnn.datasets import load_dataset
     from partcnn.errors import ConfigError
-    from partcnn.evaluation import evaluate
+    from partcnn.evaluation import Protocol, evaluate
     from partcnn.runs import evaluate_run, open_run
 
+    given = {name: options[name] for name in _PROTOCOL if options[name] is not None}
+    protocol = Protocol(**given)
     if options.csv is not None and Path(options.csv).is_dir():
         raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
     run = open_run(options.run)
-    if options.data is None and options.split == "test" and options.crop is None:
+    if options.data is None and options.split == "test" and options.crop is None and not given:
         evaluation = evaluate_run(run, num_workers=options.workers)
     else:
         category = run.settings["category"] if options.category is None else options.category
@@ -76,8 +78,9 @@ def _evaluate(options: Namespace) -> int:
         crop = run.crop
         if options.crop is not None:
             crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
-        dataset = load_dataset(spec, category=category, split=options.split, **crop)
-        evaluation = evaluate(run.model, dataset, num_workers=options.workers)
+        max_bad = run.settings["max_bad"]
+        dataset = load_dataset(spec, category=category, split=options.split, max_bad=max_bad, **crop)
+        evaluation = evaluate(run.model, dataset, num_workers=options.workers, protocol=protocol)
     if options.csv is not None:
         Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
         evaluation.to_csv(options.csv)
@@ -362,6 +365,9 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
+    parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
+    parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
     parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
     _add_json(parser)
 
@@ -476,6 +482,7 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "benchmark": _benchmark,
     "demo": _demo,
 }
+_PROTOCOL = ("top", "radius_px", "iou_threshold")
 _BENCHMARKS: dict[str, Callable[[Namespace], int]] = {"paper": _benchmark_paper}
 
 if __name__ == "__main__":

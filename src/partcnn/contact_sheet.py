@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from partcnn.checkpoint import replace_file
 from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample, Shape
@@ -18,6 +19,7 @@ from partcnn.errors import ConfigError
 _MOST_CLASSES = 12
 _NUM_PICTURES = 6
 _TILE_INCHES = 1.9
+_MOST_PX = 480  # of a picture's side on the sheet
 _Colour: TypeAlias = tuple[float, float, float]
 _ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".pdf": "pdf", ".svg": "svg"}
 
@@ -98,8 +100,10 @@ def _chosen(samples: Sequence[Sample], num: int) -> list[Sample]:
 
 def _draw(sample: Sample, axis: Axes, colours: dict[str, _Colour]) -> None:
     picture = sample.load_image()
+    small = picture.copy()
+    small.thumbnail((_MOST_PX, _MOST_PX))  # a sheet of large photographs would not fit into memory
     # Edges of the picture at 0 and its size: annotations are continuous pixels.
-    axis.imshow(np.asarray(picture), extent=(0, picture.width, picture.height, 0))
+    axis.imshow(np.asarray(small), extent=(0, picture.width, picture.height, 0))
     if sample.object_box is not None:
         axis.add_patch(_frame(sample.object_box, "black", linewidth=0.8))
         axis.add_patch(_frame(sample.object_box, "white", linestyle=(0, (4, 4)), linewidth=0.8))
@@ -120,10 +124,12 @@ def _draw_shape(shape: Shape, axis: Axes, colour: _Colour) -> None:
 
 
 def _draw_mask(shape: PartMask, axis: Axes, colour: _Colour) -> None:
-    height, width = shape.mask.shape
+    step = max(1, max(shape.mask.shape) // _MOST_PX)
+    covered = np.asarray(Image.fromarray(shape.mask.astype(np.uint8) * 255).reduce(step)) / 255
+    height, width = covered.shape
     layer = np.zeros((height, width, 4))
-    layer[shape.mask] = (*colour, 0.6)
-    axis.imshow(layer, extent=(0, width, height, 0), interpolation="nearest")
+    layer[..., :3], layer[..., 3] = colour, 0.6 * covered
+    axis.imshow(layer, extent=(0, width * step, height * step, 0), interpolation="nearest")
 
 
 def _frame(box: Box, colour: str | _Colour, **style: Any) -> Rectangle:

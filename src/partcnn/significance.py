@@ -10,7 +10,9 @@ from torch import Tensor
 from partcnn.errors import ShapeError
 
 Statistic = Callable[..., Tensor]  # of counts [resample, image] for each stratum -> [measure, resample]
+FEWEST_IMAGES = 10  # an interval of fewer would be taken for more than it is
 _FEWEST_PAIRS = 2
+_ROUNDING = 1e-9
 
 
 def bootstrap_intervals(
@@ -24,33 +26,42 @@ def bootstrap_intervals(
 ) -> list[tuple[float, float]]:
     """Percentile intervals of several measures at once, images drawn with replacement within each stratum.
 
-    `scipy.stats.bootstrap`, which is given image numbers; the statistic gets how often each image was drawn.
+    `scipy.stats.bootstrap`, which is given image numbers; the statistic gets how often each image was drawn. A
+    resample holds images twice, so what is a maximum or a spread is biased in it, on few images so much that the
+    figure itself lies outside of its interval: no bootstrap says anything then.
 
     Args:
         statistic: counts [resample, image], one tensor per stratum → [measure, resample].
-        sizes: images in each stratum, at least 2.
+        sizes: images in each stratum, at least 1; the image of a stratum of one is in every resample.
         resamples, confidence: of the interval.
         batch: resamples at a time; None takes all.
         seed: of the draws.
 
     Returns:
-        (low, high) of each measure; nan where a resample left it undefined.
+        (low, high) of each measure; nan where there are fewer than `FEWEST_IMAGES` in all, where a resample left the
+        measure undefined, and where the figure of the images as they are lies outside.
     """
     from scipy import stats
 
-    is_undefined = np.zeros((), dtype=bool)
+    figures = statistic(*(torch.ones(1, size, dtype=torch.float64) for size in sizes)).numpy()[:, 0]
+    drawn_strata = [index for index, size in enumerate(sizes) if size > 1]
+    if sum(sizes) < FEWEST_IMAGES or not drawn_strata:
+        return [(np.nan, np.nan)] * len(figures)
+    is_undefined = np.isnan(figures)
 
     def of_numbers(*numbers: npt.NDArray[np.int64], axis: int = -1) -> npt.NDArray[np.float64]:
         nonlocal is_undefined
-        values = statistic(*(_drawn(one, size) for one, size in zip(numbers, sizes, strict=True))).numpy()
-        is_undefined = is_undefined | np.isnan(values).any(
-            axis=1
-        )  # scipy warns of nan, and knows no measure from another
+        counts = [torch.ones(numbers[0].size // numbers[0].shape[-1], 1, dtype=torch.float64)] * len(sizes)
+        for index, one in zip(drawn_strata, numbers, strict=True):
+            counts[index] = _drawn(one, sizes[index])
+        values = statistic(*counts).numpy()
+        # scipy warns of nan, and knows no measure from another.
+        is_undefined = is_undefined | np.isnan(values).any(axis=1)
         array: npt.NDArray[np.float64] = np.nan_to_num(values).reshape(len(values), *numbers[0].shape[:-1])
         return array
 
     result = stats.bootstrap(
-        tuple(np.arange(size) for size in sizes),
+        tuple(np.arange(sizes[index]) for index in drawn_strata),
         of_numbers,
         n_resamples=resamples,
         confidence_level=confidence,
@@ -59,7 +70,10 @@ def bootstrap_intervals(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    bounds = np.where(is_undefined, np.nan, np.array(result.confidence_interval))  # [2, measure]
+    low, high = np.array(result.confidence_interval)  # each [measure]
+    slack = _ROUNDING * np.maximum(1, np.abs(figures))
+    is_outside = (figures < low - slack) | (figures > high + slack)
+    bounds = np.where(is_undefined | is_outside, np.nan, [low, high])
     return [(low, high) for low, high in bounds.T.tolist()]
 
 

@@ -20,7 +20,7 @@ from partcnn.checkpoint import write_text
 
 _DASH = "–"
 _NAMES = {"animalpart": "Animal-Part", "pascal-part": "VOC Part", "cub": "CUB"}
-_CONSTANT, _R2 = "constant_point_instability", "part_tracking_r2"
+_R2, _ACCURACY = "part_tracking_r2", "accuracy"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PaperTable:
         measure: key of `Evaluation.summary`.
         printed: the paper's figures.
         row_of: our run → its row, of the printed ones or another; None where it belongs in another table.
-        has_baseline: whether the constant point and R² stand beside it.
+        has_r2: whether R² stands beside it.
     """
 
     number: int
@@ -41,7 +41,12 @@ class PaperTable:
     measure: str
     printed: Rows
     row_of: Callable[[RunFigures], str | None]
-    has_baseline: bool = False
+    has_r2: bool = False
+
+    @property
+    def has_constant_point(self) -> bool:
+        """Whether a filter that never looks can be measured by it."""
+        return self.measure != _ACCURACY
 
 
 def paper_tables(runs: Sequence[RunFigures]) -> dict[str, Any]:
@@ -82,7 +87,8 @@ def _filled(table: PaperTable, runs: Sequence[RunFigures]) -> dict[str, Any]:
         "number": table.number,
         "title": table.title,
         "measure": table.measure,
-        "has_baseline": table.has_baseline,
+        "has_r2": table.has_r2,
+        "has_constant_point": table.has_constant_point,
         "columns": columns,
         "rows": entries,
         "average": _average(entries, columns) if is_averaged else None,
@@ -97,15 +103,15 @@ def _columns(runs: Iterable[RunFigures]) -> list[list[str]]:
 
 
 def _row(table: PaperTable, name: str, runs: Sequence[RunFigures], columns: list[list[str]]) -> dict[str, Any]:
-    def mean(measure: str, column: list[str]) -> float | None:
-        return _mean(run.summary.get(measure) for run in runs if [run.network, run.variant] == column)
+    def known(measure: str, column: list[str]) -> list[float]:
+        return _known(run.summary.get(measure) for run in runs if [run.network, run.variant] == column)
 
     return {
         "row": name,
-        "ours": [mean(table.measure, column) for column in columns],
-        "num_runs": [sum([run.network, run.variant] == column for run in runs) for column in columns],
-        "r2": [mean(_R2, column) for column in columns] if table.has_baseline else [],
-        "constant_point": _mean(run.summary.get(_CONSTANT) for run in runs) if table.has_baseline else None,
+        "ours": [_mean(known(table.measure, column)) for column in columns],
+        "num_runs": [len(known(table.measure, column)) for column in columns],
+        "r2": [_mean(known(_R2, column)) for column in columns] if table.has_r2 else [],
+        "constant_point": _mean(run.constant_point.get(table.measure) for run in runs),
         "printed": _plain_figures(table.printed.get(name)),
     }
 
@@ -131,8 +137,12 @@ def _average(rows: list[dict[str, Any]], columns: list[list[str]]) -> dict[str, 
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = _known(values)
     return statistics.fmean(known) if known else None
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _plain_figures(figures: dict[str, Printed] | None) -> dict[str, list[float | None]] | None:
@@ -145,12 +155,12 @@ def _plain_figures(figures: dict[str, Printed] | None) -> dict[str, list[float |
 def _markdown(tables: dict[str, Any]) -> str:
     parts = [
         "# The paper's tables, filled with our runs",
-        "Ours are measured on pictures kept out of training; several runs of one cell are averaged. The paper's "
+        "Ours are measured on pictures kept out of training; (n) stands behind the mean of n runs. The paper's "
         "figures (plain → interpretable) are those it prints, on its own networks and, for location instability, on "
-        f"all pictures. {_DASH}: not measured, not printed, or not defined. Location instability: lower is better, and "
-        "the constant point is a filter that always answers the picture's centre. R², part interpretability and "
-        "accuracy: higher is better.",
-        f"{len(tables['runs'])} runs.",
+        f"all pictures. {_DASH}: not measured, not printed, or not defined. Location instability: lower is better; of "
+        "several categories each filter counts on its most stable one, as in the paper. R², part interpretability and "
+        "accuracy: higher is better. The constant point is a filter that always answers the picture's centre.",
+        f"Runs: {len(tables['runs'])}.",
     ]
     parts += [_markdown_table(table) for table in tables["tables"]]
     return "\n\n".join(parts) + "\n"
@@ -160,27 +170,31 @@ def _markdown_table(table: dict[str, Any]) -> str:
     title = f"## Table {table['number']}: {table['title']}"
     if not table["rows"]:
         return f"{title}\n\nNo run belongs here."
-    has_baseline = table["has_baseline"]
     header = [" "] + [" ".join(column) for column in table["columns"]]
-    header += ["constant point"] * has_baseline
-    header += [f"R² {' '.join(column)}" for column in table["columns"] if has_baseline]
+    header += ["constant point"] * table["has_constant_point"]
+    header += [f"R² {' '.join(column)}" for column in table["columns"] if table["has_r2"]]
     header += [f"paper {network}" for network in NETWORKS]
-    lines = [_line(row["row"], row, table, has_baseline) for row in table["rows"]]
+    lines = [_line(row["row"], row, table) for row in table["rows"]]
     average = table["average"]
     if average is not None:
-        lines.append(_line(f"average of {average['num_rows']}", average, table, has_baseline))
+        lines.append(_line(f"average of {average['num_rows']}", average, table))
     if table["paper_average"] is not None:
         blank = {"ours": [None] * len(table["columns"]), "r2": [None] * len(table["columns"]), "constant_point": None}
-        lines.append(_line("the paper's average", blank | {"printed": table["paper_average"]}, table, has_baseline))
+        lines.append(_line("the paper's average", blank | {"printed": table["paper_average"]}, table))
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join([title, "", *(f"| {' | '.join(line)} |" for line in (header, rule, *lines))])
 
 
-def _line(name: str, row: dict[str, Any], table: dict[str, Any], has_baseline: bool) -> list[str]:
-    is_percent = table["measure"] == "accuracy"
+def _line(name: str, row: dict[str, Any], table: dict[str, Any]) -> list[str]:
+    is_percent = table["measure"] == _ACCURACY
     cells = [name] + [_shown(value, is_percent) for value in row["ours"]]
-    if has_baseline:
-        cells += [_shown(row["constant_point"]), *(_shown(value, is_signed=True) for value in row["r2"])]
+    for index, num_runs in enumerate(row.get("num_runs", []), start=1):
+        if num_runs > 1:
+            cells[index] += f" ({num_runs})"
+    if table["has_constant_point"]:
+        cells.append(_shown(row["constant_point"]))
+    if table["has_r2"]:
+        cells += [_shown(value, is_signed=True) for value in row["r2"]]
     for network in NETWORKS:
         pair = (row["printed"] or {}).get(network, [None, None])
         is_empty = pair[0] is None and pair[1] is None
@@ -249,7 +263,7 @@ TABLES = (
         "location_instability",
         paper_figures.TABLE_3,
         _one_of_others,
-        has_baseline=True,
+        has_r2=True,
     ),
     PaperTable(
         4,
@@ -257,7 +271,7 @@ TABLES = (
         "location_instability",
         paper_figures.TABLE_4,
         _one_of("pascal-part"),
-        has_baseline=True,
+        has_r2=True,
     ),
     PaperTable(
         5,
@@ -265,15 +279,15 @@ TABLES = (
         "location_instability",
         paper_figures.TABLE_5,
         _one_of("cub"),
-        has_baseline=True,
+        has_r2=True,
     ),
     PaperTable(
         6,
         "location instability, several categories",
-        "location_instability",
+        "least_location_instability",
         paper_figures.TABLE_6,
         _several(paper_figures.TABLE_6),
-        has_baseline=True,
+        has_r2=True,
     ),
-    PaperTable(7, "accuracy", "accuracy", paper_figures.TABLE_7, _accuracy_row),
+    PaperTable(7, "accuracy", _ACCURACY, paper_figures.TABLE_7, _accuracy_row),
 )

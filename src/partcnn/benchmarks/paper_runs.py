@@ -29,6 +29,7 @@ class RunFigures:
         kind: of the data, such as "animalpart".
         category: full name; None where several are told apart.
         summary: of its `Evaluation`.
+        constant_point: measure → what the middle of the picture gets on the same pictures.
     """
 
     place: str
@@ -37,6 +38,7 @@ class RunFigures:
     kind: str
     category: str | None
     summary: dict[str, Any]
+    constant_point: dict[str, float | None]
 
 
 def read_figures(run: Path) -> RunFigures:
@@ -62,6 +64,8 @@ def read_figures(run: Path) -> RunFigures:
         kind=str(settings["data"]).partition(":")[0],
         category=evaluation.data.get("category"),
         summary=evaluation.summary,
+        constant_point={"location_instability": evaluation.summary.get("constant_point_instability")}
+        | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
     )
 
 

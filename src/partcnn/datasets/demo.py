@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category
 from partcnn.datasets.drawing import KINDS, draw_animal, draw_background
 from partcnn.datasets.drawn.figures import PARTS
+from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.samples import Box, PartMask, Sample, Shape
 from partcnn.errors import DataError
 
@@ -50,8 +49,7 @@ class DrawnSample(Sample):
 
     @property
     def parts(self) -> Mapping[str, list[Shape]]:
-        size = self._drawn[0].height, self._drawn[0].width
-        return {part: [PartMask(_unpacked(bits, size))] for part, bits in self._drawn[2].items()}
+        return self._drawn[2]
 
     def load_image(self) -> Image.Image:
         return self._drawn[0].copy()
@@ -63,12 +61,12 @@ class DrawnSample(Sample):
         return f"DrawnSample(kind={self.kind!r}, index={self.index}, label={self.label})"
 
     @cached_property
-    def _drawn(self) -> tuple[Image.Image, Box | None, dict[str, npt.NDArray[np.uint8]]]:
-        """Picture, object box and masks; the masks at one bit a pixel, for a data set holds thousands."""
+    def _drawn(self) -> tuple[Image.Image, Box | None, PackedShapes]:
+        """Picture, object box and masks."""
         if self.kind == BACKGROUND:
-            return draw_background(self.index), None, {}
+            return draw_background(self.index), None, PackedShapes({})
         drawing = draw_animal(self.kind, self.index)
-        masks = {part: np.packbits(mask) for part, mask in drawing.masks.items()}
+        masks = PackedShapes({part: [PartMask(mask)] for part, mask in drawing.masks.items()})
         return drawing.image, Box(*drawing.object_box), masks
 
 
@@ -103,7 +101,3 @@ def _count(location: str) -> int:
             f"million; got 'demo:{location[:40]}'"
         )
     return count or NUM_PICTURES
-
-
-def _unpacked(bits: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    return np.unpackbits(bits, count=size[0] * size[1]).reshape(size).astype(np.bool_)

@@ -15,6 +15,8 @@ from partcnn.datasets.mat5_check import check_mat5
 from partcnn.errors import DataError
 
 _HDF5_MAGIC = b"\x89HDF"
+_MOST_BYTES = 2**31  # of a variable of version 7.3; its file may say any size, and hold little
+_REFERENCE_BYTES = 128  # of one as Python holds it
 _LONGEST_HEADER = 4096  # MATLAB puts 512 bytes of its own before HDF5's
 
 
@@ -70,6 +72,7 @@ class _Hdf5Values:
     def __init__(self, file: h5py.File) -> None:
         self.file = file
         self.known: dict[int, Any] = {}
+        self.bytes_left = _MOST_BYTES
 
     def read(self, node: Any) -> Any:
         address = h5py.h5o.get_info(node.id).addr
@@ -90,16 +93,24 @@ class _Hdf5Values:
     def _array(self, data: h5py.Dataset) -> Any:
         matlab_class = data.attrs.get("MATLAB_class", b"")
         if data.attrs.get("MATLAB_empty"):  # the values are the sizes of the empty array
-            return {b"char": "", b"cell": [], b"struct": []}.get(
-                matlab_class, np.zeros(tuple(int(n) for n in data[()]))
-            )
+            sizes = [int(size) for size in np.atleast_1d(self._values(data))]
+            if 0 not in sizes:
+                raise DataError(f"{self.file.filename}: expected an empty array of a size of 0, got {sizes[:4]}")
+            return {b"char": "", b"cell": [], b"struct": []}.get(matlab_class, np.zeros(sizes))
         if data.dtype == h5py.ref_dtype:
             return self._referred(data)
-        values = data[()].T  # HDF5 holds MATLAB's arrays by row
+        values = self._values(data).T  # HDF5 holds MATLAB's arrays by row
         return "".join(chr(code) for code in values.ravel()) if matlab_class == b"char" else values
 
     def _referred(self, data: h5py.Dataset) -> list[Any]:
-        return [self.read(self.file[reference]) for reference in data[()].ravel()]
+        return [self.read(self.file[reference]) for reference in self._values(data).ravel()]
+
+    def _values(self, data: h5py.Dataset) -> Any:
+        item_bytes = _REFERENCE_BYTES if data.dtype == h5py.ref_dtype else data.dtype.itemsize
+        self.bytes_left -= (data.size or 0) * item_bytes
+        if self.bytes_left < 0:
+            raise DataError(f"{self.file.filename}: expected at most {_MOST_BYTES} bytes, {data.name} exceeds them")
+        return data[()]
 
 
 def _is_bare_references(node: Any) -> bool:

@@ -1,8 +1,17 @@
 """What filters that do not look get on the very pictures that were measured."""
 
+import torch
+from torch import Tensor
+
 from partcnn.evaluation.figures import mean
+from partcnn.evaluation.result import COVERAGE_R2
 from partcnn.observation import Observation
-from partcnn.part_metrics import instability_of_table, scatter_of_table, tracking_of_table
+from partcnn.part_metrics import (
+    instability_of_table,
+    least_location_instability,
+    scatter_of_table,
+    tracking_of_table,
+)
 from partcnn.part_metrics.results import hit_shares
 
 BASELINES = {"constant_point": slice(0, 1), "random_filter": slice(1, None)}  # of the baseline filters observed
@@ -12,11 +21,12 @@ def measured_baselines(
     observation: Observation, owners: list[int], diagonal: float
 ) -> tuple[dict[str, dict[str, float]], dict[int, float]]:
     """Baseline → measure → mean over categories; and the constant point's location instability by category."""
+    found = {} if observation.parts is None else observation.parts.baseline_tables
+    tables = {label: table.by_part() for label, table in found.items()}
     by_category = {
-        name: {label: _of_category(observation, label, filters, diagonal) for label in owners}
+        name: {label: _of_category(observation, label, tables, filters, diagonal) for label in owners}
         for name, filters in BASELINES.items()
     }
-    num_classes = len(observation.confusion)
     names = (
         "location_instability",
         "part_tracking_r2",
@@ -25,9 +35,9 @@ def measured_baselines(
         "pointing_game",
     )
     means = {
-        name: {measure: mean(figures.get(measure, float("nan")) for figures in found.values()) for measure in names}
-        | {"purity": 1 / num_classes, "coverage": 0.0, "dead_filters": 0.0}
-        for name, found in by_category.items()
+        name: {measure: mean(one.get(measure, float("nan")) for one in figures.values()) for measure in names}
+        | _of_all_categories(observation, owners, tables, BASELINES[name], diagonal)
+        for name, figures in by_category.items()
     }
     nan = float("nan")
     constant = {
@@ -36,10 +46,29 @@ def measured_baselines(
     return means, constant
 
 
-def _of_category(observation: Observation, label: int, filters: slice, diagonal: float) -> dict[str, float]:
-    if observation.parts is None or label not in observation.parts.baseline_tables:
+def _of_all_categories(
+    observation: Observation, owners: list[int], tables: dict[int, Tensor], filters: slice, diagonal: float
+) -> dict[str, float]:
+    """They fire equally on every picture of every class: never dead, and as pure as the number of classes allows."""
+    known = {"purity": 1 / len(observation.confusion), "dead_filters": 0.0}
+    if observation.parts is None:
+        return known
+    instability = [instability_of_table(table[filters], diagonal).per_filter for table in tables.values()]
+    r2 = [tracking_of_table(tables[label][filters], diagonal).per_filter for label in owners if label in tables]
+    measured = [(~one.isnan()).any(dim=0) for one in r2]
+    covered = [(one >= COVERAGE_R2).any(dim=0)[own] for one, own in zip(r2, measured, strict=True)]
+    return known | {
+        "coverage": mean(torch.cat(covered).tolist()) if covered else float("nan"),
+        "least_location_instability": least_location_instability(instability) if instability else float("nan"),
+    }
+
+
+def _of_category(
+    observation: Observation, label: int, tables: dict[int, Tensor], filters: slice, diagonal: float
+) -> dict[str, float]:
+    if observation.parts is None or label not in tables:
         return {}
-    table = observation.parts.baseline_tables[label].by_part()[filters]
+    table = tables[label][filters]
     hits = observation.parts.baseline_hits(label)
     return {
         "location_instability": instability_of_table(table, diagonal).value,

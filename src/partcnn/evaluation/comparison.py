@@ -13,6 +13,15 @@ from partcnn.metrics import METRICS
 from partcnn.significance import paired_p_value
 
 _BETTER = {"accuracy": 1, "part_tracking_r2_top_quarter": 1, "part_tracking_r2_best": 1}
+# Numbers of the protocol that figures depend on.
+_DECISIVE = {
+    "iou_threshold": "IoU threshold",
+    "quantile": "quantile",
+    "radius_px": "radius of the discs",
+    "regions": "kind of part annotations",
+    "tolerance_px": "tolerance",
+    "top": "number of strongest pictures",
+}
 BETTER = _BETTER | {name: entry.better for name, entry in METRICS.items()}  # 1: higher is better, −1: lower
 
 
@@ -69,9 +78,20 @@ class Comparison:
             name: {measure: one.to_dict() for measure, one in found.items()} for name, found in self.differences.items()
         }
 
+    def cautions(self) -> list[str]:
+        """What makes an evaluation not comparable with the first: other pictures, or other numbers of the measures."""
+        (name, first), *others = self.evaluations.items()
+        found = [f"{other}: other pictures than {name}" for other, one in others if _pictures(one) != _pictures(first)]
+        for other, one in others:
+            both = one.protocol.keys() & first.protocol.keys() & _DECISIVE.keys()
+            differing = [_DECISIVE[key] for key in sorted(both) if one.protocol[key] != first.protocol[key]]
+            found += [f"{other}: another {', '.join(differing)} than {name}"] if differing else []
+        return found
+
     def _caption(self) -> str | None:
         pairings = {one.paired_over for found in self.differences.values() for one in found.values()} - {""}
-        return f"p: permutation test, paired over {' or '.join(sorted(pairings))}" if pairings else None
+        sentences = [f"p: permutation test, paired over {' or '.join(sorted(pairings))}"] if pairings else []
+        return "\n".join(sentences + self.cautions()) or None
 
 
 def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
@@ -107,10 +127,17 @@ def compare_methods(first: Sequence[Evaluation], second: Sequence[Evaluation]) -
         measure → mean of second − first, and the p-value with the runs as pairs.
 
     Raises:
-        ConfigError: the numbers of runs differ, or there is none.
+        ConfigError: the numbers of runs differ, or there is none; a pair is of different pictures.
     """
     if len(first) != len(second) or not first:
         raise ConfigError(f"second: expected as many runs as in first, {len(first)} and at least 1, got {len(second)}")
+    for number, pair in enumerate(zip(first, second, strict=True), start=1):
+        one, other = map(_pictures, pair)
+        if one != other:
+            raise ConfigError(
+                f"second: expected run {number} to be measured on the pictures of its partner, {one}, got {other}; "
+                "give both methods' runs in one order"
+            )
     found = {}
     for measure in (name for name in first[0].summary if name in BETTER):
         before, after = ([_number(one.summary.get(measure)) for one in side] for side in (first, second))
@@ -155,6 +182,12 @@ def _paired(
 def _mean_difference(first: Sequence[float], other: Sequence[float]) -> float | None:
     differences = [b - a for a, b in zip(first, other, strict=True) if not math.isnan(b - a)]
     return sum(differences) / len(differences) if differences else None
+
+
+def _pictures(one: Evaluation) -> tuple[Any, ...]:
+    """What tells pictures apart, but for the place, which is written in several ways."""
+    kind = str(one.data.get("spec")).partition(":")[0]
+    return (kind, *(one.data.get(key) for key in ("category", "split", "num_images")))
 
 
 def _number(value: Any) -> float:

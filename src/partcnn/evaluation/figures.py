@@ -40,7 +40,7 @@ class LayerFigures:
         self.is_dead = observed.is_dead[torch.arange(len(categories)), categories]
         for category in self.owners:
             filters = self.filters_of(category)
-            table, is_dead = observed.by_part(category)[filters], self.is_dead[filters]
+            table, is_dead = observed.by_part(category, filters), self.is_dead[filters]
             self.r2[filters] = tracking_of_table(table, diagonal, is_dead=is_dead).per_filter
             self.instability[filters] = instability_of_table(table, diagonal).per_filter
             self.scatter[filters] = scatter_of_table(table, diagonal).per_filter
@@ -88,9 +88,10 @@ class LayerFigures:
         return chosen
 
     def least_instability(self) -> float:
-        """The paper's measure of several categories: of each filter the most stable one."""
+        """The paper's measure of several categories: of each filter the most stable one, whoever owns the filter."""
+        labels = sorted({*self.owners, *self.observed.labels})
         return least_location_instability(
-            [instability_of_table(self.observed.by_part(label), self.diagonal).per_filter for label in self.owners]
+            [instability_of_table(self.observed.by_part(label), self.diagonal).per_filter for label in labels]
         )
 
 

@@ -11,7 +11,7 @@ from partcnn.observation import Observation
 from partcnn.part_metrics.spread import ResampledSpread
 from partcnn.significance import bootstrap_intervals
 
-_FEWEST = 2  # pictures in a class that can be resampled
+_FEWEST = 2  # pictures that show a part: fewer have no variance
 _MOST_ELEMENTS = 2**22  # float64 of one batch of resamples
 
 
@@ -51,7 +51,7 @@ class _Displacements:
         self.num_elements = max(1, 12 * figures.r2.numel())  # moments and what comes of them
         self._spreads: dict[int, ResampledSpread] = {}
         for category in figures.owners:
-            table = figures.observed.by_part(category)[figures.filters_of(category)]
+            table = figures.observed.by_part(category, figures.filters_of(category))
             spread = ResampledSpread(table, figures.diagonal)
             if len(spread.image_index) >= _FEWEST:
                 self._spreads[category] = spread
@@ -83,9 +83,9 @@ _DISPLACEMENTS = ("part_tracking_r2", "location_instability", "displacement_scat
 
 
 class _Shares:
-    """Counts of each class's pictures → accuracy, purity, pointing game and part interpretability."""
+    """Counts of each class's pictures → accuracy and the measures that are shares."""
 
-    names = ("accuracy", "purity", "pointing_game", "part_interpretability")
+    names = ("accuracy", "purity", "dead_filters", "pointing_game", "part_interpretability")
 
     def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
         self.categories = figures.categories
@@ -95,20 +95,22 @@ class _Shares:
         records = observation.records
         for label in range(len(observation.confusion)):
             index, is_right, sums = records.of_class(label)
-            if len(index) < _FEWEST:
+            if not len(index):
                 continue
             filters = figures.filters_of(label)
             nothing = torch.zeros(len(filters), num_parts, dtype=torch.bool)
             overlap = torch.stack([shares.overlaps.get(number, nothing) for number in index.tolist()])
             hits = torch.stack([records.pointing(index, filters), overlap], dim=1)  # [image, 2, filter, part]
             shown = records.shown(index)
-            self._strata.append((label, is_right.double(), sums.double(), shown.double(), hits.double()))
+            # Counts of hits are whole numbers, exact in float32 too, and many.
+            self._strata.append((label, is_right.double(), sums.double(), shown.double(), hits.float()))
         self.sizes = [len(is_right) for _, is_right, *_ in self._strata]
 
     def __call__(self, *counts: Tensor) -> Tensor:
         num_resamples, num_filters = len(counts[0]), len(self.categories)
         right, total = torch.zeros(num_resamples).double(), torch.zeros(num_resamples, num_filters).double()
         own = torch.full((num_resamples, num_filters), math.nan).double()
+        is_dead = own.clone()
         hit_share = torch.full((2, num_resamples, num_filters), math.nan).double()
         for (label, is_right, sums, shown, hits), drawn in zip(self._strata, counts, strict=True):
             filters = (self.categories == label).nonzero()[:, 0]
@@ -116,9 +118,11 @@ class _Shares:
             activation = drawn @ sums / drawn.sum(dim=1, keepdim=True)  # mean over the class's pictures
             total += activation
             own[:, filters] = activation[:, filters]
-            found = (drawn @ hits.flatten(1)).view(num_resamples, *hits.shape[1:]).movedim(1, 0)
+            is_silent = (sums[:, filters] <= 0).double()  # activations are ≥ 0: no sum, no peak
+            is_dead[:, filters] = (2 * (drawn @ is_silent) > drawn.sum(dim=1, keepdim=True)).double()
+            found = (drawn.float() @ hits.flatten(1)).double().view(num_resamples, *hits.shape[1:]).movedim(1, 0)
             hit_share[:, :, filters] = best_over_parts(found / (drawn @ shown)[:, None])
         purity = torch.where(total > 0, own / total, 0.0)
         return torch.stack(
-            [right / sum(self.sizes), purity.nanmean(dim=1), *(share.nanmean(dim=1) for share in hit_share)]
+            [right / sum(self.sizes), *(share.nanmean(dim=1) for share in (purity, is_dead, *hit_share))]
         )

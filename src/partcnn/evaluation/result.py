@@ -78,7 +78,8 @@ class Evaluation:
         by_part: of each category, by part: how many pictures show it, which filter follows it best and how well.
         by_split: the summary on each split that was measured, this one and that of the selection.
         confusion: category → class → share of the activation of the category's filters, averaged over these.
-        intervals: (low, high) of measures of the summary, by bootstrap over the pictures.
+        intervals: (low, high) of measures of the summary, by bootstrap over the pictures; absent where there are too
+            few (see `significance.bootstrap_intervals`).
         baselines: "constant_point" and "random_filter" → measure → what filters get that do not look.
         protocol: the numbers that the measures depend on, and what parts were given as: masks, boxes or points.
     """

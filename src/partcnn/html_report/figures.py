@@ -33,6 +33,7 @@ class SummaryRow:
     measure: Measure
     value: str
     comparisons: list[Comparison]
+    baselines: str  # what filters get that do not look; "" where it was not measured, or stands in a row of its own
 
 
 MEASURES = (
@@ -79,6 +80,22 @@ MEASURES = (
         better=-1,
     ),
     Measure(
+        "part_interpretability",
+        "part interpretability",
+        "On how many pictures of its best part what a filter fires on overlaps the part, mean over all filters. It "
+        "depends on the radius of the discs: compare no other radius.",
+        True,
+        1,
+    ),
+    Measure(
+        "pointing_game",
+        "pointing game",
+        "On how many pictures of its best part a filter's peak lies in the part, mean over all filters.",
+        True,
+        1,
+    ),
+    Measure("purity", "purity", "Share of a filter's activation that falls on its category, mean over all.", True, 1),
+    Measure(
         "dead_filters", "dead filters", "Silent on more than half of their category's pictures; their R² counts as 0.",
         True, -1,
     ),
@@ -86,7 +103,7 @@ MEASURES = (
 
 
 def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list[SummaryRow]:
-    """One row per measure, with the same of every other network and the difference."""
+    """One row per measure that the evaluation knows, with the same of every other network and the difference."""
     return [
         SummaryRow(
             measure,
@@ -95,8 +112,10 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
                 _comparison(measure, evaluation.summary.get(measure.key), other.summary.get(measure.key))
                 for other in compare.values()
             ],
+            _baselines(measure, evaluation),
         )
         for measure in MEASURES
+        if measure.key in evaluation.summary  # one of an earlier version lacks some
     ]
 
 
@@ -129,11 +148,21 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number or 'no'} {one if number in (0, 1) else many or one + 's'}"
 
 
+_WITH_BASELINES = ("part_tracking_r2", "displacement_scatter", "part_interpretability", "pointing_game", "purity")
 FILTERS: dict[str, Callable[..., str]] = {"decimal": decimal, "signed": signed, "percent": percent}
 
 
 def _text(measure: Measure, value: float | None) -> str:
     return percent(value) if measure.is_percent else decimal(value, 3)
+
+
+def _baselines(measure: Measure, evaluation: Evaluation) -> str:
+    if measure.key not in _WITH_BASELINES:
+        return ""
+    found = {name: figures.get(measure.key) for name, figures in evaluation.baselines.items()}
+    named = {"constant_point": "the middle of the picture", "random_filter": "random filters"}
+    texts = [f"{named[name]}: {_text(measure, value)}" for name, value in found.items() if name in named]
+    return f"Without looking: {', '.join(texts)}." if texts else ""
 
 
 def _comparison(measure: Measure, value: float | None, other: float | None) -> Comparison:

@@ -64,6 +64,11 @@ class LayerObservation:
             tables.add(cells[own].short(), scores[own], landmarks[own], index[own])
 
     @property
+    def labels(self) -> list[int]:
+        """The classes, but the background, that have pictures."""
+        return sorted(self._tables)
+
+    @property
     def class_activation(self) -> Tensor:
         """[filter, class]: mean over the class's pictures of the summed activation."""
         return self.activation_sum / self.num_images.clamp(min=1)
@@ -73,11 +78,11 @@ class LayerObservation:
         """[filter, class] bool: silent on more than half of the class's pictures."""
         return self.num_silent * 2 > self.num_images
 
-    def by_part(self, label: int) -> Tensor:
-        """Table [filter, part, rank, 6] of a class's pictures, peaks in pixels of the input."""
+    def by_part(self, label: int, filters: Tensor | None = None) -> Tensor:
+        """Table [filter, part, rank, 6] of a class's pictures, of some filters or all, peaks in pixels of the input."""
         if label not in self._tables:
-            return ClassTables(self.num_filters, self._num_parts, self._top).by_part()
-        table = self._tables[label].by_part().clone()
+            return ClassTables(self.num_filters, self._num_parts, self._top).by_part(filters)
+        table = self._tables[label].by_part(filters).clone()
         table[..., PEAK] = self.field.centers_px(table[..., PEAK])
         return table
 

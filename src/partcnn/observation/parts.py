@@ -46,6 +46,7 @@ class PartObservation:
         self.radius_px, self.tolerance_px = protocol.radius(field.stride_px), protocol.tolerance(field.input_size)
         self.histogram = torch.zeros(num_filters, NUM_BINS, dtype=torch.int64)
         self.baseline_tables: dict[int, ClassTables] = {}
+        self._first_above: Tensor | None = None  # once asked for
         self._num_parts, num_random = num_parts, protocol.num_random_filters
         self._pointing = torch.zeros(num_classes, num_filters, num_parts, dtype=torch.int64)
         self._shown = torch.zeros(num_classes, num_parts, dtype=torch.int64)
@@ -73,6 +74,7 @@ class PartObservation:
     ) -> tuple[Tensor, Tensor]:
         """One batch: the pictures that show a part [image] bool, and their pointing hits [picture, filter, part]."""
         bins = activation_bins(maps).cpu()
+        self._first_above = None
         add_to_histogram(self.histogram, bins)
         is_annotated = regions.flatten(1).any(dim=1)
         if not is_annotated.any():
@@ -91,7 +93,7 @@ class PartObservation:
 
     def thresholds(self) -> Tensor:
         """[filter]: see `part_metrics.activation_thresholds`."""
-        return lower_edges(threshold_bins(self.histogram, quantile=self.protocol.quantile))
+        return lower_edges(self._threshold_bins())
 
     def hits(self, filter_category: Tensor, is_recorded: Tensor) -> tuple[Hits, dict[int, Tensor]]:
         """Hits of every filter on the pictures of its category, whose thresholds are known now.
@@ -103,7 +105,7 @@ class PartObservation:
         Returns:
             The hits; and picture → overlaps [filter of its class, part] bool.
         """
-        first_above = threshold_bins(self.histogram, quantile=self.protocol.quantile)
+        first_above = self._threshold_bins()
         total = torch.zeros(len(filter_category), self._num_parts, dtype=torch.int64)
         by_picture: dict[int, Tensor] = {}
         for index, labels, bins, regions in self._spool.batches(_BATCH_SIZE):
@@ -127,6 +129,11 @@ class PartObservation:
     def close(self) -> None:
         """Let go of the spool."""
         self._spool.close()
+
+    def _threshold_bins(self) -> Tensor:
+        if self._first_above is None:
+            self._first_above = threshold_bins(self.histogram, quantile=self.protocol.quantile)
+        return self._first_above
 
     def _add_baselines(
         self, labels: Tensor, regions: Tensor, is_pointed: Tensor, landmarks: Tensor, index: Tensor

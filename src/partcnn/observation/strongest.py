@@ -13,6 +13,9 @@ _FEWEST_ROWS = 1000
 class ClassTables:
     """Rows of a class's pictures, folded into tables of the strongest when they take more memory than these.
 
+    The tables of a class with few pictures are larger than its rows, and are made anew each time they are asked for:
+    with hundreds of classes they would not fit into memory together.
+
     Args:
         num_filters, num_parts: of the rows.
         top: images per filter and part.
@@ -35,28 +38,31 @@ class ClassTables:
         if self.num_rows > self._most_rows:
             self._fold()
 
-    def by_part(self) -> Tensor:
-        """[filter, part, rank, 6]: of the pictures that show the part; see `part_metrics.strongest`."""
-        self._fold()
-        return self._by_part
+    def by_part(self, filters: Tensor | None = None) -> Tensor:
+        """[filter, part, rank, 6]: of the pictures that show the part; see `part_metrics.strongest`.
+
+        Args:
+            filters: [filter] numbers of those that are wanted; None: all.
+        """
+        wanted = slice(None) if filters is None else filters
+        if not self._rows:
+            return self._by_part[wanted]
+        points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
+        rows = (points[:, wanted].double(), scores[:, wanted].double(), landmarks)
+        return _joined(self._by_part[wanted], strongest_images(*rows, top=self._top, image_index=index), self._top)
 
     def of_all(self) -> Tensor:
         """[filter, rank, 6]: of all pictures of the class, the first few; the landmark is nothing."""
-        self._fold()
-        return self._of_all[:, 0]
+        if not self._rows:
+            return self._of_all[:, 0]
+        points, scores, _, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
+        rows = (points.double(), scores.double(), torch.zeros(len(index), 1, 2))
+        found = strongest_images(*rows, top=NUM_TOP_IMAGES, image_index=index)
+        return _joined(self._of_all, found, NUM_TOP_IMAGES)[:, 0]
 
     def _fold(self) -> None:
-        if not self._rows:
-            return
-        points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
+        self._by_part, self._of_all = self.by_part(), self.of_all()[:, None]
         self._rows, self.num_rows = [], 0
-        rows = (points.double(), scores.double())
-        nowhere = torch.zeros(len(index), 1, 2)
-        self._by_part = _joined(
-            self._by_part, strongest_images(*rows, landmarks, top=self._top, image_index=index), self._top
-        )
-        of_all = strongest_images(*rows, nowhere, top=NUM_TOP_IMAGES, image_index=index)
-        self._of_all = _joined(self._of_all, of_all, NUM_TOP_IMAGES)
 
 
 def _joined(table: Tensor, other: Tensor, top: int) -> Tensor:
