@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from partcnn.errors import ConfigError
-from partcnn.evaluation.result import Evaluation, shown
+from partcnn.evaluation.result import MEASURE_WIDTH, Evaluation, shown
 from partcnn.metrics import METRICS
 from partcnn.significance import paired_p_value
 
@@ -56,17 +56,16 @@ class Comparison:
         """One row per measure; below a value its interval, beside it the p-value of the difference from the first."""
         first = next(iter(self.evaluations))
         table = Table(title=title, caption=self._caption())
-        table.add_column("measure")
+        table.add_column("measure", min_width=MEASURE_WIDTH)
         for name in self.evaluations:
             table.add_column(name, justify="right")
-            table.add_column("interval", justify="right")
             if name != first:
-                table.add_column(f"p, against {first}", justify="right")
+                table.add_column("p", justify="right")
         for measure in self.evaluations[first].summary:
             cells: list[str] = []
             for name, evaluation in self.evaluations.items():
-                low_high = evaluation.intervals.get(measure)
-                cells += [shown(evaluation.summary.get(measure)), _interval(low_high)]
+                interval = _interval(evaluation.intervals.get(measure))
+                cells.append("\n".join([shown(evaluation.summary.get(measure)), *([interval] if interval else [])]))
                 if name != first:
                     cells.append(_p_value(self.differences[name].get(measure)))
             table.add_row(measure, *cells)
@@ -90,7 +89,9 @@ class Comparison:
 
     def _caption(self) -> str | None:
         pairings = {one.paired_over for found in self.differences.values() for one in found.values()} - {""}
-        sentences = [f"p: permutation test, paired over {' or '.join(sorted(pairings))}"] if pairings else []
+        sentences = (
+            [f"p, against the first: permutation test, paired over {' or '.join(sorted(pairings))}"] if pairings else []
+        )
         return "\n".join(sentences + self.cautions()) or None
 
 
