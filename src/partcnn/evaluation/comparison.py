@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from partcnn.errors import ConfigError
-from partcnn.evaluation.result import MEASURE_WIDTH, Evaluation, shown
+from partcnn.evaluation.result import Evaluation, shown
 from partcnn.metrics import METRICS
 from partcnn.significance import paired_p_value
 
@@ -56,7 +56,7 @@ class Comparison:
         """One row per measure; below a value its interval, beside it the p-value of the difference from the first."""
         first = next(iter(self.evaluations))
         table = Table(title=title, caption=self._caption())
-        table.add_column("measure", min_width=MEASURE_WIDTH)
+        table.add_column("measure", no_wrap=True)
         for name in self.evaluations:
             table.add_column(name, justify="right")
             if name != first:

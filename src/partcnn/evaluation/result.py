@@ -25,9 +25,6 @@ _CATEGORY_COLUMNS = {
 }
 
 
-MEASURE_WIDTH = len("part_tracking_r2_top_quarter")  # a name cut short could be any of several
-
-
 @dataclass(frozen=True)
 class TopImage:
     """A picture on which a filter fires strongly."""
@@ -107,7 +104,7 @@ class Evaluation:
         title = f"{self.data['spec']} {self.data['category'] or 'all categories'}, {self.data['split']}"
         confidence = self.protocol.get("confidence")
         table = Table(title=title, caption=self._caption())
-        table.add_column("measure", min_width=MEASURE_WIDTH)
+        table.add_column("measure", no_wrap=True)
         table.add_column("value", justify="right")
         table.add_column("interval" if confidence is None else f"{confidence:.0%} interval", justify="right")
         table.add_column("constant point", justify="right")
