@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.conversion import PartNetwork, evaluation_mode, recorded_feature_maps
+from partcnn.conversion import PartNetwork, evaluation_mode, recorded_feature_maps, unwrapped
 from partcnn.errors import LayerError, ShapeError
 from partcnn.layers import PartMask, part_masks
 
@@ -63,7 +63,7 @@ def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None
         LayerError: the network has no part layers, or its shares miss the logit.
         ShapeError: directions of another shape than the logits.
     """
-    inner = getattr(model, "module", getattr(model, "_orig_mod", model))
+    inner = unwrapped(model)
     name, mask = list(part_masks(inner))[-1]
     images = images.to(next(inner.parameters()))
     with evaluation_mode(inner), recorded_feature_maps(inner) as maps:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from partcnn.backbones import Preprocessing, build_network
-from partcnn.conversion import Conversion, conversion_of, convert
+from partcnn.conversion import Conversion, conversion_of, convert, unwrapped
 from partcnn.errors import RunError, WeightsError
 
 FORMAT = 1
@@ -54,7 +54,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     if directory.exists() and not directory.is_dir():
         raise RunError(f"path: expected a directory, got the file {directory}")
     directory.mkdir(parents=True, exist_ok=True)
-    inner = getattr(model, "module", getattr(model, "_orig_mod", model))
+    inner = unwrapped(model)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
     config = {
         "format": FORMAT,

@@ -77,6 +77,12 @@ def conversion_of(model: nn.Module) -> Conversion:
     raise LayerError("model: expected a network made by partcnn.convert, got another one")
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network within DistributedDataParallel or torch.compile; another network is given back as it is."""
+    inner: nn.Module = getattr(model, "module", getattr(model, "_orig_mod", model))
+    return inner
+
+
 class PartNetwork(nn.Module):
     """A trunk, part layers and an additive head: logits are a sum over the top layer's filters.
 

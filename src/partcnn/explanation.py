@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from partcnn.attribution import attribute
-from partcnn.conversion import Conversion, conversion_of
+from partcnn.conversion import Conversion, conversion_of, unwrapped
 from partcnn.datasets import read_picture
 from partcnn.errors import ConfigError, ShapeError
 from partcnn.layers import part_masks
@@ -138,7 +138,7 @@ def explain(
         raise ConfigError(f"against: expected another class than the explained one, {record.classes[index]}")
     if wanted is None and second is not None:
         found = attribute(model, batch, _direction(record, index, second))
-    inner = getattr(model, "module", getattr(model, "_orig_mod", model))
+    inner = unwrapped(model)
     field = receptive_field(inner, found.layer, (batch.shape[2], batch.shape[3]))
     peaks = map_peaks(found.feature_maps)[0]
     # From the network's input to the given picture: the whole picture was stretched.

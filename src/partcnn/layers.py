@@ -116,7 +116,6 @@ class PartMask(nn.Module):
             ConfigError: no forward pass yet, or an unknown objective.
         """
         maps = self._recorded(labels)
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # half precision would round the fitness
         name = objective or self.objective
         if name is not None and name not in OBJECTIVES:
             raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {name!r}")
@@ -124,9 +123,7 @@ class PartMask(nn.Module):
             self._observe(maps.detach(), labels)
         if name is None:
             return ObjectiveValue(maps.sum(dim=(0, 2, 3)) * 0, {})
-        belongs = labels[:, None] == self.filter_category
-        tau = self.fitness_scale / (maps.shape[2] * maps.shape[3])
-        scaled = maps / self._scale(maps)
+        scaled, belongs, tau = self._at_scale(maps, labels)
         value = OBJECTIVES[name](scaled, belongs, tau=tau, beta=self.template_slope)
         if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
             target = centroid_slopes(scaled, belongs, beta=self.slopes)
@@ -144,11 +141,8 @@ class PartMask(nn.Module):
             ShapeError: shapes that do not fit together.
             ConfigError: no forward pass yet.
         """
-        maps = self._recorded(labels)
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        belongs = labels[:, None] == self.filter_category
-        tau = self.fitness_scale / (maps.shape[2] * maps.shape[3])
-        return equivariance(maps / self._scale(maps), belongs, frames, centers, tau=tau, beta=self.template_slope)
+        scaled, belongs, tau = self._at_scale(self._recorded(labels), labels)
+        return equivariance(scaled, belongs, frames, centers, tau=tau, beta=self.template_slope)
 
     @property
     def template_slope(self) -> float | Tensor:
@@ -182,16 +176,22 @@ class PartMask(nn.Module):
                 activation_by_class[:, self.background] = -torch.inf
             self.filter_category.copy_(activation_by_class.argmax(dim=1))
 
+    def _at_scale(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
+        """What objectives ask for: maps at the scale that τ is made for, which image belongs to which filter, τ."""
+        belongs = labels[:, None] == self.filter_category
+        return maps / self._scale(maps), belongs, self.fitness_scale / (maps.shape[2] * maps.shape[3])
+
     def _scale(self, maps: Tensor) -> Tensor:
         """What divides the maps: the running mean peak, or this batch's where nothing was observed yet."""
         batch = maps.detach().amax(dim=(2, 3)).mean() if len(maps) else self.mean_peak
         scale = torch.where(self.mean_peak > 0, self.mean_peak, batch)
         return torch.where(scale > 0, scale, 1.0)
 
-    def _recorded(self, labels: Tensor) -> Tensor:
+    def _recorded(self, labels: Tensor) -> Tensor:  # in float32 at least
         if self.feature_maps is None:
             raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
         maps = self.feature_maps
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # half precision would round the fitness
         if labels.shape != maps.shape[:1] or labels.is_floating_point():
             raise ShapeError(
                 f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "

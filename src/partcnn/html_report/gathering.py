@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.attribution import Attribution, attribute
-from partcnn.conversion import conversion_of
+from partcnn.conversion import conversion_of, unwrapped
 from partcnn.datasets import PartDataset, PartMask, Point, Sample
 from partcnn.evaluation import Evaluation
 from partcnn.layers import part_masks
@@ -97,7 +97,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     for filter_index, places in enumerate(top):
         for rank, place in enumerate(places):
             wanted[place].append((filter_index, rank))
-    inner = getattr(model, "module", getattr(model, "_orig_mod", model))
+    inner = unwrapped(model)
     name, mask = list(part_masks(inner))[-1]
     record = conversion_of(model)
     input_size = record.preprocessing.input_size
