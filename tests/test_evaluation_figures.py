@@ -12,7 +12,7 @@ import torch
 
 from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample
 from partcnn.errors import ConfigError
-from partcnn.evaluation import Evaluation, Protocol, evaluate
+from partcnn.evaluation import Evaluation, FilterEvaluation, Protocol, evaluate
 from partcnn.metrics import METRICS
 from partcnn.observation import observe
 from partcnn.observation.pictures import ObservedPictures
@@ -498,3 +498,18 @@ def test_real_pictures_have_the_regions_of_their_boxes(shared: Path) -> None:
         region = pictures[index].regions[dataset.parts.index("head")]
         area = sum((box.x1 - box.x0) * (box.y1 - box.y0) for box in sample.parts["head"]) / (width * height)
         assert region.double().mean().item() == pytest.approx(area, abs=0.03)
+
+
+def test_without_annotated_parts_the_tables_show_only_what_was_measured() -> None:
+    nothing = math.nan
+    filters = [
+        FilterEvaluation("layer", index, "cat", None, nothing, {}, nothing, nothing, False, {"cat": 0.0}, purity=purity)
+        for index, purity in enumerate([0.2, 0.9])
+    ]
+    summary = {"accuracy": 0.5, "part_tracking_r2": None, "location_instability": math.nan, "purity": 0.55}
+    found = Evaluation(
+        summary, filters, {}, ["background", "cat"], [], {"spec": "x", "category": None, "split": "test"}
+    )
+    assert list(found.table().columns[0].cells) == ["accuracy", "purity"]
+    assert [column.header for column in found.filter_table().columns] == ["filter", "category", "purity"]
+    assert list(found.filter_table().columns[0].cells) == ["1", "0"]

@@ -10,7 +10,19 @@ from rich.table import Table
 
 SCHEMA_VERSION = 2  # 1 had no categories, parts, splits, intervals, baselines and protocol
 COVERAGE_R2 = 0.5  # a part counts as covered by a filter of at least this R²
-_FILTER_COLUMNS = ("filter", "category", "part", "R²", "instability", "scatter", "interpretability", "points", "purity")
+_NOTHING = "–"
+_FILTER_COLUMNS = {
+    "filter": "filter",
+    "category": "category",
+    "part": "best_part",
+    "R²": "part_tracking_r2",
+    "instability": "location_instability",
+    "scatter": "displacement_scatter",
+    "interpretability": "part_interpretability",
+    "points": "pointing_game",
+    "purity": "purity",
+}
+_FILTER_COLUMNS_WITHOUT_PARTS = ("filter", "category", "purity")
 _CATEGORY_COLUMNS = {
     "pictures": "num_images",
     "filters": "num_filters",
@@ -106,30 +118,27 @@ class Evaluation:
         table = Table(title=title, caption=self._caption())
         table.add_column("measure", no_wrap=True)
         table.add_column("value", justify="right")
-        table.add_column("interval" if confidence is None else f"{confidence:.0%} interval", justify="right")
+        table.add_column(
+            "interval" if confidence is None else f"{confidence:.0%} interval", justify="right", no_wrap=True
+        )
         table.add_column("constant point", justify="right")
         table.add_column("random filter", justify="right")
         for name, value in self.summary.items():
+            if not self.parts and shown(value) == _NOTHING:
+                continue
             baselines = (self.baselines.get(kind, {}).get(name) for kind in ("constant_point", "random_filter"))
             table.add_row(name, shown(value), shown_interval(self.intervals.get(name)), *map(shown, baselines))
         return table
 
     def filter_table(self, most: int = 10) -> Table:
-        """The filters of highest R²."""
-        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by R²")
-        for name in _FILTER_COLUMNS:
+        """The filters of highest R², or of highest purity where no part is annotated."""
+        by, kept = ("R²", _FILTER_COLUMNS) if self.parts else ("purity", _FILTER_COLUMNS_WITHOUT_PARTS)
+        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by}")
+        for name in kept:
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        ordered = sorted(self.filters, key=lambda one: -_or_low(one.part_tracking_r2))
+        ordered = sorted(self.filters, key=lambda one: -_or_low(getattr(one, _FILTER_COLUMNS[by])))
         for one in ordered[:most]:
-            figures = (
-                one.part_tracking_r2,
-                one.location_instability,
-                one.displacement_scatter,
-                one.part_interpretability,
-                one.pointing_game,
-                one.purity,
-            )
-            table.add_row(str(one.filter), one.category, one.best_part or "–", *map(shown, figures))
+            table.add_row(*(shown(getattr(one, _FILTER_COLUMNS[name])) for name in kept))
         return table
 
     def category_table(self) -> Table:
@@ -183,6 +192,8 @@ class Evaluation:
         return read_json(Path(path))
 
     def _caption(self) -> str | None:
+        if not self.parts:
+            return "no part is annotated in these pictures: what a filter follows is seen in them, not measured"
         if "regions" not in self.protocol:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]
@@ -192,13 +203,13 @@ class Evaluation:
 def shown(value: Any) -> str:
     """A figure for people: three decimals, a dash where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return _NOTHING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def shown_interval(interval: tuple[float, float] | None) -> str:
     """From – to, or a dash where there is none."""
-    return "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
+    return _NOTHING if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
 
 
 def _or_low(value: float) -> float:
