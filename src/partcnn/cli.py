@@ -336,6 +336,30 @@ def _benchmark_paper(options: Namespace) -> int:
     return 0
 
 
+def _benchmark_objectives(options: Namespace) -> int:
+    from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
+    from partcnn.benchmarks.objectives_table import page, plot
+    from partcnn.checkpoint import write_text
+
+    config = ObjectivesConfig.read(
+        Path(options.config),
+        weights=options.weights,
+        backbone=options.backbone,
+        layers=options.layers,
+        categories=options.categories,
+        seeds=options.seeds,
+        only=options.methods,
+    )
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    file = out.with_suffix(".json")
+    for rows in run_benchmark(config, options.data, file) if options.data is not None else [read_rows(file)]:
+        write_text(out.with_suffix(".md"), page(rows, config))
+        plot(rows, config, out.with_suffix(".png"))
+    print(out.with_suffix(".json" if options.json else ".md").read_text())
+    return 0
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="partcnn", description="Part filters for any CNN.", exit_on_error=False)
     commands = parser.add_subcommands(dest="command")
@@ -441,7 +465,23 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     paper.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     paper.add_argument("--out", type=str, default="runs/paper", help="folder for paper.md, paper.json and the runs")
     _add_json(paper)
+    objectives = ArgumentParser(prog="partcnn benchmark objectives", exit_on_error=False)
+    objectives.add_argument("--config", type=str, required=True, help="YAML: methods, categories, seeds, trunk")
+    objectives.add_argument(
+        "--data", type=str | None, help="KIND:PLACE: train what --out lacks; else only write it anew"
+    )
+    objectives.add_argument("--backbone", type=str | None, help="in place of the file's")
+    objectives.add_argument("--weights", type=str | None, help="of the trunk: PATH, default or none")
+    objectives.add_argument("--layers", type=str | None, help="in place of the file's")
+    objectives.add_argument("--categories", nargs="+", type=str, help="in place of the file's")
+    objectives.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    objectives.add_argument("--methods", nargs="+", type=str, help="of the file's, these only")
+    objectives.add_argument(
+        "--out", type=str, default="runs/objectives", help="the page, .json and .png, without ending"
+    )
+    _add_json(objectives)
     kinds = parser.add_subcommands(dest="benchmark")
+    kinds.add_subcommand("objectives", objectives, help="objectives, the plain network and the ceiling side by side")
     kinds.add_subcommand("paper", paper, help="our figures beside the paper's")
 
 
@@ -483,7 +523,10 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "demo": _demo,
 }
 _PROTOCOL = ("top", "radius_px", "iou_threshold")
-_BENCHMARKS: dict[str, Callable[[Namespace], int]] = {"paper": _benchmark_paper}
+_BENCHMARKS: dict[str, Callable[[Namespace], int]] = {
+    "objectives": _benchmark_objectives,
+    "paper": _benchmark_paper,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -149,7 +149,7 @@ def train_run(
     """
     directory = Path(settings.out)
     _check_free(directory, settings.force)
-    recipe = _recipe(settings)
+    recipe = recipe_of(settings)
     if dataset is None:
         dataset = load_dataset(
             settings.data,
@@ -159,7 +159,7 @@ def train_run(
             margin=settings.margin,
         )
     _check_classes(dataset)
-    model, is_pretrained = _built(settings, dataset, recipe)
+    model, is_pretrained = built_network(settings, dataset, recipe)
     if not is_pretrained and recipe.trunk_lr_frac is None:
         recipe = replace(recipe, trunk_lr_frac=1.0)
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
@@ -239,14 +239,16 @@ def _check_classes(dataset: PartDataset) -> None:
         )
 
 
-def _recipe(settings: RunSettings) -> Recipe:
+def recipe_of(settings: RunSettings) -> Recipe:
+    """The recipe with what other settings say of it: `epochs`, and no filter loss for a plain network."""
     changes: dict[str, Any] = {} if settings.epochs is None else {"epochs": settings.epochs}
     if settings.plain:
         changes |= {"loss_weight": 0.0, "equivariance": 0.0}
     return Recipe(**(asdict(settings.recipe) | changes))
 
 
-def _built(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple[nn.Module, bool]:
+def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple[nn.Module, bool]:
+    """The converted network of these settings, not trained, and whether its trunk has weights."""
     weights = settings.weights or ("none" if settings.backbone in BACKBONES else "default")
     # The seed also makes the new layers' first weights, so two runs of one seed start alike.
     torch.manual_seed(settings.seed)

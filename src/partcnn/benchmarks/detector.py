@@ -1,0 +1,69 @@
+"""The ceiling: a detector of one part that is trained with that part's labels, on the same maps as the filters."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.receptive_field import ReceptiveField
+
+_WIDTH = 32
+_EPOCHS = 40
+_BATCH = 64
+_LR = 1e-3
+
+
+def train_detector(
+    maps: Tensor,  # [image, view, channel, row, col]
+    frames: Tensor,  # [image, view, 2, 3]
+    landmarks: Tensor,  # [image, 2]
+    field: ReceptiveField,
+    *,
+    seed: int,
+) -> nn.Sequential:
+    """A 3 × 3 layer of 32 filters and a 3 × 3 layer of one, trained to fire in the cell of the part.
+
+    Cross-entropy over the map's cells against the cell whose centre is nearest to the part; Adam, 40 epochs, one
+    random view of every picture an epoch; a picture counts where its view holds the part.
+
+    Args:
+        maps: of the trunk, through the projection.
+        frames: of the views: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
+        landmarks: (x, y) of the part in fractions of the picture's sides, nan where absent.
+        field: of the maps' cells.
+        seed: of weights, views and order.
+
+    Returns:
+        Maps [image, channel, row, col] → scores [image, 1, row, col].
+    """
+    torch.manual_seed(seed)
+    detector = nn.Sequential(
+        nn.Conv2d(maps.shape[2], _WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(_WIDTH, 1, 3, padding=1)
+    )
+    cells = target_cells(frames, landmarks, field)  # [image, view], −1 where the view does not hold the part
+    shown = (cells >= 0).any(dim=1).nonzero().squeeze(1)
+    if len(shown) == 0:
+        return detector
+    optimizer = torch.optim.Adam(detector.parameters(), lr=_LR)
+    for _ in range(_EPOCHS):
+        for chosen in shown[torch.randperm(len(shown))].split(_BATCH):
+            views = torch.multinomial((cells[chosen] >= 0).float(), 1).squeeze(1)
+            scores = detector(maps[chosen, views].float()).flatten(1)
+            loss = F.cross_entropy(scores, cells[chosen, views])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return detector.eval()
+
+
+def target_cells(
+    frames: Tensor,  # [image, view, 2, 3]
+    landmarks: Tensor,  # [image, 2]
+    field: ReceptiveField,
+) -> Tensor:  # [image, view]
+    """The row-major index of the cell whose centre is nearest to the part in each view; −1 where it is not in it."""
+    offset = (landmarks[:, None] - frames[..., 2]).unsqueeze(-1)
+    places = torch.linalg.solve(frames[..., :2], offset).squeeze(-1)  # [image, view, 2], fractions of the view
+    is_inside = ((places >= 0) & (places <= 1)).all(dim=-1)  # nan is not
+    side_px = places.new_tensor(field.input_size).flip(-1)
+    cells = field.cells_at(places.nan_to_num() * side_px)
+    return torch.where(is_inside, cells[..., 0] * field.map_size[1] + cells[..., 1], -1)

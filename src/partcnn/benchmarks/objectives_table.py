@@ -1,0 +1,217 @@
+"""Rows of `partcnn benchmark objectives` as a page of tables and a plot."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partcnn.benchmarks.objectives import CEILING, ObjectivesConfig
+from partcnn.checkpoint import replace_file
+from partcnn.evaluation.figures import mean
+
+REACHED = 0.3  # R² of the ceiling from which a part counts as one that this trunk can find
+COVERED = 0.75  # share of the ceiling's R² from which a part counts as covered
+_PLAIN, _DEFAULT = "plain", "part filters"
+_DRAWS = 2000
+
+Rows = Sequence[dict[str, Any]]
+
+
+def r2_of(row: dict[str, Any], part: str, key: str = "r2") -> float:
+    """A row's R² on a part: "r2", mean over filters, or "best_r2", of the one chosen on training pictures."""
+    return _number(row.get(key, {}).get(part))
+
+
+def averages(rows: Rows, part: str) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Method → measure → mean over categories, of the mean over seeds, and its 95 % interval over categories."""
+    measures = {
+        "R² mean": lambda row: r2_of(row, part),
+        "best filter": lambda row: r2_of(row, part, "best_r2"),
+        "best part, mean": lambda row: _number(row.get("part_tracking_r2")),
+        "instability": lambda row: _number(row.get("location_instability")),
+        "constant point": lambda row: _number(row.get("constant_point_instability")),
+        "dead": lambda row: _number(row.get("dead_filters")),
+        "accuracy": lambda row: _number(row.get("accuracy")),
+    }
+    return {
+        method: {
+            name: interval(_over_seeds(own, value) for own in _grouped(_of(rows, method), "category").values())
+            for name, value in measures.items()
+        }
+        for method in _values(rows, "method")
+    }
+
+
+def interval(values: Iterable[float]) -> tuple[float, float, float]:
+    """Mean and the 95 % bootstrap interval over these values, nan left out; nan where there is none."""
+    kept = np.array([value for value in values if not math.isnan(value)])
+    if len(kept) == 0:
+        return math.nan, math.nan, math.nan
+    draws = np.random.default_rng(0).choice(kept, (_DRAWS, len(kept))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(kept.mean()), float(low), float(high)
+
+
+def goals(rows: Rows, part: str) -> dict[str, float]:
+    """What decides, over categories that have both the default and what it is compared with; nan where none has."""
+    best, ceiling, plain = (_grouped(_of(rows, method), "category") for method in (_DEFAULT, CEILING, _PLAIN))
+    mean_r2 = {category: _over_seeds(own, lambda row: r2_of(row, part)) for category, own in best.items()}
+    top = {category: _over_seeds(own, lambda row: r2_of(row, part)) for category, own in ceiling.items()}
+    within = [category for category in mean_r2 if top.get(category, math.nan) >= REACHED]
+    chosen = {category: _over_seeds(best[category], lambda row: r2_of(row, part, "best_r2")) for category in within}
+    loss = {
+        category: _over_seeds(plain[category], _accuracy) - _over_seeds(best[category], _accuracy)
+        for category in best.keys() & plain.keys()
+    }
+    covered = [
+        _over_seeds(best[category], lambda row, name=name: r2_of(row, name, "best_r2")) >= COVERED * reached
+        for category in best.keys() & ceiling.keys()
+        for name in _parts(ceiling[category])
+        if (reached := _over_seeds(ceiling[category], lambda row, name=name: r2_of(row, name))) >= REACHED
+    ]
+    return {
+        "categories": len(best),
+        f"categories where the ceiling reaches {REACHED} on the {part}": len(within),
+        "there: R² mean over filters, share of the ceiling's": _share(
+            mean(mean_r2[category] for category in within), mean(top[category] for category in within)
+        ),
+        "there: R² of the best filter, share of the ceiling's": _share(
+            mean(chosen.values()), mean(top[category] for category in within)
+        ),
+        "categories with R² mean of at least 0": sum(value >= 0 for value in mean_r2.values()),
+        f"covered: parts whose ceiling reaches {REACHED} with a filter of {COVERED} of it": mean(
+            float(flag) for flag in covered
+        ),
+        "accuracy lost against plain, points": 100 * mean(loss.values()),
+        "most lost in a category, points": 100 * max(loss.values(), default=math.nan),
+    }
+
+
+def page(rows: Rows, config: ObjectivesConfig) -> str:
+    """The Markdown page."""
+    part = config.part
+    lines = [
+        f"# Objectives: {config.backbone} at {config.layers}",
+        "",
+        f"Pictures kept out (30 %). R² on the {part}: mean over the top layer's filters, and of the best filter,",
+        "chosen on training pictures; a constant point has 0. Means over seeds, then over categories, with the 95 %",
+        "interval over categories. Location instability stands beside that of a constant point, the picture's centre.",
+        "The ceiling is a detector trained with the labels of the parts. Settings were chosen on",
+        f"{', '.join(config.chosen_on) or 'no category'}; the other categories confirm. Written by",
+        "`partcnn benchmark objectives`.",
+        "",
+        "| method | categories | runs | R² mean | best filter | best part, mean | instability | constant point | dead "
+        "| accuracy |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for method, found in averages(rows, part).items():
+        own = _of(rows, method)
+        figures = [_with_interval(found[name]) for name in ("R² mean", "best filter", "best part, mean")]
+        figures += [_figure(found[name][0], 3) for name in ("instability", "constant point")]
+        figures += [_percent(found["dead"][0]), _percent(found["accuracy"][0])]
+        lines.append(f"| {method} | {len(_values(own, 'category'))} | {len(own)} | " + " | ".join(figures) + " |")
+    lines += ["", "| part filters against the ceiling and plain | |", "|---|---|"]
+    lines += [
+        f"| {name} | {_figure(value, 0 if value == int(value) else 2)} |" for name, value in _known(goals(rows, part))
+    ]
+    lines += ["", *_by_category(rows, config)]
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
+    """R² of every method, mean over filters and best filter, with 95 % intervals over categories; a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = averages(rows, config.part)
+    figure = Figure(figsize=(7, 0.55 * len(found) + 1.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.add_subplot()
+    for offset, (name, colour) in zip((-0.15, 0.15), (("R² mean", "#0072b2"), ("best filter", "#d55e00")), strict=True):
+        values = np.array([found[method][name] for method in found])
+        errors = np.abs(values[:, 1:] - values[:, :1]).T
+        places = np.arange(len(found)) + offset
+        axis.errorbar(values[:, 0], places, xerr=errors, fmt="o", color=colour, capsize=3, label=name)
+    axis.axvline(0, color="#888888", linewidth=1)
+    axis.annotate(
+        "a constant point", (0, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
+    )
+    axis.set_yticks(range(len(found)), list(found))
+    axis.invert_yaxis()
+    axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over categories")
+    axis.legend(loc="lower left", frameon=False)
+    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _by_category(rows: Rows, config: ObjectivesConfig) -> list[str]:
+    methods = [name for name in (_DEFAULT, _PLAIN, CEILING) if name in _values(rows, "method")]
+    parts = _parts(rows)
+    lines = [
+        "R² by category; in brackets the best filter, chosen on training pictures. * Settings were chosen on it.",
+        "",
+        "| category | " + " | ".join(f"{name}, {part}" for part in parts for name in methods) + " | accuracy | plain |",
+        "|" + "---|" * (len(parts) * len(methods) + 3),
+    ]
+    for category, own in _grouped(rows, "category").items():
+        cells = []
+        for part in parts:
+            for method in methods:
+                of_method = _of(own, method)
+                value = _over_seeds(of_method, lambda row, part=part: r2_of(row, part))
+                best = _over_seeds(of_method, lambda row, part=part: r2_of(row, part, "best_r2"))
+                cells.append(_figure(value, 2) + ("" if method == CEILING else f" ({_figure(best, 2)})"))
+        cells += [_percent(_over_seeds(_of(own, method), _accuracy)) for method in (_DEFAULT, _PLAIN)]
+        star = "*" if category in config.chosen_on else ""
+        lines.append(f"| {category}{star} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _known(figures: dict[str, float]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in figures.items() if not math.isnan(value)]
+
+
+def _of(rows: Rows, method: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["method"] == method]
+
+
+def _values(rows: Rows, key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def _grouped(rows: Rows, key: str) -> dict[str, list[dict[str, Any]]]:
+    return {value: [row for row in rows if row[key] == value] for value in _values(rows, key)}
+
+
+def _parts(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(part for row in rows for part in row.get("r2", {})))
+
+
+def _over_seeds(rows: Rows, value: Any) -> float:
+    return mean(value(row) for row in rows)
+
+
+def _accuracy(row: dict[str, Any]) -> float:
+    return _number(row.get("accuracy"))
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _share(value: float, of: float) -> float:
+    return value / of if of else math.nan
+
+
+def _figure(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _with_interval(found: tuple[float, float, float]) -> str:
+    value, low, high = found
+    return "–" if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1%}"
