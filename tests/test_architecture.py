@@ -19,7 +19,7 @@ PACKAGE = Path(partcnn.__file__).parent
 FACADE = "__init__"
 
 FOUNDATION = {"errors", "_torchvision"}
-MATHEMATICS = {"templates", "objectives", "equivariance", "part_metrics", "receptive_field"}
+MATHEMATICS = {"templates", "objectives", "equivariance", "diversity", "part_metrics", "receptive_field"}
 NETWORKS = {"backbones", "tensorflow_padding"}
 CONVERTED = FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures", "conversion"}
 
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "templates": {"errors"},
     "objectives": {"errors", "templates"},
     "equivariance": {"errors", "objectives"},
+    "diversity": {"errors", "objectives"},
     "part_metrics": {"errors"},
     "field_tracing": {"errors"},
     "field_gradient": {"errors"},
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
-    "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "training", "runs"},
+    "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_views", "training", "runs"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}

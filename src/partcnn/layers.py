@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.diversity import diversity
 from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
@@ -143,6 +144,24 @@ class PartMask(nn.Module):
         """
         scaled, belongs, tau = self._at_scale(self._recorded(labels), labels)
         return equivariance(scaled, belongs, frames, centers, tau=tau, beta=self.template_slope)
+
+    def diversity(self, labels: Tensor) -> Tensor:  # scalar
+        """`partcnn.diversity.diversity` of the maps of the last forward pass, in float32.
+
+        Args:
+            labels: [image] class indices of the pictures of that pass.
+
+        Raises:
+            ShapeError: not one label per image.
+            ConfigError: no forward pass yet.
+        """
+        scaled, belongs, tau = self._at_scale(self._recorded(labels), labels)
+        return diversity(scaled, belongs, self.filter_category, tau=tau, beta=self.template_slope)
+
+    @property
+    def num_owners(self) -> int:
+        """Categories that own filters: all but the background."""
+        return self.num_classes - (self.background is not None)
 
     @property
     def template_slope(self) -> float | Tensor:
@@ -325,7 +344,10 @@ def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
 
 
 def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
-    """The term to add to the task loss: Σ over part layers of λ · mean over filters of the filter objective.
+    """The term to add to the task loss: Σ over part layers of λ · K · mean over filters of the filter objective.
+
+    K is the number of categories that own filters: with filters shared out evenly K · mean is the sum over categories
+    of the mean over their own, so that a category's filters learn as they do with one category against background.
 
     Args:
         model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
@@ -354,7 +376,7 @@ def filter_loss_terms(
     for _, mask in part_masks(model):
         with torch.autocast(labels.device.type, enabled=False):
             value = mask.filter_objective(labels, objective)
-        loss = mask.loss_weight * value.loss.mean()
+        loss = mask.loss_weight * mask.num_owners * value.loss.mean()
         total = loss if total is None else total + loss
         for name, term in value.terms.items():
             terms[name] = terms.get(name, 0) + term.mean()
@@ -368,7 +390,9 @@ def equivariance_loss(
     frames: Tensor,  # [2 · picture, 2, 3]
     centers: Mapping[str, tuple[Tensor, Tensor]],
 ) -> Tensor:
-    """How far parts fail to move with their pictures: Σ over part layers of the mean over filters of `equivariance`.
+    """How far parts fail to move with their pictures: Σ over part layers of K · mean over filters of `equivariance`.
+
+    K is the number of categories that own filters, as in `filter_loss`.
 
     Args:
         model: a converted network that has just seen two views of each picture: all first views, then all second
@@ -389,7 +413,29 @@ def equivariance_loss(
         if name not in centers:
             raise LayerError(f"centers: expected the part layer {name}, got {', '.join(centers) or 'none'}")
         with torch.autocast(labels.device.type, enabled=False):
-            loss = mask.equivariance(labels, frames, centers[name]).mean()
+            loss = mask.num_owners * mask.equivariance(labels, frames, centers[name]).mean()
+        total = loss if total is None else total + loss
+    assert total is not None  # part_masks yields at least one
+    return total
+
+
+def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
+    """How far each category's filters are from being in different places: Σ over part layers of `diversity`.
+
+    Args:
+        model: a converted network that has just seen the pictures of these labels.
+        labels: [image] class indices.
+
+    Returns:
+        A scalar in nats, ≤ 0, without a weight; 0 with a graph where no picture belongs.
+
+    Raises:
+        ShapeError, ConfigError, LayerError: as in `filter_loss`.
+    """
+    total: Tensor | None = None
+    for _, mask in part_masks(model):
+        with torch.autocast(labels.device.type, enabled=False):
+            loss = mask.diversity(labels)
         total = loss if total is None else total + loss
     assert total is not None  # part_masks yields at least one
     return total

@@ -243,7 +243,7 @@ def recipe_of(settings: RunSettings) -> Recipe:
     """The recipe with what other settings say of it: `epochs`, and no filter loss for a plain network."""
     changes: dict[str, Any] = {} if settings.epochs is None else {"epochs": settings.epochs}
     if settings.plain:
-        changes |= {"loss_weight": 0.0, "equivariance": 0.0}
+        changes |= {"loss_weight": 0.0, "equivariance": 0.0, "diversity": 0.0}
     return Recipe(**(asdict(settings.recipe) | changes))
 
 

@@ -27,7 +27,7 @@ from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
 from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
-from partcnn.layers import equivariance_loss, filter_loss_terms, part_masks
+from partcnn.layers import diversity_loss, equivariance_loss, filter_loss_terms, part_masks
 from partcnn.receptive_field import cell_centers, receptive_field
 
 _log = logging.getLogger("partcnn")
@@ -58,10 +58,12 @@ class Recipe:
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
-        loss_weight: λ, weight of the filter loss in every part layer.
+        loss_weight: λ, weight of the filter loss in every part layer, for each category that owns filters.
         equivariance: weight of the squared distance between a part's places in two views of a picture
             (`partcnn.equivariance`). None takes 1 for the labelled objective, else 0: the other objectives are
             the paper's and its authors'.
+        diversity: weight of the term that spreads a category's filters over different places
+            (`partcnn.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
         num_views: views of each picture that are made once, the first the picture itself, the others random crops
             with flips; a frozen trunk's maps of them too. With a trunk that learns and views of over 2 GiB every
@@ -77,6 +79,7 @@ class Recipe:
     weight_decay: float = 0.3
     loss_weight: float = 0.2
     equivariance: float | None = None
+    diversity: float = 0.0
     loss_weight_schedule: str = "constant"
     num_views: int = 9
     min_crop_frac: float = 0.6
@@ -86,7 +89,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance"):
+        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance", "diversity"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.lr <= 0:
@@ -114,7 +117,7 @@ class History:
 
 
 class PartTraining(L.LightningModule):
-    """Task loss + filter loss + equivariance, AdamW, one cycle.
+    """Task loss + filter loss + equivariance + diversity, AdamW, one cycle.
 
     Args:
         model: made by `partcnn.convert`.
@@ -142,6 +145,9 @@ class PartTraining(L.LightningModule):
         if self.equivariance and num_views == 2:
             terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
             loss = loss + self.equivariance * terms["equivariance"]
+        if self.recipe.diversity:
+            terms["diversity"] = diversity_loss(self.model, labels)
+            loss = loss + self.recipe.diversity * terms["diversity"]
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
         self.log_dict(

@@ -50,6 +50,7 @@ class ObjectivesConfig:
         backbone, weights, layers: of the trunk, as in `partcnn train`.
         categories: each against background; "all" for every category of the data set. None: all told apart.
         seeds: of weights, order, choice of views and dropout.
+        num_views: of every picture, made once for all methods; None takes the recipe's.
         part: the part whose R² heads the table.
         chosen_on: categories on which settings were chosen; the table tells them from those that confirm.
     """
@@ -60,6 +61,7 @@ class ObjectivesConfig:
     layers: str = "auto"
     categories: Sequence[str] | None = ("all",)
     seeds: Sequence[int] = (0, 1, 2)
+    num_views: int | None = None
     part: str = "head"
     chosen_on: Sequence[str] = ()
     crop: str | None = None
@@ -201,13 +203,14 @@ class Task:
     ) -> "Task":
         """Runs the trunk, whose maps are remembered for the tasks that follow."""
         settings = RunSettings(data, "", category, config.backbone, config.weights, config.layers)
-        model, _ = built_network(settings, train, Recipe())
+        recipe = Recipe() if config.num_views is None else Recipe(num_views=config.num_views)
+        model, _ = built_network(settings, train, recipe)
         if not isinstance(model, PartNetwork):
             raise ConfigError("methods: expected head='additive', whose frozen trunk all methods share")
         preprocessing = conversion_of(model).preprocessing
         layer = receptive_field(model, next(part_masks(model))[0], preprocessing.input_size)
         model.trunk = memory.setdefault(config.backbone, RememberingTrunk(model.trunk))
-        maps = task_maps(model, preprocessing, train, train.with_split("test"), Recipe())
+        maps = task_maps(model, preprocessing, train, train.with_split("test"), recipe)
         return cls(config, data, category, train, maps, layer)
 
     def measured(self, method: str, seed: int) -> dict[str, Any]:
