@@ -266,7 +266,7 @@ def _data_table(dataset: Any) -> Table:
 
 def _layer_table(name: str) -> Table:
     from partcnn.backbones import load_backbone
-    from partcnn.conversion import layer_shapes
+    from partcnn.layer_shapes import layer_shapes
 
     backbone = load_backbone(name)
     size = backbone.preprocessing.input_size
