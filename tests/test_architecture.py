@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversion": FOUNDATION | MATHEMATICS | NETWORKS | CHOICE | {"layers", "architectures"},
     "datasets": FOUNDATION,
     "checkpoint": CONVERTED,
+    "exporting": CONVERTED | {"checkpoint"},
     "attribution": CONVERTED,
     "occlusion": CONVERTED,
     "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},

@@ -187,6 +187,28 @@ def _view(options: Namespace) -> int:
     return 0
 
 
+def _export(options: Namespace) -> int:
+    import importlib.util
+
+    import torch
+
+    from partcnn.checkpoint import load
+    from partcnn.conversion import conversion_of
+    from partcnn.exporting import export, onnx_differences, output_names
+
+    model = load(options.run)
+    path = export(model, options.out, format=options.format, parts=options.parts)
+    size = path.stat().st_size / 2**20
+    _console().print(
+        f"{path}: {size:.1f} MiB, gives {', '.join(output_names(model, parts=options.parts))}", soft_wrap=True
+    )
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is not None:
+        noise = torch.randn(3, 3, *conversion_of(model).preprocessing.input_size)
+        gap = max(onnx_differences(model, path, noise).values())
+        _console().print(f"onnxruntime gives the same on three pictures of noise, to {gap:.1e}")
+    return 0
+
+
 def _compare(options: Namespace) -> int:
     from partcnn.evaluation import compare, compare_methods, methods_table
     from partcnn.runs import open_run, run_evaluation
@@ -398,6 +420,15 @@ def _view_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8765, help="of this machine alone (loopback); 0: any free one")
 
 
+def _export_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory, or one that partcnn.save wrote")
+    parser.add_argument("--out", type=str, required=True, help="the file, such as model.onnx or model.pt2")
+    parser.add_argument("--format", type=str | None, help="onnx or torch-export; without it by the file's ending")
+    parser.add_argument(
+        "--parts", action="store_true", help="also give masked maps, peaks and each filter's contributions"
+    )
+
+
 def _compare_options(parser: ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", help="run directories; each is compared with the first")
     parser.add_argument(
@@ -455,6 +486,7 @@ _HELP = {
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
     "view": "a page on this machine where a picture of your own is explained",
+    "export": "write the network as one file that runs without partcnn",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",
@@ -466,6 +498,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "explain": _explain_options,
     "report": _report_options,
     "view": _view_options,
+    "export": _export_options,
     "compare": _compare_options,
     "info": _info_options,
     "benchmark": _benchmark_options,
@@ -477,6 +510,7 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "explain": _explain,
     "report": _report,
     "view": _view,
+    "export": _export,
     "compare": _compare,
     "info": _info,
     "benchmark": _benchmark,
