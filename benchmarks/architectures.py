@@ -161,15 +161,15 @@ def reload_difference(model: nn.Module, pictures: Tensor, name: str) -> float:
         expected = model.eval()(pictures)
         partcnn.save(model, directory)
         loaded = partcnn.load(directory, model=other)
-        return checked(difference(loaded(pictures), expected), RELOAD_TOLERANCE)
+        return checked(float((loaded(pictures) - expected).abs().max()) / largest_logit(expected), RELOAD_TOLERANCE)
 
 
 def onnx_difference(model: nn.Module, pictures: Tensor) -> float:
     """Largest relative difference of onnxruntime's logits from ours."""
     with tempfile.TemporaryDirectory() as directory, torch.no_grad():
         file = partcnn.export(model, Path(directory) / "model.onnx")
-        largest = model.eval()(pictures).abs().max().clamp(min=1)
-        return checked(onnx_differences(model, file, pictures)["logits"] / float(largest), ONNX_TOLERANCE)
+        largest = largest_logit(model.eval()(pictures))
+        return checked(onnx_differences(model, file, pictures)["logits"] / largest, ONNX_TOLERANCE)
 
 
 def original_layer(network: nn.Module, size: tuple[int, int], *, mask_skip: bool) -> str:
@@ -194,9 +194,11 @@ def original_layer(network: nn.Module, size: tuple[int, int], *, mask_skip: bool
     return str(layer)
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
-    """Largest absolute difference, over the largest logit where that is above 1."""
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
+def largest_logit(logits: Tensor) -> float:
+    largest = float(logits.abs().max())
+    if not 0 < largest < float("inf"):
+        raise ValueError(f"the largest logit is {largest}")
+    return largest
 
 
 def checked(value: float, tolerance: float) -> float:
@@ -264,11 +266,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         + ".",
         "",
         "Training step: task and filter loss of two pictures, finite gradients down to the first convolution. Save and",
-        "load, ONNX: largest difference of the logits, relative to the largest logit where that is above 1; allowed",
-        f'are {RELOAD_TOLERANCE:g} and {ONNX_TOLERANCE:g}. Original: the layer that `head="original"` takes; the',
-        "state-dict keys are the network's and the mask's, and the logits after `remove_masks` are bit-identical to those",
-        "before. Branch: the same with `mask_skip=False`; “no” where no layer's output is added to a skip connection.",
-        "Made by `make architectures`.",
+        f"load, ONNX: largest difference of the logits over the largest logit; allowed are {RELOAD_TOLERANCE:g} and",
+        f'{ONNX_TOLERANCE:g}. Original: the layer that `head="original"` takes; its state-dict keys are the network\'s',
+        "and the mask's, and the logits after `remove_masks` are bit-identical to those before. Branch: the same with",
+        "`mask_skip=False`; “no” where no layer's output is added to a skip connection. Made by `make architectures`.",
         "",
         f"| {' | '.join(COLUMNS.split(','))} |",
         f"|{'---|' * len(COLUMNS.split(','))}",
