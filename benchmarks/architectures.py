@@ -30,6 +30,7 @@ from partcnn.errors import PartCNNError
 from partcnn.exporting import onnx_differences
 from partcnn.layer_shapes import layer_shapes
 from partcnn.layers import filter_loss
+from partcnn.receptive_field import receptive_field
 
 OURS = ["demo", "vgg_m", "vgg_s"]
 TORCHVISION = """
@@ -48,7 +49,9 @@ TIMM = """
     poolformer_s12 repvit_m0_9 mambaout_femto swin_tiny_patch4_window7_224
 """
 TRANSFORMERS = ["ResNet", "ConvNext"]  # their small configurations, as ResNetForImageClassification and so on
-COLUMNS = "network,input,layer,channels,map,stride px,training step,save and load,ONNX,original,branch"
+COLUMNS = (
+    "network,input,layer,channels,map,stride px,receptive field px,training step,save and load,ONNX,original,branch"
+)
 NUM_CLASSES = 2
 RELOAD_TOLERANCE = 1e-6
 ONNX_TOLERANCE = 1e-4
@@ -89,13 +92,14 @@ def all_names() -> list[str]:
     ]
 
 
-def surveyed(name: str, *, has_onnx: bool = True) -> dict[str, Any]:
-    """A row: what each step gave, or why it did not."""
+def surveyed(name: str, size: tuple[int, int] | None = None, *, has_onnx: bool = True) -> dict[str, Any]:
+    """A row: what each step gave, or why it did not. Pictures are of the network's own size, or of `size`."""
     torch.manual_seed(0)
     start = time.perf_counter()
     row: dict[str, Any] = {"name": name}
     try:
-        network, size = built(name)
+        network, own_size = built(name)
+        size = size or own_size
         row["input_size"] = list(size)
         model = partcnn.convert(network, num_classes=NUM_CLASSES, input_size=size)
         row |= chosen_layer(network, model, size)
@@ -127,11 +131,14 @@ def built(name: str) -> tuple[nn.Module, tuple[int, int]]:
 def chosen_layer(network: nn.Module, model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     (layer,) = conversion_of(model).arguments["layers"]
     shape = next(shape for shape in layer_shapes(network, size) if shape.name == layer)
+    field = receptive_field(model, "trunk", size)
     return {
         "layer": layer,
         "num_channels": shape.num_channels,
         "map_size": list(shape.map_size),
-        "stride_px": [round(stride, 2) for stride in shape.stride_px],
+        "stride_px": [round(stride, 1) for stride in field.stride_px],
+        "field_px": [round(side) for side in field.size_px],
+        "field_method": field.method,
         "is_channels_last": shape.is_channels_last,
         "is_traced": not any(isinstance(module, HookedTrunk) for module in model.modules()),
     }
@@ -186,8 +193,10 @@ def original_layer(network: nn.Module, size: tuple[int, int], *, mask_skip: bool
         added = model.state_dict().keys() - network.state_dict().keys()
         if not added or not all(".part_mask." in key for key in added):
             raise ValueError(f"keys that are not the mask's: {sorted(added)[:3]}")
-        if torch.equal(model(picture), before):
-            raise ValueError("the mask changes nothing")
+        with partcnn.recorded_feature_maps(model) as maps:
+            model(picture)
+            if not all((found >= 0).all() for found in maps.values()):  # raises too where a mask did not run
+                raise ValueError("a mask reads negative values")
         (layer,) = conversion_of(model).arguments["layers"]
         if not torch.equal(partcnn.remove_masks(model)(picture), before):
             raise ValueError("without its masks the network gives other logits than before")
@@ -228,7 +237,7 @@ def failure(cell: Any) -> str | None:
 def line(row: dict[str, Any]) -> str:
     """A row of the table; reasons are told below it."""
     if "reason" in row:
-        return f"| {row['name']} | – | {' | '.join(['–'] * 8)} |"
+        return f"| {row['name']} | {' | '.join(['–'] * (len(COLUMNS.split(',')) - 1))} |"
     side, cells = (f"{pair[0]:g}×{pair[1]:g}" for pair in (row["input_size"], row["map_size"]))
     shown = [
         row["name"],
@@ -237,6 +246,7 @@ def line(row: dict[str, Any]) -> str:
         str(row["num_channels"]),
         cells,
         f"{row['stride_px'][0]:g}",
+        f"{row['field_px'][0]}" + ("" if row["field_method"] == "traced" else " (measured)"),
         "no" if failure(row["step"]) else "yes",
         "no" if failure(row["reload"]) else f"{row['reload']:.0e}",
         "not run" if "onnx" not in row else "no" if failure(row["onnx"]) else f"{row['onnx']:.0e}",

@@ -239,12 +239,14 @@ def _info(options: Namespace) -> int:
 
     if options.data is None and options.backbone is None:
         raise ConfigError("info: expected --data SPEC or --backbone NAME, got neither")
+    if options.json and (options.backbone is None or options.data is not None):
+        raise ConfigError("json: expected --backbone NAME alone, whose layers are printed as JSON")
     if options.out is not None and options.data is None:
         raise ConfigError("out: expected --data SPEC too, whose pictures are drawn on the sheet")
     if options.data is not None:
         _data_info(options)
     if options.backbone is not None:
-        _console().print(_layer_table(options.backbone))
+        _backbone_info(options)
     return 0
 
 
@@ -286,24 +288,56 @@ def _data_table(dataset: Any) -> Table:
     return table
 
 
-def _layer_table(name: str) -> Table:
+def _backbone_info(options: Namespace) -> None:
     from partcnn.backbones import load_backbone
+    from partcnn.layer_choice import auto_layer, candidate_layers
     from partcnn.layer_shapes import layer_shapes
+    from partcnn.receptive_field import traced_fields
 
-    backbone = load_backbone(name)
-    size = backbone.preprocessing.input_size
-    table = Table(title=f"{name} at input {size[0]}×{size[1]}: layers that give a map")
-    for column in ("layer", "channels", "map", "stride px", "≥ 0"):
+    backbone = load_backbone(options.backbone, options.weights)
+    size = tuple(options.input_size or backbone.preprocessing.input_size)
+    every = layer_shapes(backbone.network, size)
+    shown = [shape for shape in every if min(shape.map_size) >= 2] if options.all else candidate_layers(every)
+    auto = auto_layer(every).name
+    fields = traced_fields(backbone.network, [shape.name for shape in shown], size)
+    if options.json:
+        rows = [_layer_entry(shape, fields.get(shape.name), is_auto=shape.name == auto) for shape in shown]
+        print(json.dumps({"backbone": options.backbone, "input_size": size, "auto": auto, "layers": rows}, indent=2))
+        return
+    _console().print(_layer_table(f"{options.backbone} at input {size[0]}×{size[1]}", shown, fields, auto))
+
+
+def _layer_entry(shape: Any, field: Any, *, is_auto: bool) -> dict[str, Any]:
+    return {
+        "layer": shape.name,
+        "num_channels": shape.num_channels,
+        "map_size": shape.map_size,
+        "stride_px": field.stride_px if field else shape.stride_px,
+        "receptive_field_px": field.size_px if field else None,
+        "is_nonnegative": shape.is_nonnegative,
+        "is_channels_last": shape.is_channels_last,
+        "is_auto": is_auto,
+    }
+
+
+def _layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: str) -> Table:
+    table = Table(
+        title=f"{title}: layers to put part filters on, first to last",
+        caption=f"--layers auto takes {auto}. ≥ 0: head=original can mask it; head=additive takes any of them",
+    )
+    for column in ("layer", "channels", "map", "stride px", "receptive field px", "≥ 0"):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for shape in layer_shapes(backbone.network, size):
-        if min(shape.map_size) >= 2:
-            table.add_row(
-                shape.name,
-                str(shape.num_channels),
-                f"{shape.map_size[0]}×{shape.map_size[1]}",
-                f"{shape.stride_px[0]:g}×{shape.stride_px[1]:g}",
-                "yes" if shape.is_nonnegative else "no",
-            )
+    for shape in shown:
+        field = fields.get(shape.name)
+        stride = field.stride_px if field else shape.stride_px
+        table.add_row(
+            f"{shape.name} (auto)" if shape.name == auto else shape.name,
+            str(shape.num_channels),
+            f"{shape.map_size[0]}×{shape.map_size[1]}",
+            f"{stride[0]:g}×{stride[1]:g}",
+            f"{field.size_px[0]:g}×{field.size_px[1]:g}" if field else "not traced",
+            "yes" if shape.is_nonnegative else "no",
+        )
     return table
 
 
@@ -446,7 +480,11 @@ def _info_options(parser: ArgumentParser) -> None:
     parser.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     parser.add_argument("--out", type=str | None, help="a picture file: some pictures of each class with their parts")
-    parser.add_argument("--backbone", type=str | None, help="a network: its layers, strides and map sizes")
+    parser.add_argument("--backbone", type=str | None, help="a network: its layers, map sizes and receptive fields")
+    parser.add_argument("--weights", type=str, default="none", help="of the network: none, default, or a file")
+    parser.add_argument("--input-size", type=int, nargs=2, help="height and width of its pictures, in pixels")
+    parser.add_argument("--all", action="store_true", help="also the layers that blocks are made of")
+    parser.add_argument("--json", action="store_true", help="print the network's layers as one JSON object")
 
 
 def _demo_options(parser: ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from partcnn import _torchvision  # noqa: F401
 from partcnn.architectures import identify_network
 from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
-from partcnn.layer_choice import chosen_layers
+from partcnn.layer_choice import check_masks_in_place, chosen_layers
 from partcnn.layer_shapes import LayerShape, probed, recorded_output
 from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, part_masks
 from partcnn.skip_connections import branch_below, residual_branches
@@ -273,7 +273,10 @@ def _layers(
         raise LayerError("mask_skip: False needs a network with skip connections that are added, got one without")
     chosen = chosen_layers(network, layers, input_size, in_place=False, among=branches)
     names = [branch_below(shape.name, branches) for shape in chosen]
-    return chosen, chosen_layers(network, names, input_size, in_place=False)
+    masked = chosen_layers(network, names, input_size, in_place=False)
+    for shape in masked:
+        check_masks_in_place(shape, is_signed=True)
+    return chosen, masked
 
 
 def _check_logits(network: nn.Module, num_classes: int, input_size: tuple[int, int]) -> None:

@@ -32,7 +32,7 @@ from partcnn.checkpoint import replace_file
 from partcnn.conversion import PartNetwork, conversion_of, unwrapped
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layers import PartMask, part_masks
-from partcnn.receptive_field import receptive_field
+from partcnn.receptive_field import num_input_channels, receptive_field
 from partcnn.templates import map_peaks
 
 FORMATS = ("onnx", "torch-export")
@@ -194,8 +194,7 @@ def _free_batch() -> dict[str, dict[int, Any]]:
 
 
 def _input_shape(model: nn.Module) -> tuple[int, int, int]:
-    num_channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
-    return (num_channels, *conversion_of(model).preprocessing.input_size)
+    return (num_input_channels(model), *conversion_of(model).preprocessing.input_size)
 
 
 @contextmanager

@@ -57,8 +57,7 @@ def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False) -> Layer
     Raises:
         LayerError: there is none.
     """
-    maps = [shape for shape in shapes if min(shape.map_size) >= _MIN_SIDE and not shape.is_score_map]
-    maps = [shape for shape in maps if not shape.is_passed_through]
+    maps = _usable(shapes)
     usable = [shape for shape in maps if not in_place or _can_be_masked(shape)]
     if maps and not usable:
         raise LayerError(
@@ -70,6 +69,16 @@ def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False) -> Layer
     for is_fit in (_is_laid_over_picture, _is_fine, _ends_a_step):
         usable = [shape for shape in usable if is_fit(shape)] or usable
     return usable[-1]
+
+
+def candidate_layers(shapes: Sequence[LayerShape]) -> list[LayerShape]:
+    """The layers one would choose from by hand: blocks and what stands outside of blocks, not what they are made of."""
+    return [shape for shape in _usable(shapes) if shape.is_laid_over_picture and not shape.is_within_block]
+
+
+def _usable(shapes: Sequence[LayerShape]) -> list[LayerShape]:
+    maps = [shape for shape in shapes if min(shape.map_size) >= _MIN_SIDE]
+    return [shape for shape in maps if not shape.is_score_map and not shape.is_passed_through]
 
 
 def announced(shape: LayerShape, input_size: tuple[int, int]) -> LayerShape:
@@ -107,17 +116,27 @@ def _check(shape: LayerShape, input_size: tuple[int, int], *, in_place: bool) ->
             f"layers: {shape.name!r} gives a map of {_times(shape.map_size)} at input {_times(input_size)}; "
             f"expected at least {_MIN_SIDE}×{_MIN_SIDE} cells: take an earlier layer or a larger input"
         )
-    if in_place and not shape.is_nonnegative:
+    if in_place:
+        check_masks_in_place(shape)
+
+
+def check_masks_in_place(shape: LayerShape, *, is_signed: bool = False) -> None:
+    """Whether a mask can be hooked onto this very layer; one that `is_signed` takes maps below 0 too.
+
+    Raises:
+        LayerError: it cannot.
+    """
+    if not is_signed and not shape.is_nonnegative:
         raise LayerError(
-            f"layers: {shape.name!r} gives negative values, which a part mask cannot read with head='original'; "
-            "take the ReLU after it, or head='additive'"
+            f"layers: {shape.name!r} gives negative values, or zeros alone, which a part mask cannot read with "
+            "head='original'; take the ReLU after it, or head='additive'"
         )
-    if in_place and shape.num_calls > 1:
+    if shape.num_calls > 1:
         raise LayerError(
             f"layers: {shape.name!r} runs {shape.num_calls} times in one forward pass, and a mask in place would act "
             "on each; take the block around it, or head='additive'"
         )
-    if in_place and shape.is_channels_last:
+    if shape.is_channels_last:
         raise LayerError(
             f"layers: {shape.name!r} gives maps [image, row, col, channel], which a part mask cannot read with "
             "head='original'; take head='additive', which turns them"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.errors import LayerError
+from partcnn.receptive_field import num_input_channels
 
 _PASSED_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 
@@ -21,11 +22,12 @@ class LayerShape:
     num_channels: int
     map_size: tuple[int, int]  # (rows, cols)
     stride_px: tuple[float, float]  # input pixels per cell, (down, across)
-    is_nonnegative: bool
+    is_nonnegative: bool  # and not 0 everywhere, as is what a batch norm of weight 0 gives
     is_passed_through: bool  # dropout or identity: the name of the layer before it says more
     is_score_map: bool  # one channel per output: class scores before a global pooling, not features
     is_channels_last: bool  # [image, row, col, channel], as in Swin and inside ConvNeXt's blocks
-    is_within_coarser_block: bool  # a block that takes a map of this size and gives a coarser one: half a step
+    is_within_block: bool  # a block, no mere sequence, that gives a map itself
+    is_within_coarser_block: bool  # one that takes a map of this size and gives a coarser one: half a step
     num_calls: int  # in one forward pass; what is told is of the last one
 
     @property
@@ -74,6 +76,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
                 isinstance(cnn.get_submodule(name), _PASSED_THROUGH),
                 num_channels == num_outputs,
                 _is_channels_last(call.size, input_size),
+                bool(_around(name, blocks)),
                 _is_within_coarser(name, call, blocks, input_size),
                 call.num_calls,
             )
@@ -98,7 +101,7 @@ def probed(cnn: nn.Module, input_size: tuple[int, int]) -> Any:
         LayerError: the network does not take pictures of this size.
     """
     reference = next(cnn.parameters(), torch.zeros(()))
-    num_channels = next((m.in_channels for m in cnn.modules() if isinstance(m, nn.Conv2d)), 3)
+    num_channels = num_input_channels(cnn)
     picture = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
     with evaluation_mode(cnn), torch.no_grad():
         try:
@@ -164,7 +167,7 @@ def _note(calls: dict[str, _Call], name: str, inputs: tuple[Any, ...], output: A
     calls[name] = _Call(
         tuple(output.shape),
         () if first is None else tuple(first.shape),
-        bool((output >= 0).all()),
+        bool((output >= 0).all() and (output > 0).any()),
         1 if before is None else before.num_calls + 1,
     )
 
@@ -185,16 +188,18 @@ def _channels_first(size: tuple[int, ...], input_size: tuple[int, int]) -> tuple
     return (size[3], size[1], size[2]) if _is_channels_last(size, input_size) else size[1:]
 
 
-def _is_within_coarser(name: str, call: _Call, blocks: dict[str, _Call], input_size: tuple[int, int]) -> bool:
-    """Whether a block around the layer takes a map of the layer's size and gives a coarser one.
+def _around(name: str, blocks: dict[str, _Call]) -> list[_Call]:
+    """The blocks that a layer lies in, outermost first. A sequence is a path, not a block: cut anywhere, it is one."""
+    outer = [name[:end] for end, character in enumerate(name) if character == "."]
+    return [blocks[block] for block in outer if block in blocks]
 
-    A sequence is a path, not a block: cut anywhere, what lies before is a network.
-    """
+
+def _is_within_coarser(name: str, call: _Call, blocks: dict[str, _Call], input_size: tuple[int, int]) -> bool:
+    """Whether a block around the layer takes a map of the layer's size and gives a coarser one."""
     cells = _channels_first(call.size, input_size)[1:]
-    around = [blocks[name[:end]] for end, character in enumerate(name) if character == "." and name[:end] in blocks]
     return any(
         len(block.input_size) == 4
         and _channels_first(block.input_size, input_size)[1:] == cells
         and min(_channels_first(block.size, input_size)[1:]) < min(cells)
-        for block in around
+        for block in _around(name, blocks)
     )

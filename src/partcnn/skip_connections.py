@@ -46,7 +46,7 @@ class _AdditionWatcher(TorchFunctionMode):
     """Follows modules and additions by the identity of tensors, which are kept alive meanwhile."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.branches: dict[str, str] = {}
         self._running: list[tuple[str, set[int]]] = []  # modules in progress, and the tensors they were given
         self._makers: dict[int, tuple[str, set[int]]] = {}  # of each tensor: the module that gave it, from what
@@ -85,15 +85,13 @@ class _AdditionWatcher(TorchFunctionMode):
 
     def _look_at(self, first: Tensor, second: Tensor) -> None:
         block, given = self._running[-1]
-        for is_carried in (lambda term: id(term) in given, lambda term: bool(self._made_from(term) & given)):
-            carried = [is_carried(first), is_carried(second)]
-            if sum(carried) == 1:
-                branch = second if carried[0] else first
-                name, _ = self._makers.get(id(branch), ("", set()))
-                if name.startswith(f"{block}.") or (not block and name):
-                    self.branches.pop(block, None)
-                    self.branches[block] = name
-                return
+        carried = [id(term) in given for term in (first, second)]
+        if sum(carried) != 1:  # then a projection may have made one of them from what the block was given
+            carried = [bool(self._maker(term)[1] & given) for term in (first, second)]
+        name, _ = self._maker(second if carried[0] else first)
+        if sum(carried) == 1 and name and name.startswith(f"{block}." if block else ""):
+            self.branches.pop(block, None)  # of a block that runs twice the last run counts
+            self.branches[block] = name
 
-    def _made_from(self, term: Tensor) -> set[int]:
-        return self._makers.get(id(term), ("", set()))[1]
+    def _maker(self, term: Tensor) -> tuple[str, set[int]]:
+        return self._makers.get(id(term), ("", set()))
