@@ -30,7 +30,7 @@ from partcnn.errors import PartCNNError
 from partcnn.exporting import onnx_differences
 from partcnn.layer_shapes import layer_shapes
 from partcnn.layers import filter_loss
-from partcnn.receptive_field import receptive_field
+from partcnn.receptive_field import traced_fields
 
 OURS = ["demo", "vgg_m", "vgg_s"]
 TORCHVISION = """
@@ -131,14 +131,13 @@ def built(name: str) -> tuple[nn.Module, tuple[int, int]]:
 def chosen_layer(network: nn.Module, model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     (layer,) = conversion_of(model).arguments["layers"]
     shape = next(shape for shape in layer_shapes(network, size) if shape.name == layer)
-    field = receptive_field(model, "trunk", size)
+    field = traced_fields(model, ["trunk"], size).get("trunk")
     return {
         "layer": layer,
         "num_channels": shape.num_channels,
         "map_size": list(shape.map_size),
-        "stride_px": [round(stride, 1) for stride in field.stride_px],
-        "field_px": [round(side) for side in field.size_px],
-        "field_method": field.method,
+        "stride_px": [round(stride, 1) for stride in (field or shape).stride_px],
+        "field_px": [round(side) for side in field.size_px] if field else None,
         "is_channels_last": shape.is_channels_last,
         "is_traced": not any(isinstance(module, HookedTrunk) for module in model.modules()),
     }
@@ -246,7 +245,7 @@ def line(row: dict[str, Any]) -> str:
         str(row["num_channels"]),
         cells,
         f"{row['stride_px'][0]:g}",
-        f"{row['field_px'][0]}" + ("" if row["field_method"] == "traced" else " (measured)"),
+        f"{row['field_px'][0]}" if row["field_px"] else "not traced",
         "no" if failure(row["step"]) else "yes",
         "no" if failure(row["reload"]) else f"{row['reload']:.0e}",
         "not run" if "onnx" not in row else "no" if failure(row["onnx"]) else f"{row['onnx']:.0e}",

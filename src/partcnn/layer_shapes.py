@@ -173,14 +173,21 @@ def _note(calls: dict[str, _Call], name: str, inputs: tuple[Any, ...], output: A
 
 
 def _is_channels_last(size: tuple[int, ...], input_size: tuple[int, int]) -> bool:
-    """Whether axes 1 and 2 have the picture's proportions, and axes 2 and 3 have not."""
-    return not _is_laid_over(size[2:4], input_size) and _is_laid_over(size[1:3], input_size)
+    """Whether axes 1 and 2 have the picture's proportions, and axes 2 and 3 have them less well."""
+    first, last = size[2:4], size[1:3]
+    if not _is_laid_over(last, input_size):
+        return False
+    return not _is_laid_over(first, input_size) or _distortion(last, input_size) < _distortion(first, input_size)
 
 
 def _is_laid_over(cells: Sequence[int], input_size: tuple[float, float]) -> bool:
     """Whether one stride, up to the cell that padding adds or takes at an edge, makes these cells of the picture."""
     (rows, cols), (height, width) = cells, input_size
     return max(rows - 1, 0) * width <= (cols + 1) * height and max(cols - 1, 0) * height <= (rows + 1) * width
+
+
+def _distortion(cells: Sequence[int], input_size: tuple[float, float]) -> float:
+    return abs(cells[0] * input_size[1] - cells[1] * input_size[0])
 
 
 def _channels_first(size: tuple[int, ...], input_size: tuple[int, int]) -> tuple[int, ...]:
