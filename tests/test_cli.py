@@ -194,9 +194,9 @@ def test_info_lists_the_layers_to_choose_from_with_what_their_cells_see(capsys: 
     listed = json.loads(capsys.readouterr().out)
     layers = {layer["layer"]: layer for layer in listed["layers"]}
     assert listed["input_size"] == [96, 128]
-    assert [layer["layer"] for layer in listed["layers"] if layer["is_auto"]] == [listed["auto"]] == ["features.1"]
-    assert layers["features.3"]["map_size"] == [11, 15]
-    assert layers["features.3"]["stride_px"] == [8, 8]  # 7 pixels, then 3 more with stride 4, 1 × 1 and 3 × 3
+    assert [layer["layer"] for layer in listed["layers"] if layer["is_auto"]] == [listed["auto"]] == ["features.4"]
+    assert layers["features.3"]["map_size"] == [23, 31]
+    assert layers["features.3"]["stride_px"] == [4, 4]  # 7 pixels after the pooling, and a 3 × 3 that adds 2 cells
     assert layers["features.3"]["receptive_field_px"] == [15, 15]
     assert "features.3.squeeze" not in layers
     assert main([*options, "--all"]) == 0

@@ -125,17 +125,8 @@ def test_a_network_within_a_network_is_no_block_to_pass_over() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.coarse(self.fine(self.stem(images)))  # type: ignore[no-any-return]
 
-    network = classified(OrderedStem(Whole()), num_channels=8)
-    assert auto_layer(layer_shapes(network, SIZE)).name == "0.inner.fine"
-
-
-class OrderedStem(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.inner(images)  # type: ignore[no-any-return]
+    network = classified(nn.Conv2d(3, 3, 3, padding=1), Whole(), num_channels=8)
+    assert auto_layer(layer_shapes(network, SIZE)).name == "1.fine"
 
 
 def test_auto_passes_over_tables_that_are_not_laid_over_the_picture() -> None:
@@ -161,6 +152,12 @@ def test_zeros_alone_are_not_taken_for_a_relu() -> None:
     assert [shape.is_nonnegative for shape in layer_shapes(network, SIZE)[:3]] == [False, True, False]
     with pytest.raises(LayerError, match="zeros alone"):
         convert(network, "2", num_classes=5, head="original", input_size=SIZE)
+
+
+def test_a_convolution_that_happens_to_stay_above_zero_is_not_taken_for_a_relu() -> None:
+    network = classified(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1), num_channels=1)
+    nn.init.constant_(network[2].bias, 100.0)
+    assert [shape.is_nonnegative for shape in layer_shapes(network, SIZE)[:3]] == [False, True, False]
 
 
 @pytest.mark.parametrize("activation", [nn.GELU(), nn.SiLU(), nn.Hardswish()], ids=lambda one: type(one).__name__)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from partcnn.errors import LayerError
 from partcnn.receptive_field import num_input_channels
 
+# Whatever one picture shows, these can give values below 0; classes of their own may hold an activation too.
+_LINEAR = {nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm}
 _PASSED_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 
 
@@ -72,7 +74,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
                 num_channels,
                 (size[0], size[1]),
                 (input_size[0] / size[0], input_size[1] / size[1]),
-                call.is_nonnegative,
+                call.is_nonnegative and type(cnn.get_submodule(name)) not in _LINEAR,
                 isinstance(cnn.get_submodule(name), _PASSED_THROUGH),
                 num_channels == num_outputs,
                 _is_channels_last(call.size, input_size),
