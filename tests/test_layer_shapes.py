@@ -145,6 +145,23 @@ def test_auto_passes_over_tables_that_are_not_laid_over_the_picture() -> None:
     assert [shape.name for shape in candidate_layers(shapes)] == ["conv"]
 
 
+def test_a_table_of_every_cell_against_every_other_is_no_map() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.softmax = nn.Softmax(dim=-1)
+
+        def forward(self, maps: Tensor) -> Tensor:
+            tokens = maps.flatten(2)[:, None]
+            table = self.softmax(tokens.transpose(2, 3) @ tokens)  # [image, 1, cell, cell], square as the picture is
+            return (tokens @ table).reshape(maps.shape)
+
+    network = classified(nn.Conv2d(3, 8, 8, stride=8), Attention(), num_channels=8)
+    shapes = layer_shapes(network, (64, 64))
+    assert "1.softmax" not in {shape.name for shape in shapes}
+    assert auto_layer(shapes).name == "1"
+
+
 def test_zeros_alone_are_not_taken_for_a_relu() -> None:
     network = classified(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1), num_channels=8)
     nn.init.zeros_(network[2].weight)

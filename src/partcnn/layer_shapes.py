@@ -1,5 +1,6 @@
 """What each layer of a network gives for a picture: channels, map, sign, and where in the network it lies."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
         num_outputs = None  # the scores come from a linear layer, not from a map
     maps = {name: call for name, call in calls.items() if len(call.size) == 4 and call.size[0] == 1}
     blocks = {name: call for name, call in maps.items() if not isinstance(cnn.get_submodule(name), nn.Sequential)}
+    maps = {name: call for name, call in maps.items() if not _is_token_table(name, call, blocks, input_size)}
     shapes = []
     for name, call in maps.items():
         num_channels, *size = _channels_first(call.size, input_size)
@@ -201,6 +203,16 @@ def _around(name: str, blocks: dict[str, _Call]) -> list[_Call]:
     """The blocks that a layer lies in, outermost first. A sequence is a path, not a block: cut anywhere, it is one."""
     outer = [name[:end] for end, character in enumerate(name) if character == "."]
     return [blocks[block] for block in outer if block in blocks]
+
+
+def _is_token_table(name: str, call: _Call, blocks: dict[str, _Call], input_size: tuple[int, int]) -> bool:
+    """Whether it is attention's table, every cell of a block's map against every other, and no map itself."""
+    rows, cols = call.size[2:]
+    if rows != cols:
+        return False
+    around = [block for block in _around(name, blocks) if len(block.input_size) == 4]
+    cells = [[_channels_first(size, input_size)[1:] for size in (block.input_size, block.size)] for block in around]
+    return any(before == after and math.prod(after) == rows > 1 for before, after in cells)
 
 
 def _is_within_coarser(name: str, call: _Call, blocks: dict[str, _Call], input_size: tuple[int, int]) -> bool:
