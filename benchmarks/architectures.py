@@ -278,7 +278,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"load, ONNX: largest difference of the logits over the largest logit; allowed are {RELOAD_TOLERANCE:g} and",
         f'{ONNX_TOLERANCE:g}. Original: the layer that `head="original"` takes; its state-dict keys are the network\'s',
         "and the mask's, and the logits after `remove_masks` are bit-identical to those before. Branch: the same with",
-        "`mask_skip=False`; “no” where no layer's output is added as it is, or channels are last. `make architectures`.",
+        "`mask_skip=False`; “no” where no layer's output is added as it is or channels are last. `make architectures`.",
         "",
         f"| {' | '.join(COLUMNS.split(','))} |",
         f"|{'---|' * len(COLUMNS.split(','))}",
