@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo browser test fuzz lint format tutorial clean
+.PHONY: demo browser test fuzz architectures lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco]'
+	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco,transformers]'
 	touch $@
 
 demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page
@@ -22,6 +22,9 @@ test: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
 	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/test_dataset_fuzz.py
+
+architectures: $(VENV)/.installed  ## try every network of docs/results/architectures.md anew: half an hour on one core
+	$(BIN)/python benchmarks/architectures.py --again
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -21,7 +21,8 @@ FACADE = "__init__"
 FOUNDATION = {"errors", "_torchvision"}
 MATHEMATICS = {"templates", "objectives", "equivariance", "diversity", "part_metrics", "receptive_field"}
 NETWORKS = {"backbones", "tensorflow_padding"}
-CONVERTED = FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures", "conversion"}
+CHOICE = {"layer_shapes", "layer_choice", "skip_connections"}
+CONVERTED = FOUNDATION | MATHEMATICS | NETWORKS | CHOICE | {"layers", "architectures", "conversion"}
 
 # A room is a file beside __init__.py or a folder; what it may import of the others.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -36,13 +37,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "field_gradient": {"errors"},
     "receptive_field": {"errors", "field_tracing", "field_gradient"},
     "layers": {"errors"} | MATHEMATICS,
+    "layer_shapes": {"errors", "receptive_field"},
+    "layer_choice": {"errors", "layer_shapes"},
+    "skip_connections": {"errors", "layer_shapes"},
     "weight_files": {"errors"},
     "tensorflow_padding": {"errors"},
-    "backbones": FOUNDATION | {"weight_files", "tensorflow_padding"},
+    "paper_networks": set(),
+    "backbones": FOUNDATION | {"weight_files", "tensorflow_padding", "paper_networks"},
     "architectures": FOUNDATION | NETWORKS,
-    "conversion": FOUNDATION | MATHEMATICS | NETWORKS | {"layers", "architectures"},
+    "conversion": FOUNDATION | MATHEMATICS | NETWORKS | CHOICE | {"layers", "architectures"},
     "datasets": FOUNDATION,
     "checkpoint": CONVERTED,
+    "exporting": CONVERTED | {"checkpoint"},
     "attribution": CONVERTED,
     "occlusion": CONVERTED,
     "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},

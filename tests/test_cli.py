@@ -188,6 +188,29 @@ def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str
     assert "14×14" in printed
 
 
+def test_info_lists_the_layers_to_choose_from_with_what_their_cells_see(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["info", "--backbone", "squeezenet1_1", "--input-size", "96", "128", "--json"]
+    assert main([*options, "--weights", "none"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    layers = {layer["layer"]: layer for layer in listed["layers"]}
+    assert listed["input_size"] == [96, 128]
+    assert [layer["layer"] for layer in listed["layers"] if layer["is_auto"]] == [listed["auto"]] == ["features.4"]
+    assert layers["features.3"]["map_size"] == [23, 31]
+    assert layers["features.3"]["stride_px"] == [4, 4]  # 7 pixels after the pooling, and a 3 × 3 that adds 2 cells
+    assert layers["features.3"]["receptive_field_px"] == [15, 15]
+    assert "features.3.squeeze" not in layers
+    assert main([*options, "--all"]) == 0
+    every = {layer["layer"] for layer in json.loads(capsys.readouterr().out)["layers"]}
+    assert {*layers, "features.3.squeeze"} <= every
+
+
+def test_info_marks_the_layer_that_auto_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--backbone", "demo"]) == 0
+    printed = capsys.readouterr().out
+    assert "features (auto)" in printed
+    assert "31×31" in printed
+
+
 @pytest.fixture(scope="module")
 def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of drawn pictures with parts.csv: the object, a head box and a tail point of each."""
@@ -239,6 +262,9 @@ def test_info_with_many_parts_lists_them_below_each_other(tmp_path: Path, capsys
         (["--data", "demo:2", "--out", "x.txt"], ".png"),
         (["--data", "demo:2", "--crop", "head"], "object"),
         (["--data", "demo:2", "--margin", "-1"], "margin"),
+        (["--data", "demo:2", "--json"], "--backbone"),
+        (["--backbone", "demo", "--weights", "none.pt"], "none.pt"),
+        (["--backbone", "alexnet", "--input-size", "16", "16"], "16×16"),
     ],
 )
 def test_bad_options_of_info_are_one_line(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

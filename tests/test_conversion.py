@@ -18,11 +18,11 @@ from partcnn.conversion import (
     PartNetwork,
     conversion_of,
     convert,
-    layer_shapes,
     recorded_feature_maps,
     remove_masks,
 )
 from partcnn.errors import ConfigError, LayerError
+from partcnn.layer_shapes import layer_shapes
 from partcnn.layers import PartMask, filter_loss, part_masks
 from partcnn.templates import part_mask
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from partcnn.errors import PartCNNError
     from partcnn.evaluation import Evaluation, evaluate
     from partcnn.explanation import Explanation, explain
+    from partcnn.exporting import export
     from partcnn.html_report import report
     from partcnn.layers import filter_loss
     from partcnn.training import Recipe, fit
@@ -33,6 +34,7 @@ _HOMES = {
     "Evaluation": "evaluation",
     "explain": "explanation",
     "Explanation": "explanation",
+    "export": "exporting",
     "report": "html_report",
     "save": "checkpoint",
     "load": "checkpoint",
@@ -48,6 +50,7 @@ __all__ = [
     "convert",
     "evaluate",
     "explain",
+    "export",
     "filter_loss",
     "fit",
     "load",

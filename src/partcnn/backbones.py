@@ -1,4 +1,4 @@
-"""Networks by name: those of torchvision and timm, and a small one of our own to train from nothing.
+"""Networks by name: those of torchvision and timm, VGG-M and VGG-S, and a small one of our own to train from nothing.
 
 The last linear layer of each is its library's classifier of 1000 classes; `partcnn.convert` replaces it.
 """
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from partcnn import _torchvision  # noqa: F401
 from partcnn.errors import ConfigError, WeightsError
+from partcnn.paper_networks import VGGM, VGGS
 from partcnn.tensorflow_padding import Padding, with_padding
 from partcnn.weight_files import fit_weights, read_weights
 
 _log = logging.getLogger("partcnn")
 _TIMM = "timm:"
-# Else both build training heads, which turn the output of `forward` into a tuple, and warn about their start.
-_BUILT_PLAIN = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
+# They can have training heads, which turn the output of `forward` into a tuple, and warn about their start.
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def load_backbone(
     """Build a network and give it weights.
 
     Args:
-        name: a classification network of torchvision ("resnet18"), "timm:NAME" where timm is installed, or
-            "demo" for DemoNet.
+        name: a classification network of torchvision ("resnet18"), "timm:NAME" where timm is installed, or one
+            of `BACKBONES`: "vgg_m", "vgg_s", and "demo" for DemoNet.
         weights: None or "none" for random ones; "default" for the library's own, which it downloads; or the
             path of a .safetensors, .pt or .pth file. Half precision is loaded as float32.
         num_classes: of the classifier; it is left untrained where the weights have another number. The
@@ -147,7 +148,12 @@ def build_network(spec: Mapping[str, Any]) -> nn.Module:
     """
     if "name" not in spec:
         raise ConfigError(f"backbone: expected a specification with a name, got {dict(spec)}")
-    network = _built(str(spec["name"]), pretrained=False, num_classes=int(spec.get("num_classes", 1000)))
+    network = _built(
+        str(spec["name"]),
+        pretrained=False,
+        num_classes=int(spec.get("num_classes", 1000)),
+        aux_logits=bool(spec.get("aux_logits", False)),
+    )
     return with_padding(network, spec.get("padding", "torch")).eval()
 
 
@@ -157,6 +163,8 @@ class DemoNet(nn.Sequential):
     Small enough to train from random weights on two CPU cores. 112 × 112 pixels give 14 × 14 cells of 64
     filters at `features.block4`, each of which sees 31 × 31 pixels.
     """
+
+    input_size = (112, 112)
 
     def __init__(self, num_classes: int = 1000) -> None:
         widths, strides = (3, 16, 32, 64, 64), (2, 2, 2, 1)
@@ -176,12 +184,15 @@ def _block(num_inputs: int, num_filters: int, stride: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(num_filters), relu=nn.ReLU(inplace=True)))
 
 
-def _built(name: str, *, pretrained: bool, num_classes: int = 1000) -> nn.Module:
+def _built(name: str, *, pretrained: bool, num_classes: int = 1000, aux_logits: bool = False) -> nn.Module:
     if name in BACKBONES:
         if pretrained:
             raise WeightsError(f"weights: {name} has no pretrained weights; leave them out or give a path")
         return BACKBONES[name](num_classes)
-    build = (_timm_builder if name.startswith(_TIMM) else _torchvision_builder)(name, num_classes)
+    if name.startswith(_TIMM):
+        build = _timm_builder(name, num_classes)
+    else:
+        build = _torchvision_builder(name, num_classes, aux_logits)
     if not pretrained:
         return build(False)
     try:
@@ -194,7 +205,7 @@ def _built(name: str, *, pretrained: bool, num_classes: int = 1000) -> nn.Module
         ) from error
 
 
-def _torchvision_builder(name: str, num_classes: int) -> Callable[[bool], nn.Module]:
+def _torchvision_builder(name: str, num_classes: int, aux_logits: bool) -> Callable[[bool], nn.Module]:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -202,7 +213,9 @@ def _torchvision_builder(name: str, num_classes: int) -> Callable[[bool], nn.Mod
         raise _unknown(name, [*BACKBONES, *known])
 
     def build(pretrained: bool) -> nn.Module:
-        options = _BUILT_PLAIN.get(name, {}) | ({} if pretrained else {"num_classes": num_classes})
+        options: dict[str, Any] = {} if pretrained else {"num_classes": num_classes}
+        if name in WITH_AUXILIARY_HEADS:
+            options |= {"aux_logits": aux_logits, "init_weights": False}
         network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
         return network
 
@@ -233,7 +246,7 @@ def _unknown(name: str, known: Iterable[str]) -> ConfigError:
 
 def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     if name in BACKBONES:
-        return Preprocessing(input_size=(112, 112))
+        return Preprocessing(input_size=BACKBONES[name].input_size)
     if name.startswith(_TIMM):
         timm_data: Any = importlib.import_module("timm.data")
         config = timm_data.resolve_model_data_config(network)
@@ -245,4 +258,4 @@ def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     return Preprocessing((side, side), tuple(recipe.mean), tuple(recipe.std))
 
 
-BACKBONES: dict[str, Callable[[int], nn.Module]] = {"demo": DemoNet}
+BACKBONES: dict[str, type[DemoNet] | type[VGGM] | type[VGGS]] = {"demo": DemoNet, "vgg_m": VGGM, "vgg_s": VGGS}

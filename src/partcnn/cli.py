@@ -187,6 +187,28 @@ def _view(options: Namespace) -> int:
     return 0
 
 
+def _export(options: Namespace) -> int:
+    import importlib.util
+
+    import torch
+
+    from partcnn.checkpoint import load
+    from partcnn.conversion import conversion_of
+    from partcnn.exporting import export, onnx_differences, output_names
+
+    model = load(options.run)
+    path = export(model, options.out, format=options.format, parts=options.parts)
+    size = path.stat().st_size / 2**20
+    _console().print(
+        f"{path}: {size:.1f} MiB, gives {', '.join(output_names(model, parts=options.parts))}", soft_wrap=True
+    )
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is not None:
+        noise = torch.randn(3, 3, *conversion_of(model).preprocessing.input_size)
+        gap = max(onnx_differences(model, path, noise).values())
+        _console().print(f"onnxruntime gives the same on three pictures of noise, to {gap:.1e}")
+    return 0
+
+
 def _compare(options: Namespace) -> int:
     from partcnn.evaluation import compare, compare_methods, methods_table
     from partcnn.runs import open_run, run_evaluation
@@ -217,12 +239,14 @@ def _info(options: Namespace) -> int:
 
     if options.data is None and options.backbone is None:
         raise ConfigError("info: expected --data SPEC or --backbone NAME, got neither")
+    if options.json and (options.backbone is None or options.data is not None):
+        raise ConfigError("json: expected --backbone NAME alone, whose layers are printed as JSON")
     if options.out is not None and options.data is None:
         raise ConfigError("out: expected --data SPEC too, whose pictures are drawn on the sheet")
     if options.data is not None:
         _data_info(options)
     if options.backbone is not None:
-        _console().print(_layer_table(options.backbone))
+        _backbone_info(options)
     return 0
 
 
@@ -264,24 +288,56 @@ def _data_table(dataset: Any) -> Table:
     return table
 
 
-def _layer_table(name: str) -> Table:
+def _backbone_info(options: Namespace) -> None:
     from partcnn.backbones import load_backbone
-    from partcnn.conversion import layer_shapes
+    from partcnn.layer_choice import auto_layer, candidate_layers
+    from partcnn.layer_shapes import layer_shapes
+    from partcnn.receptive_field import traced_fields
 
-    backbone = load_backbone(name)
-    size = backbone.preprocessing.input_size
-    table = Table(title=f"{name} at input {size[0]}×{size[1]}: layers that give a map")
-    for column in ("layer", "channels", "map", "stride px", "≥ 0"):
+    backbone = load_backbone(options.backbone, options.weights)
+    size = tuple(options.input_size or backbone.preprocessing.input_size)
+    every = layer_shapes(backbone.network, size)
+    shown = [shape for shape in every if min(shape.map_size) >= 2] if options.all else candidate_layers(every)
+    auto = auto_layer(every).name
+    fields = traced_fields(backbone.network, [shape.name for shape in shown], size)
+    if options.json:
+        rows = [_layer_entry(shape, fields.get(shape.name), is_auto=shape.name == auto) for shape in shown]
+        print(json.dumps({"backbone": options.backbone, "input_size": size, "auto": auto, "layers": rows}, indent=2))
+        return
+    _console().print(_layer_table(f"{options.backbone} at input {size[0]}×{size[1]}", shown, fields, auto))
+
+
+def _layer_entry(shape: Any, field: Any, *, is_auto: bool) -> dict[str, Any]:
+    return {
+        "layer": shape.name,
+        "num_channels": shape.num_channels,
+        "map_size": shape.map_size,
+        "stride_px": field.stride_px if field else shape.stride_px,
+        "receptive_field_px": field.size_px if field else None,
+        "is_nonnegative": shape.is_nonnegative,
+        "is_channels_last": shape.is_channels_last,
+        "is_auto": is_auto,
+    }
+
+
+def _layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: str) -> Table:
+    table = Table(
+        title=f"{title}: layers to put part filters on, first to last",
+        caption=f"--layers auto takes {auto}. ≥ 0: head=original can mask it; head=additive takes any of them",
+    )
+    for column in ("layer", "channels", "map", "stride px", "receptive field px", "≥ 0"):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for shape in layer_shapes(backbone.network, size):
-        if min(shape.map_size) >= 2:
-            table.add_row(
-                shape.name,
-                str(shape.num_channels),
-                f"{shape.map_size[0]}×{shape.map_size[1]}",
-                f"{shape.stride_px[0]:g}×{shape.stride_px[1]:g}",
-                "yes" if shape.is_nonnegative else "no",
-            )
+    for shape in shown:
+        field = fields.get(shape.name)
+        stride = field.stride_px if field else shape.stride_px
+        table.add_row(
+            f"{shape.name} (auto)" if shape.name == auto else shape.name,
+            str(shape.num_channels),
+            f"{shape.map_size[0]}×{shape.map_size[1]}",
+            f"{stride[0]:g}×{stride[1]:g}",
+            f"{field.size_px[0]:g}×{field.size_px[1]:g}" if field else "not traced",
+            "yes" if shape.is_nonnegative else "no",
+        )
     return table
 
 
@@ -422,6 +478,15 @@ def _view_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8765, help="of this machine alone (loopback); 0: any free one")
 
 
+def _export_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory, or one that partcnn.save wrote")
+    parser.add_argument("--out", type=str, required=True, help="the file, such as model.onnx or model.pt2")
+    parser.add_argument("--format", type=str | None, help="onnx or torch-export; without it by the file's ending")
+    parser.add_argument(
+        "--parts", action="store_true", help="also give masked maps, peaks and each filter's contributions"
+    )
+
+
 def _compare_options(parser: ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", help="run directories; each is compared with the first")
     parser.add_argument(
@@ -439,7 +504,11 @@ def _info_options(parser: ArgumentParser) -> None:
     parser.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     parser.add_argument("--out", type=str | None, help="a picture file: some pictures of each class with their parts")
-    parser.add_argument("--backbone", type=str | None, help="a network: its layers, strides and map sizes")
+    parser.add_argument("--backbone", type=str | None, help="a network: its layers, map sizes and receptive fields")
+    parser.add_argument("--weights", type=str, default="none", help="of the network: none, default, or a file")
+    parser.add_argument("--input-size", type=int, nargs=2, help="height and width of its pictures, in pixels")
+    parser.add_argument("--all", action="store_true", help="also the layers that blocks are made of")
+    parser.add_argument("--json", action="store_true", help="print the network's layers as one JSON object")
 
 
 def _demo_options(parser: ArgumentParser) -> None:
@@ -495,6 +564,7 @@ _HELP = {
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
     "view": "a page on this machine where a picture of your own is explained",
+    "export": "write the network as one file that runs without partcnn",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",
@@ -506,6 +576,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "explain": _explain_options,
     "report": _report_options,
     "view": _view_options,
+    "export": _export_options,
     "compare": _compare_options,
     "info": _info_options,
     "benchmark": _benchmark_options,
@@ -517,6 +588,7 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "explain": _explain,
     "report": _report,
     "view": _view,
+    "export": _export,
     "compare": _compare,
     "info": _info,
     "benchmark": _benchmark,

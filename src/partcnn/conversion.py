@@ -18,7 +18,10 @@ from partcnn import _torchvision  # noqa: F401
 from partcnn.architectures import identify_network
 from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
+from partcnn.layer_choice import check_masks_in_place, chosen_layers
+from partcnn.layer_shapes import LayerShape, probed, recorded_output
 from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, part_masks
+from partcnn.skip_connections import branch_below, residual_branches
 
 logger = logging.getLogger("partcnn")
 
@@ -26,23 +29,7 @@ HEADS = ("additive", "original")
 MASK_NAME = "part_mask"  # the child that head="original" adds to a layer
 _RECORD_NAME = "part_conversion"
 
-_AUTO_MIN_SIDE = 12  # cells: coarser maps cannot tell neighbouring parts apart
-_MIN_SIDE = 2
 _MAX_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
-_PASSED_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """What a layer gives for a picture of the input size."""
-
-    name: str
-    num_channels: int
-    map_size: tuple[int, int]  # (rows, cols)
-    stride_px: tuple[float, float]  # input pixels per cell, (down, across)
-    is_nonnegative: bool
-    is_passed_through: bool  # dropout or identity: the name of the layer before it says more
-    is_score_map: bool  # one channel per output: class scores before a global pooling, not features
 
 
 @dataclass
@@ -144,9 +131,9 @@ class HookedTrunk(nn.Module):
         self.network, self.layer = network, layer
 
     def forward(self, images: Tensor) -> Tensor:
-        with _recorded_outputs(self.network, [self.layer]) as outputs:
+        with recorded_output(self.network, self.layer) as outputs:
             self.network(images)
-        return outputs[self.layer]
+        return outputs[-1]
 
 
 def convert(
@@ -159,6 +146,7 @@ def convert(
     projection: int | None = 128,
     hidden: int | None = None,
     head: str = "additive",
+    mask_skip: bool = True,
     objective: str | None = "labelled",
     background: int | None = None,
     input_size: tuple[int, int] = (224, 224),
@@ -173,8 +161,8 @@ def convert(
 
     Args:
         cnn: any network that takes pictures [image, channel, row, col].
-        layers: dotted module names, or "auto": the deepest layer with a map of at least 12 × 12 cells. The
-            additive head takes one layer.
+        layers: dotted module names, or "auto": the deepest layer with a map of at least 12 × 12 cells, not in the
+            middle of a block that makes it coarser. The additive head takes one layer.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
         new_layers: part layers, at least 1 (this and the next three: additive head only).
         filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
@@ -184,6 +172,9 @@ def convert(
             0 leaves it out.
         head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
             maps; "original" puts masks in place, the network above and all its state-dict keys stay.
+        mask_skip: original head only. True masks a layer's whole output; of a residual block that is the sum of
+            its branch and its skip connection. False masks the branch alone, in the last residual block of the
+            layer: what the skip connection carries passes beside the mask.
         objective: see `partcnn.objectives.OBJECTIVES`; None for no filter loss.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
@@ -198,13 +189,14 @@ def convert(
         `PartNetwork` for the additive head, else the network itself with masks.
 
     Raises:
-        LayerError: unknown layer, a map smaller than 2 × 2, or (original head) maps that can be negative.
-        ConfigError: an argument is outside what it may be.
+        LayerError: unknown layer, a map smaller than 2 × 2, or (original head) maps that can be negative or have
+            the channels last, or no skip connection for `mask_skip=False`.
+        ConfigError: an argument is outside what it may be, or (original head) the network gives no logits.
     """
     _check_arguments(num_classes, new_layers, filters, head, background, projection, hidden)
     specification = identify_network(cnn)
     network = cnn if inplace else copy.deepcopy(cnn)
-    chosen = _chosen_layers(network, layers, input_size, needs_nonnegative=head == "original")
+    chosen, masked = _layers(network, layers, input_size, head=head, mask_skip=mask_skip)
     owners = num_classes - (background is not None)
     num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))
     if head == "additive" and objective == "labelled" and num_filters < owners:  # it shares filters out evenly
@@ -218,6 +210,7 @@ def convert(
             "projection": projection,
             "hidden": hidden,
             "head": head,
+            "mask_skip": mask_skip,
             "objective": objective,
             "background": background,
             "input_size": list(input_size),
@@ -238,11 +231,9 @@ def convert(
         "loss_weight": loss_weight,
     }
     if head == "original":
-        num_logits = _num_logits(network, input_size)
-        if num_logits not in (None, num_classes):
-            raise ConfigError(f"num_classes: expected {num_logits}, the network's own logits, got {num_classes}")
-        for shape in chosen:
-            _attach_mask(network, shape, num_classes, mask_settings)
+        _check_logits(network, num_classes, input_size)
+        for shape in masked:
+            _attach_mask(network, shape, num_classes, {**mask_settings, "is_signed": not mask_skip})
         setattr(network, _RECORD_NAME, record)
         return network
     if len(chosen) != 1:
@@ -251,7 +242,7 @@ def convert(
     num_channels = min(projection or shape.num_channels, shape.num_channels)
     width = min(2 * num_filters, _MAX_HIDDEN) if hidden is None else hidden
     converted = PartNetwork(
-        _trunk(network, shape.name, input_size),
+        _trunk(network, shape),
         _projection(shape.num_channels, num_channels) if projection else nn.Identity(),
         _hidden_layer(num_channels, width) if width else nn.Identity(),
         [
@@ -268,6 +259,36 @@ def convert(
     setattr(converted, _RECORD_NAME, record)
     reference = next(network.parameters(), None)
     return converted if reference is None else converted.to(reference.device, reference.dtype)
+
+
+def _layers(
+    network: nn.Module, layers: str | Sequence[str], input_size: tuple[int, int], *, head: str, mask_skip: bool
+) -> tuple[list[LayerShape], list[LayerShape]]:
+    """The layers that are meant, and those whose output is to be masked."""
+    if head == "additive" or mask_skip:
+        chosen = chosen_layers(network, layers, input_size, in_place=head == "original")
+        return chosen, chosen
+    branches = residual_branches(network, input_size)
+    if not branches:
+        raise LayerError("mask_skip: False needs a network with skip connections that are added, got one without")
+    chosen = chosen_layers(network, layers, input_size, in_place=False, among=branches)
+    names = [branch_below(shape.name, branches) for shape in chosen]
+    masked = chosen_layers(network, names, input_size, in_place=False)
+    for shape in masked:
+        check_masks_in_place(shape, is_signed=True)
+    return chosen, masked
+
+
+def _check_logits(network: nn.Module, num_classes: int, input_size: tuple[int, int]) -> None:
+    output = probed(network, input_size)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigError(
+            f"cnn: head='original' needs a network that gives logits [image, class], got {got}; wrap it in a module "
+            "that returns them, or take head='additive'"
+        )
+    if output.shape[1] != num_classes:
+        raise ConfigError(f"num_classes: expected {output.shape[1]}, the network's own logits, got {num_classes}")
 
 
 def _projection(num_channels: int, num_kept: int) -> nn.Conv2d:
@@ -315,18 +336,6 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
             mask.feature_maps = None
 
 
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Within the context all modules are in evaluation mode; each gets its own mode back, also after an error."""
-    was_training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in was_training:
-            module.training = True
-
-
 class _RecordedMaps(Mapping[str, Tensor]):
     """A live view of the maps that the part masks recorded."""
 
@@ -346,88 +355,6 @@ class _RecordedMaps(Mapping[str, Tensor]):
         return len(self._masks)
 
 
-def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> list[LayerShape]:
-    """Every module that gives a map [image, channel, row, col], in the order of the forward pass.
-
-    One picture of noise is passed through in eval mode; the network and its statistics stay as they were.
-    """
-    names = [name for name, _ in cnn.named_modules() if name]
-    with _recorded_outputs(cnn, names) as outputs:
-        num_outputs = _num_logits(cnn, input_size)
-    if any(isinstance(module, nn.Linear) and module.out_features == num_outputs for module in cnn.modules()):
-        num_outputs = None  # the scores come from a linear layer, not from a map
-    return [
-        LayerShape(
-            name,
-            output.shape[1],
-            (output.shape[2], output.shape[3]),
-            (input_size[0] / output.shape[2], input_size[1] / output.shape[3]),
-            bool((output >= 0).all()),
-            isinstance(cnn.get_submodule(name), _PASSED_THROUGH),
-            output.shape[1] == num_outputs,
-        )
-        for name, output in outputs.items()
-        if output.ndim == 4
-    ]
-
-
-def _num_logits(cnn: nn.Module, input_size: tuple[int, int]) -> int | None:
-    """How many logits one picture of noise gives in eval mode; None where the output is not [image, class]."""
-    reference = next(cnn.parameters(), torch.zeros(()))
-    num_channels = next((m.in_channels for m in cnn.modules() if isinstance(m, nn.Conv2d)), 3)
-    probe = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
-    with evaluation_mode(cnn), torch.no_grad():
-        logits = cnn(probe.to(reference.device, reference.dtype))
-    return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
-
-
-def _chosen_layers(
-    network: nn.Module, layers: str | Sequence[str], input_size: tuple[int, int], *, needs_nonnegative: bool
-) -> list[LayerShape]:
-    shapes = {shape.name: shape for shape in layer_shapes(network, input_size)}
-    if layers == "auto":
-        return [_auto_layer(list(shapes.values()), input_size, needs_nonnegative)]
-    names = [layers] if isinstance(layers, str) else list(layers)
-    if not names:
-        raise LayerError("layers: expected at least one name, or 'auto', got none")
-    for name in names:
-        if name not in shapes:
-            raise LayerError(
-                f"layers: expected names of layers that give a map, got {name!r}; there are: {', '.join(shapes)}"
-            )
-        if min(shapes[name].map_size) < _MIN_SIDE:
-            raise LayerError(
-                f"layers: {name!r} gives a map of {_times(shapes[name].map_size)} at input {_times(input_size)}; "
-                f"expected at least {_MIN_SIDE}×{_MIN_SIDE} cells: take an earlier layer or a larger input"
-            )
-        if needs_nonnegative and not shapes[name].is_nonnegative:
-            raise LayerError(
-                f"layers: {name!r} gives negative values, which a part mask cannot read with head='original'; "
-                "take the ReLU after it, or head='additive'"
-            )
-    return [shapes[name] for name in names]
-
-
-def _auto_layer(shapes: list[LayerShape], input_size: tuple[int, int], needs_nonnegative: bool) -> LayerShape:
-    usable = [shape for shape in shapes if min(shape.map_size) >= _MIN_SIDE and not shape.is_score_map]
-    usable = [shape for shape in usable if not shape.is_passed_through]
-    if needs_nonnegative:
-        usable = [shape for shape in usable if shape.is_nonnegative]
-    if not usable:
-        raise LayerError(f"layers: found no layer with a map of at least {_MIN_SIDE}×{_MIN_SIDE} cells; name one")
-    fine = [shape for shape in usable if min(shape.map_size) >= _AUTO_MIN_SIDE]
-    deepest = (fine or usable)[-1]
-    logger.info(
-        "layers='auto' took %s: %d channels, stride %g×%g px, map %s at input %s",
-        deepest.name,
-        deepest.num_channels,
-        *deepest.stride_px,
-        _times(deepest.map_size),
-        _times(input_size),
-    )
-    return deepest
-
-
 def _attach_mask(network: nn.Module, shape: LayerShape, num_classes: int, settings: dict[str, Any]) -> None:
     module = network.get_submodule(shape.name)
     while isinstance(module, nn.Sequential):  # a child added to a Sequential would run as its last layer
@@ -440,31 +367,31 @@ def _attach_mask(network: nn.Module, shape: LayerShape, num_classes: int, settin
     module.register_forward_hook(mask.hook)
 
 
-def _trunk(network: nn.Module, layer: str, input_size: tuple[int, int]) -> nn.Module:
-    """The network up to a layer, its state-dict keys unchanged where it can be traced."""
+def _trunk(network: nn.Module, shape: LayerShape) -> nn.Module:
+    """The network up to a layer, its state-dict keys unchanged where it can be traced; maps have channels first."""
+    trunk = HookedTrunk(network, shape.name) if shape.num_calls > 1 else _traced_or_hooked(network, shape.name)
+    return nn.Sequential(trunk, _ChannelsFirst()) if shape.is_channels_last else trunk
+
+
+def _traced_or_hooked(network: nn.Module, layer: str) -> nn.Module:
+    """A trace would end at a layer's first call: for those that run once."""
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    if _is_called_again(network, layer, input_size):
-        return HookedTrunk(network, layer)  # a trace would end at its first call
     is_training = {module: module.training for module in network.modules()}
     try:
         return _TracedTrunk(create_feature_extractor(network, {layer: "maps"}))
     except Exception as error:  # torch.fx raises nearly anything on control flow it cannot follow
-        logger.info("the network cannot be traced (%s): it runs whole, and its head is not used", error)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.info("the network cannot be traced (%s): it runs whole, and its head is not used", reason)
         return HookedTrunk(network, layer)
     finally:
         for module, was_training in is_training.items():  # tracing sets one mode for all, and leaves it on an error
             module.training = was_training
 
 
-def _is_called_again(network: nn.Module, layer: str, input_size: tuple[int, int]) -> bool:
-    calls: list[None] = []
-    handle = network.get_submodule(layer).register_forward_hook(lambda *_: calls.append(None))
-    try:
-        _num_logits(network, input_size)
-    finally:
-        handle.remove()
-    return len(calls) > 1
+class _ChannelsFirst(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:  # [image, row, col, channel] -> [image, channel, row, col]
+        return maps.permute(0, 3, 1, 2).contiguous()
 
 
 class _TracedTrunk(nn.Module):
@@ -482,27 +409,6 @@ class _TracedTrunk(nn.Module):
         for name, module in self.named_modules():
             copied.get_submodule(name).training = module.training
         return copied
-
-
-@contextmanager
-def _recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Within the context, copies of the tensors that the named modules gave last, in the order they gave them."""
-    outputs: dict[str, Tensor] = {}
-
-    def recorder(name: str) -> Any:
-        def record(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
-                outputs.pop(name, None)  # a module called twice counts where it was called last
-                outputs[name] = output.clone()  # a ReLU in place behind the module would change the tensor itself
-
-        return record
-
-    handles = [network.get_submodule(name).register_forward_hook(recorder(name)) for name in names]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check_arguments(
@@ -526,7 +432,3 @@ def _check_arguments(
         raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {projection}, {hidden}")
     if background is not None and not 0 <= background < num_classes:
         raise ConfigError(f"background: expected a class index below {num_classes}, or None, got {background}")
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"

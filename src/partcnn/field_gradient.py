@@ -26,6 +26,7 @@ _PASSING = {
     *("group_norm", "instance_norm", "layer_norm", "normalize", "local_response_norm"),
 }
 _SPREADING = {"mul", "mul_", "__rmul__", "multiply", "div", "div_", "add", "add_", "__radd__", "sub", "sub_"}
+_MULTIPLYING = {"mul", "__rmul__", "multiply"}
 _ENLARGING = {"expand", "expand_as", "interpolate"}
 
 MapOf = Callable[[Tensor], Tensor]  # [1, channel, height, width] -> the layer's map [1, filter, row, col]
@@ -145,12 +146,20 @@ class _LinearisedOperators(TorchFunctionMode):
             return args[0] if args else kwargs["input"]
         if name == "max_pool2d":
             return _average_pool(*args, **kwargs)
+        if name in _MULTIPLYING and _is_windowed(*args[:2]):
+            return args[0] if args[0].requires_grad else args[1]
         if name in _SPREADING:
             size = torch.broadcast_shapes(*(arg.shape for arg in args if isinstance(arg, Tensor)))
             args = [_held(arg, size) for arg in args]
         if name in _ENLARGING and args:
             args = [args[0].detach() if args[0].shape[2:] == (1, 1) else args[0], *args[1:]]
         return func(*args, **kwargs)
+
+
+def _is_windowed(first: Any, second: Any = None, *_: Any) -> bool:
+    """Whether one of two maps of one size is a constant, as a part mask's window is: it says how much, not where."""
+    are_maps = isinstance(first, Tensor) and isinstance(second, Tensor) and first.dim() == 4
+    return are_maps and first.shape == second.shape and first.requires_grad != second.requires_grad
 
 
 def _held(arg: Any, size: torch.Size) -> Any:

@@ -12,7 +12,7 @@ from partcnn.diversity import diversity
 from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
-from partcnn.templates import part_mask
+from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
 
@@ -40,9 +40,11 @@ class PartMask(nn.Module):
             before the objective, and τ = fitness_scale / n². The paper's 0.5 on unscaled activations gives a
             loss of about 1e-4 nats, which teaches nothing.
         beta: slope of the templates; the start value for "official", which learns it.
+        is_signed: the maps may be negative, as on a residual branch. The mask then keeps both signs around the
+            peak, and the positive part of the maps is what counts as `feature_maps`.
 
     Attributes:
-        feature_maps: [image, filter, row, col] of the last forward pass, or None.
+        feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
         mean_peak: buffer, scalar: running mean of the maps' peaks; 0 before the first training batch.
         filter_category: buffer [filter]: the class each filter serves.
         class_activation: buffer [filter, class]: running mean of the summed activation on each class.
@@ -67,6 +69,7 @@ class PartMask(nn.Module):
         loss_weight: float = 0.2,
         fitness_scale: float = 60.0,
         beta: float = 4.0,
+        is_signed: bool = False,
     ) -> None:
         super().__init__()
         if objective is not None and objective not in OBJECTIVES:
@@ -82,7 +85,7 @@ class PartMask(nn.Module):
         self.num_filters, self.num_classes = num_filters, num_classes
         self.objective, self.enabled, self.background = objective, enabled, background
         self.assignment, self.loss_weight = assignment, loss_weight
-        self.fitness_scale, self.beta = fitness_scale, beta
+        self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
         self.feature_maps: Tensor | None = None
         self.register_buffer("mean_peak", torch.zeros(()))
         self.register_buffer("filter_category", _even_categories(num_filters, num_classes, background))
@@ -91,19 +94,22 @@ class PartMask(nn.Module):
             self.register_buffer("slopes", torch.full((num_filters,), float(beta)))
 
     def forward(self, feature_maps: Tensor) -> Tensor:
-        """[image, filter, row, col] ≥ 0 → the masked maps, same shape (unchanged when not `enabled`)."""
-        self.feature_maps = feature_maps
+        """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
+        self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
         return self.masked(feature_maps)
 
     def masked(self, feature_maps: Tensor) -> Tensor:
         """What the layers above see of these maps; records nothing."""
         if not self.enabled:
             return feature_maps
+        if self.is_signed:
+            return feature_maps * peak_templates(feature_maps, beta=self.template_slope)
         return part_mask(feature_maps, beta=self.template_slope)
 
     def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """A forward hook. A bound method, so that a deep copy of the network calls its own copy of the mask."""
-        return self(output)  # type: ignore[no-any-return]
+        masked: Tensor = self(output)
+        return masked.clone() if masked is output else masked  # a layer behind may change in place what it is given
 
     def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
         """The objective over the maps of the last forward pass, in float32; updates the buffers when training.

@@ -5,7 +5,7 @@ counted from 0, is half a pixel less than its middle.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -107,9 +107,10 @@ def receptive_field(model: nn.Module, layer: str, input_size: tuple[int, int] = 
     with torch.inference_mode(False), _left_as_it_was(model):  # inference mode records neither way
         model.eval()
         try:
-            place, map_size = _traced(model, layer, picture)
+            place, shape = _traced(model, layer, picture)
             if isinstance(place, Field):
-                return _from_trace(place, map_size, input_size)
+                return _from_trace(place, shape, input_size)
+            map_size = (shape[2], shape[3])
             measured = (
                 None if place == WHOLE else measured_field(lambda images: _map_of(model, layer, images), model, picture)
             )
@@ -134,38 +135,71 @@ def receptive_field(model: nn.Module, layer: str, input_size: tuple[int, int] = 
     )
 
 
-def _traced(model: nn.Module, layer: str, picture: Tensor) -> tuple[Place, tuple[int, int]]:
+def traced_fields(
+    model: nn.Module, layers: Sequence[str], input_size: tuple[int, int] = (224, 224)
+) -> dict[str, ReceptiveField]:
+    """`receptive_field` of several layers by one run; those that would have to be measured are left out.
+
+    Raises:
+        LayerError: one of the layers does not exist, does not run or gives no map.
+    """
+    tracer = FieldTracer()
+    picture = _noise(model, input_size)
+    with torch.inference_mode(False), _left_as_it_was(model), torch.no_grad(), tracer:
+        model.eval()
+        tracer.start(picture)
+        maps = _maps_of(model, layers, picture)
+        places = {layer: (tracer.place(feature_map), feature_map.shape) for layer, feature_map in maps.items()}
+    fields = {}
+    for layer, (place, shape) in places.items():
+        if isinstance(place, Field):
+            fields[layer] = _from_trace(place, shape, input_size)
+        elif place == WHOLE:
+            fields[layer] = _whole((shape[2], shape[3]), input_size, "traced")
+    return fields
+
+
+def _traced(model: nn.Module, layer: str, picture: Tensor) -> tuple[Place, torch.Size]:
     tracer = FieldTracer()
     with torch.no_grad(), tracer:
         tracer.start(picture)
         feature_map = _map_of(model, layer, picture)
-    return tracer.place(feature_map), (feature_map.shape[2], feature_map.shape[3])
+    return tracer.place(feature_map), feature_map.shape
 
 
 def _map_of(model: nn.Module, layer: str, picture: Tensor) -> Tensor:
-    outputs: list[Any] = []
+    return _maps_of(model, [layer], picture)[layer]
 
-    def record(module: nn.Module, inputs: Any, output: Any) -> None:
-        outputs[:] = [output]
 
-    handle = model.get_submodule(layer).register_forward_hook(record, prepend=True)
+def _maps_of(model: nn.Module, layers: Sequence[str], picture: Tensor) -> dict[str, Tensor]:
+    """What the layers give, before hooks change it; of one that runs several times, the last."""
+    outputs: dict[str, Any] = {}
+
+    def recorder(layer: str) -> Any:
+        return lambda module, inputs, output: outputs.update({layer: output})
+
+    handles = [model.get_submodule(layer).register_forward_hook(recorder(layer), prepend=True) for layer in layers]
     try:
         model(picture)
     finally:
-        handle.remove()
-    if not outputs:
-        raise LayerError(f"layer: {layer!r} does not run in the network's forward pass; choose one that does")
-    if not isinstance(outputs[0], Tensor) or outputs[0].dim() != 4:
-        got = list(outputs[0].shape) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
-        raise LayerError(f"layer: expected {layer!r} to give maps [image, filter, row, col], got {got}")
-    return outputs[0]
+        for handle in handles:
+            handle.remove()
+    for layer in layers:
+        output = outputs.get(layer)
+        if layer not in outputs:
+            raise LayerError(f"layer: {layer!r} does not run in the network's forward pass; choose one that does")
+        if not isinstance(output, Tensor) or output.dim() != 4:
+            got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise LayerError(f"layer: expected {layer!r} to give maps [image, filter, row, col], got {got}")
+    return outputs
 
 
-def _from_trace(field: Field, map_size: tuple[int, int], input_size: tuple[int, int]) -> ReceptiveField:
+def _from_trace(field: Field, shape: torch.Size, input_size: tuple[int, int]) -> ReceptiveField:
+    rows, cols = (shape[axis] for axis in field.axes)  # the last two, or the two before the channels
     axes = (field.rows, field.cols)
     height, width = (axis.high - axis.low + 1 for axis in axes)
     y, x = ((axis.low + axis.high) / 2 for axis in axes)
-    return ReceptiveField((height, width), (axes[0].jump, axes[1].jump), (y, x), map_size, input_size, method="traced")
+    return ReceptiveField((height, width), (axes[0].jump, axes[1].jump), (y, x), (rows, cols), input_size, "traced")
 
 
 def _whole(
@@ -176,9 +210,23 @@ def _whole(
     return ReceptiveField(input_size, (stride_y, stride_x), first_center, map_size, input_size, method)
 
 
+def num_input_channels(model: nn.Module) -> int:
+    """Of the first convolution; 3 where there is none.
+
+    A convolution of its own class, such as timm's with standardised weights, is after tracing a plain module with
+    a weight of four axes.
+    """
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+        if weight is not None and weight.ndim == 4 and type(module) is nn.Module:
+            return weight.shape[1]
+    return 3
+
+
 def _noise(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
-    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    num_channels = convs[0].in_channels if convs else 3
+    num_channels = num_input_channels(model)
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     noise = torch.rand(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
     return noise.to(weight)

@@ -45,6 +45,8 @@ class NetworkSettings:
         erasing: share of the projected maps that lose a rectangle in training.
         masks: keep of each map only what lies around its peak, as in the paper. Off: with the labelled objective
             masks cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
+        mask_skip: with head=original, whether masks cover what a residual block's skip connection carries, or its
+            branch alone.
         input_size: side of the square input in pixels; None takes the backbone's own.
     """
 
@@ -56,6 +58,7 @@ class NetworkSettings:
     dropout: float = 0.2
     erasing: float = 0.5
     masks: bool = False
+    mask_skip: bool = True
     input_size: int | None = None
 
 
@@ -270,6 +273,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         projection=settings.network.projection,
         hidden=settings.network.hidden,
         head=settings.head,
+        mask_skip=settings.network.mask_skip,
         objective=None if settings.plain else settings.objective,
         background=dataset.background,
         input_size=preprocessing.input_size,

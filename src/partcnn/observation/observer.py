@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn.conversion import PartNetwork, conversion_of, evaluation_mode, recorded_feature_maps
+from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.datasets import PartDataset
 from partcnn.errors import DataError
+from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import PartMask, part_masks
 from partcnn.observation.layers import LayerObservation
 from partcnn.observation.parts import PartObservation

@@ -1,0 +1,107 @@
+"""Masks on a residual network: over the skip connection, or on the branch alone? Measured on pictures kept out.
+
+    python benchmarks/skip_masks.py --data animalpart:PATH --weights resnet18.safetensors [--categories bird cat]
+
+For every category and seed one network is trained three times with `head="original"`, everything above the layer kept:
+without masks and filter loss, with masks over the whole sum, with masks on the branch alone (`mask_skip=False`). Runs
+that are there already are read, so that an interrupted comparison goes on.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+from pathlib import Path
+from typing import Any
+
+from partcnn.checkpoint import write_text
+from partcnn.evaluation import Evaluation
+from partcnn.runs import METRICS_FILE, NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+
+WAYS = {  # name -> plain, mask_skip
+    "no masks": (True, True),
+    "masks over the sum": (False, True),
+    "masks on the branch": (False, False),
+}
+MEASURES = ("part_tracking_r2", "part_tracking_r2_top_quarter", "location_instability", "dead_filters", "accuracy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True, help="of the backbone: a file, or none")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--layer", default="layer3", help="a residual block, or what ends in one")
+    parser.add_argument("--categories", nargs="+", default=["bird", "cat"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, help="the default is the recipe's")
+    parser.add_argument("--input-size", type=int, help="side in pixels; the default is the backbone's own")
+    parser.add_argument("--runs", type=Path, default=Path("runs/skip-masks"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/skip_masks"), help="without an ending")
+    options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    rows: list[dict[str, Any]] = []
+    for category in options.categories:
+        for seed in options.seeds:
+            for way in WAYS:
+                summary = measured(options, category, seed, way).summary
+                rows.append({"category": category, "seed": seed, "way": way} | {key: summary[key] for key in MEASURES})
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
+                write_text(options.out.with_suffix(".md"), table(options, rows))
+    print(table(options, rows))
+
+
+def measured(options: argparse.Namespace, category: str, seed: int, way: str) -> Evaluation:
+    directory = options.runs / f"{category}-{seed}-{way.replace(' ', '-')}"
+    if (directory / METRICS_FILE).is_file():
+        return run_evaluation(open_run(directory))
+    is_plain, mask_skip = WAYS[way]
+    settings = RunSettings(
+        data=options.data,
+        out=str(directory),
+        category=category,
+        backbone=options.backbone,
+        weights=options.weights,
+        layers=options.layer,
+        head="original",
+        plain=is_plain,
+        seed=seed,
+        epochs=options.epochs,
+        force=directory.is_dir(),  # one that was cut short
+        network=NetworkSettings(mask_skip=mask_skip, input_size=options.input_size),
+    )
+    _, _, evaluation = train_run(settings, is_progress_shown=False)
+    if evaluation is None:
+        raise KeyboardInterrupt
+    return evaluation
+
+
+def table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
+    head = [
+        "# Masks over the skip connection, or beside it",
+        "",
+        f'{options.backbone}, `{options.layer}`, `head="original"`, trained whole; means over seeds, pictures kept',
+        "out. Written by `benchmarks/skip_masks.py`.",
+        "",
+        "| category | seeds | way | R², mean | R², best quarter | location instability | dead filters | accuracy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *(line(rows, *group) for group in groups(rows))]) + "\n"
+
+
+def groups(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((row["category"], row["way"]) for row in rows))
+
+
+def line(rows: list[dict[str, Any]], category: str, way: str) -> str:
+    found = [row for row in rows if (row["category"], row["way"]) == (category, way)]
+    r2, quarter, instability, dead, accuracy = (statistics.mean(row[key] for row in found) for key in MEASURES)
+    return (
+        f"| {category} | {len(found)} | {way} | {r2:+.2f} | {quarter:+.2f} | {instability:.3f} | {dead:.0%} "
+        f"| {accuracy:.1%} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
