@@ -21,10 +21,11 @@ from partcnn.benchmarks.detector import train_detector
 from partcnn.benchmarks.filter_figures import Peaks, filter_figures
 from partcnn.benchmarks.trunk_maps import MeasuredPictures, RememberingTrunk, TaskMaps, task_maps
 from partcnn.checkpoint import write_text
-from partcnn.conversion import PartNetwork, conversion_of, evaluation_mode
+from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
 from partcnn.feature_views import FeatureViews
+from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import part_masks
 from partcnn.receptive_field import ReceptiveField, receptive_field
 from partcnn.runs import NetworkSettings, RunSettings, built_network, recipe_of
