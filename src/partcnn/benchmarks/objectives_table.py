@@ -141,7 +141,7 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     axis.set_yticks(range(len(found)), list(found))
     axis.invert_yaxis()
     axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over categories")
-    axis.legend(loc="lower left", frameon=False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 
