@@ -19,7 +19,15 @@ PACKAGE = Path(partcnn.__file__).parent
 FACADE = "__init__"
 
 FOUNDATION = {"errors", "_torchvision"}
-MATHEMATICS = {"templates", "objectives", "equivariance", "diversity", "part_metrics", "receptive_field"}
+MATHEMATICS = {
+    "templates",
+    "objectives",
+    "equivariance",
+    "diversity",
+    "part_metrics",
+    "receptive_field",
+    "map_statistics",
+}
 NETWORKS = {"backbones", "tensorflow_padding"}
 CHOICE = {"layer_shapes", "layer_choice", "skip_connections"}
 CONVERTED = FOUNDATION | MATHEMATICS | NETWORKS | CHOICE | {"layers", "architectures", "conversion"}
@@ -33,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "equivariance": {"errors", "objectives"},
     "diversity": {"errors", "objectives"},
     "part_metrics": {"errors"},
+    "map_statistics": {"errors"},
     "field_tracing": {"errors"},
     "field_gradient": {"errors"},
     "receptive_field": {"errors", "field_tracing", "field_gradient"},
@@ -47,13 +56,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "architectures": FOUNDATION | NETWORKS,
     "conversion": FOUNDATION | MATHEMATICS | NETWORKS | CHOICE | {"layers", "architectures"},
     "datasets": FOUNDATION,
-    "checkpoint": CONVERTED,
+    "model_card": set(),
+    "checkpoint_files": CONVERTED,
+    "checkpoint": CONVERTED | {"checkpoint_files", "model_card"},
+    "hub": CONVERTED | {"checkpoint", "checkpoint_files"},
     "exporting": CONVERTED | {"checkpoint"},
     "attribution": CONVERTED,
     "occlusion": CONVERTED,
     "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},
     "feature_views": CONVERTED | {"datasets"},
     "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
+    "redundancy": CONVERTED | {"datasets"},
+    "pruning": CONVERTED | {"datasets", "feature_views"},
     "metrics": FOUNDATION | {"part_metrics"},
     "significance": {"errors"},
     "observation": CONVERTED | {"datasets"},
@@ -63,6 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "html_report": CONVERTED | {"attribution", "checkpoint", "datasets", "evaluation", "explanation", "plot"},
     "viewer": CONVERTED | {"explanation", "html_report", "plot"},
     "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
+    "pruned_runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_views", "pruning", "runs", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
     "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_views", "training", "runs"},
@@ -73,6 +88,7 @@ MAY_IMPORT[FACADE] = MAY_IMPORT.keys() - {
     "cli",
     "__main__",
     "runs",
+    "pruned_runs",
     "demo",
     "contact_sheet",
     "benchmarks",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from partcnn import checkpoint
 from partcnn.backbones import DemoNet, Preprocessing
-from partcnn.checkpoint import CONFIG_FILE, FORMAT, WEIGHTS_FILE, load, replace_file, save
+from partcnn.checkpoint import CARD_FILE, CONFIG_FILE, FORMAT, WEIGHTS_FILE, load, replace_file, save
 from partcnn.conversion import conversion_of, convert, part_masks
 from partcnn.errors import LayerError, PartCNNError, RunError, WeightsError
 from partcnn.layers import filter_loss
@@ -172,7 +172,9 @@ def test_saving_makes_the_directory_and_keeps_other_files_in_it(demo_model: nn.M
     assert save(demo_model, str(directory)) == directory
     (directory / "metrics.csv").write_text("1")
     save(demo_model, directory)
-    assert sorted(path.name for path in directory.iterdir()) == [CONFIG_FILE, "metrics.csv", WEIGHTS_FILE]
+    assert sorted(path.name for path in directory.iterdir()) == sorted(
+        [CARD_FILE, CONFIG_FILE, "metrics.csv", WEIGHTS_FILE]
+    )
 
 
 def test_only_networks_that_were_converted_can_be_saved(tmp_path: Path) -> None:

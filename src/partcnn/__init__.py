@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from partcnn.explanation import Explanation, explain
     from partcnn.exporting import export
     from partcnn.html_report import report
+    from partcnn.hub import from_pretrained, push_to_hub
     from partcnn.layers import filter_loss
+    from partcnn.pruning import prune
     from partcnn.training import Recipe, fit
 
 __version__ = version("partcnn")
@@ -38,6 +40,9 @@ _HOMES = {
     "report": "html_report",
     "save": "checkpoint",
     "load": "checkpoint",
+    "from_pretrained": "hub",
+    "push_to_hub": "hub",
+    "prune": "pruning",
     "load_dataset": "datasets",
     "PartCNNError": "errors",
 }
@@ -53,8 +58,11 @@ __all__ = [
     "export",
     "filter_loss",
     "fit",
+    "from_pretrained",
     "load",
     "load_dataset",
+    "prune",
+    "push_to_hub",
     "recorded_feature_maps",
     "remove_masks",
     "report",

@@ -2,12 +2,14 @@
 
     model.safetensors   all parameters and buffers
     config.json         format version, how the network was converted, classes, preprocessing
+    README.md           a model card, with the figures of metrics.json once the network was measured
 
-A run directory of `partcnn train` holds these two and more.
+A run directory of `partcnn train` holds these and more.
 """
 
-import inspect
+import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,23 +18,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from partcnn.backbones import Preprocessing, build_network
+from partcnn.checkpoint_files import (
+    CONFIG_FILE,
+    FORMAT,
+    WEIGHTS_FILE,
+    check_categories,
+    check_sizes,
+    check_tensors,
+    read_config,
+    read_headers,
+)
 from partcnn.conversion import Conversion, conversion_of, convert, unwrapped
-from partcnn.errors import RunError, WeightsError
+from partcnn.errors import PartCNNError, RunError
+from partcnn.model_card import MARK, model_card
 
-FORMAT = 1
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-_ENTRIES: dict[str, type | tuple[type, ...]] = {
-    "network": (dict, type(None)),
-    "arguments": dict,
-    "classes": list,
-    "preprocessing": dict,
-}
+_log = logging.getLogger("partcnn")
+
+CARD_FILE = "README.md"
+METRICS_FILE = "metrics.json"
 
 
 def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
@@ -64,9 +71,24 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         "classes": record.classes,
         "preprocessing": record.preprocessing.to_spec(),
     }
+    before = _digest(directory / WEIGHTS_FILE)
     replace_file(directory / WEIGHTS_FILE, lambda file: save_file(tensors, file))
     write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    # Figures that lie there are of the network that lay there.
+    write_card(directory, is_measured=before == _digest(directory / WEIGHTS_FILE))
     return directory
+
+
+def write_card(directory: Path, *, is_measured: bool = True) -> None:
+    """Write README.md from config.json and, where `is_measured`, the figures of metrics.json beside it.
+
+    A README.md that `save` did not write stays.
+    """
+    card = directory / CARD_FILE
+    if card.exists() and MARK not in card.read_text(encoding="utf-8", errors="replace"):
+        return
+    config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    write_text(card, model_card(config, _summary(directory / METRICS_FILE) if is_measured else None))
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
@@ -80,23 +102,45 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     Raises:
         RunError: the directory or its files are missing, malformed, or of a later format; or the network has no
             library name and `model` is None.
+        ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist.
         WeightsError: the weights do not fit the network.
     """
     directory = Path(path)
-    config = _config(directory)
-    if model is None:
-        if config["network"] is None:
-            raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
-        model = build_network(config["network"])
+    file = directory / WEIGHTS_FILE
+    config, headers = read_config(directory), read_headers(file)
+    is_passed = model is not None
+    if model is None and config["network"] is None:
+        raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
+    check_sizes(config["arguments"], headers, file)
+    try:
+        converted = _rebuilt(config, model)
+    except PartCNNError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
+        if is_passed:  # the fault may be the given network's: its own words say more
+            raise
+        raise RunError(f"{directory / CONFIG_FILE}: no network can be built from it ({error})") from error
+    check_tensors(converted.state_dict(), headers, file)
+    tensors = load_file(file)
+    check_categories(tensors, config["arguments"]["num_classes"], file)
+    converted.load_state_dict(tensors)
+    dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
+    if dtypes:
+        converted.to(dtypes.pop())
+    return converted.eval()
+
+
+def _rebuilt(config: dict[str, Any], model: nn.Module | None) -> nn.Module:
+    """The network that config.json describes, with whatever weights it starts from."""
     arguments = dict(config["arguments"])
     arguments["input_size"] = tuple(arguments["input_size"])
-    converted = convert(model, arguments.pop("layers"), **arguments)
+    network = build_network(config["network"]) if model is None else model
+    converted = convert(network, arguments.pop("layers"), **arguments, inplace=model is None)
     record: Conversion = conversion_of(converted)
     record.network = config["network"]
     record.classes, record.is_trained = list(config["classes"]), True
     record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
-    _fill(converted, directory / WEIGHTS_FILE)
-    return converted.eval()
+    return converted
 
 
 def write_text(path: Path, text: str) -> None:
@@ -117,40 +161,19 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _config(directory: Path) -> dict[str, Any]:
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (directory / name).is_file():
-            raise RunError(f"path: expected a directory written by partcnn.save, got {directory} without {name}")
-    file = directory / CONFIG_FILE
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        saved_format = int(config["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: expected the JSON that partcnn.save writes ({error})") from error
-    if saved_format > FORMAT:
-        raise RunError(f"{file}: format {saved_format} is newer than {FORMAT}, the newest this partcnn reads")
-    wrong = [name for name, kind in _ENTRIES.items() if not isinstance(config.get(name, ...), kind)]
-    if wrong:
-        raise RunError(f"{file}: expected the entries {', '.join(wrong)} as partcnn.save writes them")
-    arguments = config["arguments"]
-    unknown = arguments.keys() - inspect.signature(convert).parameters.keys()
-    missing = {"layers", "num_classes", "input_size"} - arguments.keys()
-    if unknown or missing or not isinstance(arguments["input_size"], list):
-        raise RunError(f"{file}: expected the arguments of partcnn.convert, got {arguments}")
-    return config
+def _digest(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _fill(model: nn.Module, file: Path) -> None:
+def _summary(file: Path) -> dict[str, Any] | None:
+    """The summary of metrics.json; None where there is none that can be read."""
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file}: expected a safetensors file ({error})") from error
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{file}: the weights do not fit the network: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()}
-    if dtypes - {torch.float32}:
-        model.to(next(iter(dtypes - {torch.float32})))
+        summary = json.loads(file.read_text(encoding="utf-8"))["summary"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is left out of the model card: %s", file, error)
+        return None
+    return summary if isinstance(summary, dict) else None

@@ -122,8 +122,8 @@ def _explain(options: Namespace) -> int:
 
 def _followed_parts(run: Any) -> dict[int, str]:
     """Filter → the part it follows, where the run was measured on pictures with annotated parts."""
+    from partcnn.checkpoint import METRICS_FILE
     from partcnn.evaluation import COVERAGE_R2, Evaluation
-    from partcnn.runs import METRICS_FILE
 
     file = run.directory / METRICS_FILE
     filters = Evaluation.from_json(file).filters if file.is_file() else []
@@ -184,6 +184,48 @@ def _view(options: Namespace) -> int:
     with make_server(run.model, run.directory.name, port=options.port, parts=_followed_parts(run)) as server:
         _console().print(f"open http://127.0.0.1:{server.server_port}/ and drop a picture; Ctrl-C ends", soft_wrap=True)
         server.serve_forever()
+    return 0
+
+
+def _redundancy(options: Namespace) -> int:
+    from partcnn.redundancy import measure_redundancy, redundancy_table
+    from partcnn.runs import open_run
+
+    runs = {name: open_run(name) for name in (options.run, *options.others)}
+    found = {
+        name: measure_redundancy(run.model, run.dataset("test"), num_workers=options.workers)
+        for name, run in runs.items()
+    }
+    if options.json:
+        print(json.dumps({name: one.to_dict() for name, one in found.items()}))
+        return 0
+    _console().print(redundancy_table(found, {name: _followed_parts(run) for name, run in runs.items()}))
+    return 0
+
+
+def _prune(options: Namespace) -> int:
+    from partcnn.evaluation import compare
+    from partcnn.pruned_runs import prune_run
+    from partcnn.pruning import num_parameters
+    from partcnn.runs import open_run, run_evaluation
+
+    run = open_run(options.run)
+    pruned, after = prune_run(
+        run,
+        options.out,
+        keep=options.keep,
+        finetune=options.finetune,
+        force=options.force,
+        num_workers=options.workers,
+        is_progress_shown=not options.json,
+    )
+    if options.json:
+        print(after.dumps())
+        return 0
+    before = run_evaluation(run)
+    _console().print(compare({options.run: before, options.out: after}).table())
+    sizes = [num_parameters(one.model) for one in (run, pruned)]
+    _console().print(f"weights above the trunk: {sizes[0]} → {sizes[1]}; run directory: {pruned.directory}")
     return 0
 
 
@@ -478,6 +520,23 @@ def _view_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8765, help="of this machine alone (loopback); 0: any free one")
 
 
+def _redundancy_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("others", nargs="*", default=[], help="other runs beside it, such as the plain one")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_json(parser)
+
+
+def _prune_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("--out", type=str, required=True, help="run directory of the smaller network")
+    parser.add_argument("--keep", type=float, default=0.25, help="share of the filters of each layer that stays")
+    parser.add_argument("--finetune", type=int, default=0, help="epochs of training after the cut")
+    parser.add_argument("--force", action="store_true", help="replace an existing run")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_json(parser)
+
+
 def _export_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory, or one that partcnn.save wrote")
     parser.add_argument("--out", type=str, required=True, help="the file, such as model.onnx or model.pt2")
@@ -564,6 +623,8 @@ _HELP = {
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
     "view": "a page on this machine where a picture of your own is explained",
+    "redundancy": "measure how much the filters of runs say the same",
+    "prune": "cut filters out of a run's network",
     "export": "write the network as one file that runs without partcnn",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
@@ -576,6 +637,8 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "explain": _explain_options,
     "report": _report_options,
     "view": _view_options,
+    "redundancy": _redundancy_options,
+    "prune": _prune_options,
     "export": _export_options,
     "compare": _compare_options,
     "info": _info_options,
@@ -588,6 +651,8 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "explain": _explain,
     "report": _report,
     "view": _view,
+    "redundancy": _redundancy,
+    "prune": _prune,
     "export": _export,
     "compare": _compare,
     "info": _info,

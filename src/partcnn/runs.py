@@ -3,6 +3,7 @@
 run.yaml            the settings
 config.json         how the network was converted (partcnn.checkpoint)
 model.safetensors   its weights
+README.md           a model card with the figures (partcnn.checkpoint)
 metrics.json        its evaluation on the pictures kept out
 log/                metrics.csv and TensorBoard events of the training
 """
@@ -18,7 +19,7 @@ import yaml
 from torch import nn
 
 from partcnn.backbones import BACKBONES, load_backbone
-from partcnn.checkpoint import load, write_text
+from partcnn.checkpoint import METRICS_FILE, load, write_card, write_text
 from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
@@ -28,7 +29,6 @@ from partcnn.training import History, Recipe, check_trunk, fit
 _log = logging.getLogger("partcnn")
 
 SETTINGS_FILE = "run.yaml"
-METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def train_run(
         PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
     """
     directory = Path(settings.out)
-    _check_free(directory, settings.force)
+    check_free(directory, settings.force)
     recipe = recipe_of(settings)
     if dataset is None:
         dataset = load_dataset(
@@ -193,6 +193,7 @@ def evaluate_run(run: Run, dataset: PartDataset | None = None, *, num_workers: i
     """Measure a run on the pictures kept out of it, and write metrics.json."""
     evaluation = evaluate(run.model, dataset or run.dataset("test"), num_workers=num_workers)
     evaluation.to_json(run.directory / METRICS_FILE)
+    write_card(run.directory)
     return evaluation
 
 
@@ -222,7 +223,8 @@ def run_evaluation(run: Run) -> Evaluation:
     return Evaluation.from_json(file) if file.is_file() else evaluate_run(run)
 
 
-def _check_free(directory: Path, force: bool) -> None:
+def check_free(directory: Path, force: bool) -> None:
+    """Raises RunError where a new run cannot be written: a file, another run without `force`, or other files."""
     if directory.exists() and not directory.is_dir():
         raise RunError(f"out: expected a directory, got the file {directory}")
     if not directory.exists() or not any(directory.iterdir()):

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
+from partcnn.checkpoint import METRICS_FILE
 from partcnn.datasets import load_dataset
 from partcnn.errors import ConfigError, RunError
 from partcnn.evaluation import Evaluation
-from partcnn.runs import METRICS_FILE, SETTINGS_FILE, RunSettings, train_run
+from partcnn.runs import SETTINGS_FILE, RunSettings, train_run
 
 _log = logging.getLogger("partcnn")
 PLAIN = "plain"
