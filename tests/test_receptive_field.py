@@ -191,7 +191,6 @@ def test_a_window_of_constants_does_not_stop_the_tracing() -> None:
     assert (field.size_px, field.method) == ((3, 3), "traced")
 
 
-@pytest.mark.parametrize(("dim", "width"), [(1, 3), (3, 20)], ids=["over channels", "along rows"])
 @pytest.mark.parametrize("is_signed", [False, True])
 def test_a_part_mask_does_not_hide_a_field_from_the_gradient(is_signed: bool) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Opaque(), PartMask(4, 2, is_signed=is_signed))
@@ -199,6 +198,7 @@ def test_a_part_mask_does_not_hide_a_field_from_the_gradient(is_signed: bool) ->
     assert (field.size_px, field.stride_px, field.method) == ((3, 3), (1, 1), "gradient")
 
 
+@pytest.mark.parametrize(("dim", "width"), [(1, 3), (3, 20)], ids=["over channels", "along rows"])
 def test_softmax_keeps_the_field_over_channels_and_widens_it_along_rows(dim: int, width: int) -> None:
     field = receptive_field(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(dim)), "1", (20, 20))
     assert field.size_px[1] == width
