@@ -278,12 +278,11 @@ def test_all_state_is_saved_and_loaded(masked_demo_net: nn.Module, pictures: Ten
 
 
 def test_the_filter_loss_is_the_weighted_mean_over_filters_summed_over_layers(maps: Tensor) -> None:
-    model = nn.Sequential(PartMask(6, 2, loss_weight=0.5), PartMask(6, 2, loss_weight=2.0, background=0)).eval()
+    model = nn.Sequential(PartMask(6, 2, loss_weight=0.5), PartMask(6, 2, loss_weight=2.0)).eval()
     model(maps)
     values = [mask.filter_objective(LABELS) for mask in model]
     loss, terms = filter_loss_terms(model, LABELS)
-    both_classes_own_filters, one_does = 2 * values[0].loss.mean(), values[1].loss.mean()
-    torch.testing.assert_close(loss, 0.5 * both_classes_own_filters + 2.0 * one_does)
+    torch.testing.assert_close(loss, 0.5 * values[0].loss.mean() + 2.0 * values[1].loss.mean())
     for name, term in terms.items():
         torch.testing.assert_close(term, values[0].terms[name].mean() + values[1].terms[name].mean())
 
@@ -438,7 +437,6 @@ def test_under_autocast_the_filter_loss_is_computed_in_float32(resnet: PartNetwo
     assert loss.dtype == torch.float32
     by_hand = sum(
         0.2
-        * 2  # classes, both of which own filters
         * OBJECTIVES["labelled"](
             mask.feature_maps.float() / mask.mean_peak, LABELS[:, None] == mask.filter_category, tau=60 / 64
         ).loss.mean()

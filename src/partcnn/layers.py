@@ -165,11 +165,6 @@ class PartMask(nn.Module):
         return diversity(scaled, belongs, self.filter_category, tau=tau, beta=self.template_slope)
 
     @property
-    def num_owners(self) -> int:
-        """Categories that own filters: all but the background."""
-        return self.num_classes - (self.background is not None)
-
-    @property
     def template_slope(self) -> float | Tensor:
         """β: a number, or [filter] where it is learned."""
         return self.slopes if self.objective == "official" else self.beta
@@ -350,10 +345,7 @@ def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
 
 
 def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
-    """The term to add to the task loss: Σ over part layers of λ · K · mean over filters of the filter objective.
-
-    K is the number of categories that own filters: with filters shared out evenly K · mean is the sum over categories
-    of the mean over their own, so that a category's filters learn as they do with one category against background.
+    """The term to add to the task loss: Σ over part layers of λ · mean over filters of the filter objective.
 
     Args:
         model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
@@ -382,7 +374,7 @@ def filter_loss_terms(
     for _, mask in part_masks(model):
         with torch.autocast(labels.device.type, enabled=False):
             value = mask.filter_objective(labels, objective)
-        loss = mask.loss_weight * mask.num_owners * value.loss.mean()
+        loss = mask.loss_weight * value.loss.mean()
         total = loss if total is None else total + loss
         for name, term in value.terms.items():
             terms[name] = terms.get(name, 0) + term.mean()
@@ -396,9 +388,7 @@ def equivariance_loss(
     frames: Tensor,  # [2 · picture, 2, 3]
     centers: Mapping[str, tuple[Tensor, Tensor]],
 ) -> Tensor:
-    """How far parts fail to move with their pictures: Σ over part layers of K · mean over filters of `equivariance`.
-
-    K is the number of categories that own filters, as in `filter_loss`.
+    """How far parts fail to move with their pictures: Σ over part layers of the mean over filters of `equivariance`.
 
     Args:
         model: a converted network that has just seen two views of each picture: all first views, then all second
@@ -419,7 +409,7 @@ def equivariance_loss(
         if name not in centers:
             raise LayerError(f"centers: expected the part layer {name}, got {', '.join(centers) or 'none'}")
         with torch.autocast(labels.device.type, enabled=False):
-            loss = mask.num_owners * mask.equivariance(labels, frames, centers[name]).mean()
+            loss = mask.equivariance(labels, frames, centers[name]).mean()
         total = loss if total is None else total + loss
     assert total is not None  # part_masks yields at least one
     return total

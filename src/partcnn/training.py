@@ -58,7 +58,7 @@ class Recipe:
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
-        loss_weight: λ, weight of the filter loss in every part layer, for each category that owns filters.
+        loss_weight: λ, weight of the filter loss in every part layer.
         equivariance: weight of the squared distance between a part's places in two views of a picture
             (`partcnn.equivariance`). None takes 1 for the labelled objective, else 0: the other objectives are
             the paper's and its authors'.
