@@ -8,7 +8,6 @@ run that is cut short can be read; a category and seed that is there already is 
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import statistics
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from partcnn.backbones import load_backbone
+from partcnn.benchmarks.trunk_maps import RememberingTrunk
 from partcnn.checkpoint import write_text
 from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import load_dataset
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def pairs(
-    options: argparse.Namespace, category: str, seeds: list[int], trunk: "RememberingTrunk"
+    options: argparse.Namespace, category: str, seeds: list[int], trunk: RememberingTrunk
 ) -> Iterator[list[dict[str, Any]]]:
     """Both networks of one category, seed by seed: two rows each. The random views are the same for all."""
     train = load_dataset(options.data, category=category)
@@ -102,23 +102,6 @@ def pairs(
             rows.append({"category": category, "seed": seed, "network": name} | {key: summary[key] for key in MEASURES})
         print(f"{category}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
         yield rows
-
-
-class RememberingTrunk(nn.Module):
-    """A frozen trunk that keeps its maps, half precision, of every picture it has seen in a batch of several."""
-
-    def __init__(self, trunk: nn.Module) -> None:
-        super().__init__()
-        self.trunk = trunk.eval()
-        self._maps: dict[bytes, Tensor] = {}
-
-    def forward(self, images: Tensor) -> Tensor:
-        if len(images) == 1:  # what traces receptive fields sends one picture of noise
-            return self.trunk(images)  # type: ignore[no-any-return]
-        keys = [hashlib.sha1(image.numpy(force=True).tobytes()).digest() for image in images]
-        if not all(key in self._maps for key in keys):
-            self._maps.update(zip(keys, self.trunk(images).half(), strict=True))
-        return torch.stack([self._maps[key] for key in keys]).float()
 
 
 def converted(options: argparse.Namespace, recipe: Recipe, *, is_plain: bool) -> PartNetwork:

@@ -53,7 +53,8 @@ class ObjectivesConfig:
         seeds: of weights, order, choice of views and dropout.
         num_views: of every picture, made once for all methods; None takes the recipe's.
         part: the part whose R² heads the table.
-        chosen_on: categories on which settings were chosen; the table tells them from those that confirm.
+        chosen_on: full names of categories on which settings were chosen; the table tells them from those that confirm.
+        crop, margin: of the pictures, as in `partcnn.load_dataset`.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
