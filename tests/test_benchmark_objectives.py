@@ -211,3 +211,10 @@ def test_the_page_stars_categories_that_settings_were_chosen_on(tmp_path: Path) 
     assert "| ceiling | 2 | 2 | 0.50 [" in text
     plot(ROWS, config, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+def test_a_method_of_few_categories_stands_beside_the_default_on_these() -> None:
+    config = ObjectivesConfig(methods={})
+    assert "Methods that were not trained" not in page(ROWS, config)
+    text = page([*ROWS, row("exact", "cat", 0, 0.3, 0.4, accuracy=0.9)], config)
+    assert "| exact | cat | 0.30 | -0.20 | 0.40 | 0.10 | 90.0% | 95.0% |" in text

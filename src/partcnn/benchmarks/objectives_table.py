@@ -112,6 +112,7 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         figures += [_figure(found[name][0], 3) for name in ("instability", "constant point")]
         figures += [_percent(found["dead"][0]), _percent(found["accuracy"][0])]
         lines.append(f"| {method} | {len(_values(own, 'category'))} | {len(own)} | " + " | ".join(figures) + " |")
+    lines += _in_pairs(rows, part)
     lines += ["", "| part filters against the ceiling and plain | |", "|---|---|"]
     lines += [
         f"| {name} | {_figure(value, 0 if value == int(value) else 2)} |" for name, value in _known(goals(rows, part))
@@ -143,6 +144,31 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over categories")
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _in_pairs(rows: Rows, part: str) -> list[str]:
+    """Each method beside the default on the categories that both have, where some lack categories."""
+    names = ("R² mean", "best filter", "accuracy")
+    whole = _values(rows, "category")
+    partial = [name for name in _values(rows, "method") if _values(_of(rows, name), "category") != whole]
+    if not partial or _DEFAULT not in _values(rows, "method"):
+        return []
+    lines = [
+        "",
+        f"Methods that were not trained on every category, each beside {_DEFAULT} on the categories that both have:",
+        "",
+        "| method | categories | " + " | ".join(f"{name} | {_DEFAULT}" for name in names) + " |",
+        "|---|---|" + "---|---|" * len(names),
+    ]
+    for method in partial:
+        shared = _values(_of(rows, method), "category")
+        both = averages([row for row in rows if row["category"] in shared], part)
+        cells = []
+        for name in names:
+            shown = _percent if name == "accuracy" else lambda value: _figure(value, 2)
+            cells += [shown(both[one][name][0]) for one in (method, _DEFAULT)]
+        lines.append(f"| {method} | {', '.join(shared)} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _by_category(rows: Rows, config: ObjectivesConfig) -> list[str]:
