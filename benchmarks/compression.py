@@ -18,18 +18,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
+from partcnn.benchmarks.filter_figures import Peaks, tracking_of_peaks
+from partcnn.benchmarks.trunk_maps import measured_pictures
 from partcnn.checkpoint import write_text
 from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.feature_views import FeatureViews, PictureViews, compute_features
 from partcnn.layers import part_masks
-from partcnn.part_metrics import part_tracking
 from partcnn.pruned_runs import finetuning_recipe
 from partcnn.pruning import num_parameters, prune
 from partcnn.receptive_field import ReceptiveField, receptive_field
 from partcnn.runs import Run, open_run, run_evaluation
-from partcnn.templates import map_peaks
 from partcnn.training import fit
 
 GOAL_KEEP, GOAL_LOSS = 0.125, 0.005  # 8 times fewer filters, at most 0.5 points of accuracy
@@ -103,15 +102,9 @@ def computed(run: Run, num_views: int) -> tuple[FeatureViews, KeptOut]:
     trunk = nn.Sequential(model.trunk, model.projection)
     views = PictureViews(run.dataset("train"), preprocessing, num_views=num_views, min_crop_frac=recipe.min_crop_frac)
     train = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
-    test = run.dataset("test").with_transform(preprocessing.transform())
-    features, labels, landmarks = [], [], []
-    with torch.inference_mode():
-        for batch in DataLoader(test, batch_size=8):
-            features.append(trunk(batch.image))
-            labels.append(batch.label)
-            landmarks.append(batch.landmarks)
+    test = measured_pictures(trunk, preprocessing, run.dataset("test"))
     field = receptive_field(model, list(part_masks(model))[-1][0], preprocessing.input_size)
-    return train, KeptOut(torch.cat(features), torch.cat(labels), torch.cat(landmarks), field)
+    return train, KeptOut(test.maps, test.labels, test.landmarks, field)
 
 
 def measured(run: Run, keep: float, train: FeatureViews, kept_out: KeptOut, epochs: int) -> list[dict[str, Any]]:
@@ -152,15 +145,11 @@ def row(model: PartNetwork, keep: float, epochs: int, kept_out: KeptOut) -> dict
 def tracking(model: PartNetwork, maps: Tensor, kept_out: KeptOut) -> float:
     """Mean over filters of each one's best part, on the pictures of its own category, as `partcnn evaluate` has it."""
     mask = list(part_masks(model))[-1][1]
+    peaks = Peaks.of_maps(maps, kept_out.field, kept_out.landmarks, kept_out.labels)
     found = []
     for category in mask.filter_category.unique().tolist():
-        own, filters = kept_out.labels == category, mask.filter_category == category
-        shown = maps[own][:, filters]
-        scores = shown.amax(dim=(2, 3))
-        is_dead = (scores <= 0).sum(dim=0) * 2 > len(scores)
-        peaks = kept_out.field.centers_px(map_peaks(shown).float())
-        size = kept_out.field.input_size
-        found.append(part_tracking(peaks, scores, kept_out.landmarks[own], size, is_dead=is_dead).best_per_filter)
+        own = peaks.of_category(category, (mask.filter_category == category).nonzero().squeeze(1))
+        found.append(tracking_of_peaks(own, kept_out.field.input_size).best_per_filter)
     return float(torch.cat(found).nanmean())
 
 

@@ -78,7 +78,7 @@ def _of_category(
     """The first three per filter, the others for the category."""
     filters = (filter_category == category).nonzero().squeeze(1)
     own, own_train = test.of_category(category, filters), train.of_category(category, filters)
-    tracking, ranking = _tracking(own, image_size), _tracking(own_train, image_size)
+    tracking, ranking = tracking_of_peaks(own, image_size), tracking_of_peaks(own_train, image_size)
     order = ranking.best_per_filter.nan_to_num(nan=-math.inf).argsort(descending=True, stable=True)
     quarter = order[: max(1, round(len(order) / 4))]
     best = ranking.per_filter.nan_to_num(nan=-math.inf).argmax(dim=0)  # [part]
@@ -95,6 +95,7 @@ def _of_category(
     }
 
 
-def _tracking(peaks: Peaks, image_size: tuple[int, int]) -> BestPartMetric:
+def tracking_of_peaks(peaks: Peaks, image_size: tuple[int, int]) -> BestPartMetric:
+    """`part_tracking`, silent filters counted as R² 0."""
     is_dead = dead_filters(peaks.scores)
     return part_tracking(peaks.places, peaks.scores, peaks.landmarks, image_size, is_dead=is_dead)

@@ -24,6 +24,7 @@ from partcnn.checkpoint import write_text
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
+from partcnn.evaluation.figures import mean
 from partcnn.feature_views import FeatureViews
 from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import part_masks
@@ -264,11 +265,11 @@ class Task:
                 if part in found["r2"]:
                     r2.setdefault(part, []).append(found["r2"][part])
                     instability.append(found["location_instability"])
-        by_part = {part: sum(values) / len(values) for part, values in r2.items()}
+        by_part = {part: mean(values) for part, values in r2.items()}
         return {
             "r2": by_part,
             "best_r2": by_part,
-            "location_instability": sum(instability) / len(instability) if instability else None,
+            "location_instability": mean(instability),
         }
 
     def _detected(self, detector: nn.Module, label: int, index: int) -> dict[str, Any]:
@@ -287,12 +288,12 @@ class Task:
         """
         train, test = self.maps.train, self.maps.test
         pooled, pooled_test = train.maps.mean(dim=(2, 3)), test.maps.mean(dim=(2, 3))
-        mean, std = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-6)
+        center, std = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-6)
         torch.manual_seed(seed)
         linear = nn.Linear(pooled.shape[1], len(self.dataset.classes))
         optimizer = torch.optim.AdamW(linear.parameters(), lr=_CLASSIFIER_LR, weight_decay=_CLASSIFIER_WEIGHT_DECAY)
         for _ in range(_CLASSIFIER_STEPS):
-            loss = F.cross_entropy(linear((pooled - mean) / std), train.labels)
+            loss = F.cross_entropy(linear((pooled - center) / std), train.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -302,7 +303,7 @@ class Task:
         own, kept_out = (Peaks.of_maps(one.maps, self.field, one.landmarks, one.labels) for one in (train, test))
         figures = self._figures(own, kept_out, activation.argmax(dim=0))
         with torch.no_grad():
-            logits = linear((pooled_test - mean) / std)
+            logits = linear((pooled_test - center) / std)
         return figures | {"accuracy": _accuracy(logits, test.labels)}
 
     def _figures(self, train: Peaks, test: Peaks, filter_category: Tensor) -> dict[str, Any]:

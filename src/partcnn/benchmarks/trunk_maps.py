@@ -85,11 +85,12 @@ def task_maps(
     first = nn.Sequential(model.trunk, model.projection)
     computed = compute_features(first, views, batch_size=recipe.batch_size, seed=0)
     projection = {name: value.clone() for name, value in model.projection.state_dict().items()}
-    train_pictures, test_pictures = (_measured(model.trunk, preprocessing, split) for split in (train, test))
+    train_pictures, test_pictures = (measured_pictures(model.trunk, preprocessing, split) for split in (train, test))
     return TaskMaps(projection, computed, train_pictures, test_pictures)
 
 
-def _measured(trunk: nn.Module, preprocessing: Preprocessing, dataset: PartDataset) -> MeasuredPictures:
+def measured_pictures(trunk: nn.Module, preprocessing: Preprocessing, dataset: PartDataset) -> MeasuredPictures:
+    """The maps of a trunk, in evaluation mode, of all pictures of a data set, whole."""
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
         for batch in DataLoader(dataset.with_transform(preprocessing.transform()), batch_size=8):
