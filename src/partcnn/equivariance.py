@@ -1,10 +1,12 @@
-"""A part moves with its picture: how far a filter's position in two views of one picture differs."""
+"""A part moves with its picture: a filter's place differs between pictures, and not between two views of one."""
 
 import torch
 from torch import Tensor
 
 from partcnn.errors import ShapeError
 from partcnn.objectives import template_fitness
+
+_FLOOR = 0.002  # ε, squared sides of the picture: a cell of a 14 × 14 map has (1/14)² = 0.005
 
 
 def expected_positions(
@@ -43,12 +45,15 @@ def equivariance(
     tau: float,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [filter]
-    """Squared distance between a filter's expected positions in two views, both carried to the picture's frame.
+    """Log ratio of the variance of a filter's places within a picture to that between pictures.
 
-        loss_f = mean over pictures of f's category of ‖A₁ e(x₁) − A₂ e(x₂)‖²
+        loss_f = log( (within + ε) / (between + ε) )
+        within = mean ‖A₁ e(x₁) − A₂ e(x₂)‖² / 2,   between = var of the middle of A₁ e(x₁) and A₂ e(x₂),
 
-    with e the expected position in a view and A the map from view to picture. Crops and flips are known, so this
-    costs no label, and a filter that answers a fixed point of the view pays for every crop. Ours, not the paper's.
+    over the pictures of f's category, with e the expected position in a view, A the map from view to picture and
+    ε = 0.002. Crops and flips are known, so this costs no label. A filter that answers a fixed point of the view pays
+    for every crop, and one that answers a fixed point of the object, such as its middle, gains nothing. It is minus the
+    log of Fisher's criterion with pictures as classes. Ours, not the paper's.
 
     Args:
         feature_maps: activations ≥ 0, brought to scale by the caller; half precision is computed in float32.
@@ -58,7 +63,8 @@ def equivariance(
         tau, beta: of the templates.
 
     Returns:
-        In squared sides of the picture, ≥ 0. A filter without a picture that belongs: 0.
+        In nats; below 0 where places differ more between pictures than within. A filter without a picture that
+        belongs: 0.
 
     Raises:
         ShapeError: an odd number of images, or shapes that do not fit together.
@@ -72,7 +78,11 @@ def equivariance(
     inside = expected_positions(feature_maps, centers, tau=tau, beta=beta)
     frames = frames.to(inside)
     in_picture = torch.einsum("ixy,ify->ifx", frames[..., :2], inside) + frames[:, None, :, 2]
-    first, second = in_picture.chunk(2)
-    counted = belongs[: len(first)]
-    squared = (first - second).square().sum(dim=2) * counted
-    return squared.sum(dim=0) / counted.sum(dim=0).clamp(min=1)
+    first, second = in_picture.chunk(2)  # [picture, filter, 2]
+    counted = belongs[: len(first), :, None]
+    num_counted = counted.sum(dim=0).clamp(min=1)  # [filter, 1]
+    within = ((first - second) * counted).square().sum(dim=0) / num_counted / 2
+    middle = (first + second) / 2
+    deviation = (middle - (middle * counted).sum(dim=0) / num_counted) * counted
+    between = deviation.square().sum(dim=0) / num_counted
+    return (within.sum(dim=1) + _FLOOR).log() - (between.sum(dim=1) + _FLOOR).log()

@@ -399,7 +399,7 @@ def equivariance_loss(
             view's sides; `partcnn.receptive_field.cell_centers` gives them.
 
     Returns:
-        A scalar in squared sides of the picture, without a weight; 0 with a graph where no picture belongs.
+        A scalar in nats, without a weight; 0 with a graph where no picture belongs.
 
     Raises:
         ShapeError, ConfigError, LayerError: as in `filter_loss`, or a layer without centres.

@@ -59,9 +59,9 @@ class Recipe:
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
         loss_weight: λ, weight of the filter loss in every part layer.
-        equivariance: weight of the squared distance between a part's places in two views of a picture
-            (`partcnn.equivariance`). None takes 1 for the labelled objective, else 0: the other objectives are
-            the paper's and its authors'.
+        equivariance: weight of the term that asks a part's place to differ between pictures and not between two
+            views of one (`partcnn.equivariance`). None takes 0.2 for the labelled objective, else 0: the other
+            objectives are the paper's and its authors'.
         diversity: weight of the term that spreads a category's filters over different places
             (`partcnn.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
@@ -305,7 +305,7 @@ def check_trunk(trunk: str, model: nn.Module) -> None:
 def _equivariance_weight(model: nn.Module, recipe: Recipe) -> float:
     if recipe.equivariance is not None:
         return recipe.equivariance
-    return float(any(mask.objective == "labelled" for _, mask in part_masks(model)))
+    return 0.2 if any(mask.objective == "labelled" for _, mask in part_masks(model)) else 0.0
 
 
 def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:

@@ -22,12 +22,12 @@ def expected_position(feature_map, centers, tau, beta):
     return x, y
 
 
-def equivariance(maps, belongs, frames, centers, tau, beta):
-    """Per filter: mean over the pictures that belong of the squared distance in the picture's frame."""
+def equivariance(maps, belongs, frames, centers, tau, beta, floor=0.002):
+    """Per filter: log of (within + ε) / (between + ε), variances of places over the pictures that belong."""
     num_pictures = len(maps) // 2
     losses = []
     for index in range(len(maps[0])):
-        distances = []
+        differences, middles = [], []
         for picture in range(num_pictures):
             if not belongs[picture][index]:
                 continue
@@ -35,6 +35,13 @@ def equivariance(maps, belongs, frames, centers, tau, beta):
             for view in (picture, picture + num_pictures):
                 x, y = expected_position(maps[view][index], centers, tau, beta)
                 places.append([a * x + b * y + c for a, b, c in frames[view]])
-            distances.append(sum((one - other) ** 2 for one, other in zip(*places, strict=True)))
-        losses.append(sum(distances) / len(distances) if distances else 0.0)
+            differences.append(math.dist(*places))
+            middles.append([(one + other) / 2 for one, other in zip(*places, strict=True)])
+        if not middles:
+            losses.append(0.0)
+            continue
+        within = sum(difference**2 for difference in differences) / len(differences) / 2
+        mean = [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
+        between = sum(math.dist(middle, mean) ** 2 for middle in middles) / len(middles)
+        losses.append(math.log((within + floor) / (between + floor)))
     return losses

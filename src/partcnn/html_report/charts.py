@@ -12,7 +12,7 @@ _NOTES = {
     "spatial_entropy": "How unsure it is where in a picture the part is; training lowers it.",
     "inter_category_entropy": "How unsure it is whether a picture shows the category; training lowers it.",
     "prior_entropy": "A constant of the map's size, for the sum of the three terms.",
-    "equivariance": "Squared distance between a part's places in two views of a picture; a loss beside the others.",
+    "equivariance": "Log ratio of how a part's place varies within a picture, over two views, and between pictures.",
     "accuracy": "On training pictures; the table above has those kept out.",
 }
 

@@ -38,7 +38,7 @@ _TITLES = {
     "spatial_entropy": "spatial entropy (nats)",
     "inter_category_entropy": "inter-category entropy (nats)",
     "prior_entropy": "prior entropy, constant (nats)",
-    "equivariance": "equivariance (squared sides of the picture)",
+    "equivariance": "equivariance (log of a ratio of variances)",
     "accuracy": "accuracy on training pictures",
 }
 LOSS_TERMS = ("prior_entropy", "inter_category_entropy", "spatial_entropy")
