@@ -76,7 +76,6 @@ class TransformedCones(NamedTuple):
     def __call__(self, flat: Tensor) -> Tensor:  # [image, filter, cell] -> the same
         """k ∗ x."""
         num_frequencies, width = self.transform.shape
-        num_images, num_filters = flat.shape[:2]
         height = self.spectrum.shape[-1]
         if self.spectrum.ndim == 3:
             rows = self.transform @ flat.reshape(-1, width).T  # [frequency, image · filter · row]
@@ -94,9 +93,7 @@ Cones = BankOfCones | TransformedCones
 
 
 def cones(size: tuple[int, int], beta: float | Tensor, *, like: Tensor) -> Cones:
-    """The cones of slope β (a tensor [filter]: one for each filter) on maps of `size`, of the type and device of `like`.
-
-    Maps of up to 16 × 16 cells have a bank.
+    """The cones of slope β on maps of `size`, of the type and device of `like`; a tensor β [filter] gives each filter its own.
     """
     return _bank(size, beta, like) if size[0] * size[1] <= _LARGEST_BANK else _transformed(size, beta, like)
 
