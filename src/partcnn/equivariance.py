@@ -11,7 +11,7 @@ def expected_positions(
     feature_maps: Tensor,  # [image, filter, row, col]
     centers: tuple[Tensor, Tensor],  # y of each row, x of each column, as fractions of the view's sides
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [image, filter, 2]
     """Where a filter's part is in a view: the mean of the cells' places, weighed by p(T_μ | x, T⁺).
@@ -40,7 +40,7 @@ def equivariance(
     frames: Tensor,  # [2 · picture, 2, 3]
     centers: tuple[Tensor, Tensor],
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [filter]
     """Squared distance between a filter's expected positions in two views, both carried to the picture's frame.

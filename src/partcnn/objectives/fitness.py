@@ -39,11 +39,11 @@ def template_fitness(
     """
     maps = checked_maps(feature_maps)
     check_templates(tau, beta, maps.shape[1])
-    maps = at_least_float32(maps)
-    flat = maps.flatten(2)
-    negative = -flat.sum(dim=2, keepdim=True)
-    positive = cones((maps.shape[2], maps.shape[3]), beta, like=maps)(flat)
-    return tau * torch.cat([negative, positive + negative], dim=2)
+    flat = at_least_float32(maps).flatten(2)
+    with in_full_precision(maps.device):
+        negative = -flat.sum(dim=2, keepdim=True)
+        positive = cones((maps.shape[2], maps.shape[3]), beta, like=flat)(flat)
+        return tau * torch.cat([negative, positive + negative], dim=2)
 
 
 class BankOfCones(NamedTuple):
@@ -93,8 +93,7 @@ Cones = BankOfCones | TransformedCones
 
 
 def cones(size: tuple[int, int], beta: float | Tensor, *, like: Tensor) -> Cones:
-    """The cones of slope β on maps of `size`, of the type and device of `like`; a tensor β [filter] gives each filter its own.
-    """
+    """The cones of slope β on maps of `size`, of the type and device of `like`; a tensor β [filter] gives each filter its own."""
     return _bank(size, beta, like) if size[0] * size[1] <= _LARGEST_BANK else _transformed(size, beta, like)
 
 
@@ -152,6 +151,11 @@ def checked_maps(feature_maps: Tensor, belongs: Tensor | None = None) -> Tensor:
             f"got {belongs.dtype} {tuple(belongs.shape)}"
         )
     return feature_maps
+
+
+def in_full_precision(device: torch.device) -> torch.autocast:
+    """Without autocast, which would take the products in half precision."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def at_least_float32(maps: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from partcnn.objectives.fitness import Cones, at_least_float32, cones
+from partcnn.objectives.fitness import Cones, at_least_float32, cones, in_full_precision
 
-_CHUNK = 1 << 16  # cells that a CPU's cache holds with what is computed from them
-_CHUNK_ELSEWHERE = 1 << 22
+# Cells computed at once: what a CPU's caches hold with all that comes of them; elsewhere, enough to keep a device busy.
+_CHUNK, _CHUNK_ELSEWHERE = 1 << 17, 1 << 22
 
 
 class Slopes(NamedTuple):
@@ -41,7 +41,7 @@ def fused(
     """The rule's loss, [filter], with a gradient to the maps, and its terms, without one.
 
     The gradient is worked out with the value, where one is asked for. τ and β get none, and a second derivative is
-    refused. Arguments are as in `partcnn.objectives.fitness.template_fitness` and have been checked; there is at least one image.
+    refused. Arguments are those of `template_fitness` and have been checked; there is at least one image.
     """
     if feature_maps.requires_grad and torch.is_grad_enabled():
         loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)
@@ -78,6 +78,13 @@ def _sweep(
     rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
 ) -> tuple[list[Tensor], Tensor | None]:
     """Loss and terms, each [filter], and ∂(Σ_f upstream_f · loss_f)/∂maps where an upstream gradient is given."""
+    with in_full_precision(maps.device):
+        return _sweep_in_full_precision(rule, maps, belongs, tau, beta, upstream)
+
+
+def _sweep_in_full_precision(
+    rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
+) -> tuple[list[Tensor], Tensor | None]:
     size = (maps.shape[2], maps.shape[3])
     cone = cones(size, beta, like=at_least_float32(maps[:0]))
     gradient = None if upstream is None else torch.empty_like(maps)
