@@ -5,12 +5,13 @@ from torch import Tensor
 
 from partcnn.errors import ShapeError
 from partcnn.objectives import template_fitness
+from partcnn.objectives.fitness import at_least_float32
 
 
 def position_information(
     feature_maps: Tensor,  # [image, filter, row, col]
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [image]
     """Mutual information between filter and place on each picture: what a spread of the filters is worth.
@@ -45,7 +46,7 @@ def diversity(
     belongs: Tensor,  # [image, filter] bool
     filter_category: Tensor,  # [filter]
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # scalar
     """−`position_information` of each category's filters on its pictures: mean over pictures, sum over categories.
@@ -66,7 +67,7 @@ def diversity(
             "feature_maps, belongs, filter_category: expected [image, filter, row, col], [image, filter] and [filter], "
             f"got {tuple(feature_maps.shape)}, {tuple(belongs.shape)} and {tuple(filter_category.shape)}"
         )
-    total = feature_maps.sum() * 0
+    total = at_least_float32(feature_maps[:, :1]).sum() * 0  # with a graph
     for category in filter_category.unique():
         own = (filter_category == category).nonzero().squeeze(1)
         pictures = belongs[:, own[0]].nonzero().squeeze(1)

@@ -13,7 +13,7 @@ def expected_positions(
     feature_maps: Tensor,  # [image, filter, row, col]
     centers: tuple[Tensor, Tensor],  # y of each row, x of each column, as fractions of the view's sides
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [image, filter, 2]
     """Where a filter's part is in a view: the mean of the cells' places, weighed by p(T_μ | x, T⁺).
@@ -42,7 +42,7 @@ def equivariance(
     frames: Tensor,  # [2 · picture, 2, 3]
     centers: tuple[Tensor, Tensor],
     *,
-    tau: float,
+    tau: float | Tensor,
     beta: float | Tensor = 4.0,
 ) -> Tensor:  # [filter]
     """Log ratio of the variance of a filter's places within a picture to that between pictures.

@@ -12,6 +12,7 @@ from partcnn.diversity import diversity
 from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
+from partcnn.objectives.fitness import at_least_float32
 from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
@@ -129,11 +130,11 @@ class PartMask(nn.Module):
         if self.training and len(maps):
             self._observe(maps.detach(), labels)
         if name is None:
-            return ObjectiveValue(maps.sum(dim=(0, 2, 3)) * 0, {})
-        scaled, belongs, tau = self._at_scale(maps, labels)
-        value = OBJECTIVES[name](scaled, belongs, tau=tau, beta=self.template_slope)
+            return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        value = OBJECTIVES[name](maps, belongs, tau=tau, beta=self.template_slope)
         if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
-            target = centroid_slopes(scaled, belongs, beta=self.slopes)
+            target = centroid_slopes(maps, belongs, beta=self.slopes)
             self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
         return value
 
@@ -148,8 +149,9 @@ class PartMask(nn.Module):
             ShapeError: shapes that do not fit together.
             ConfigError: no forward pass yet.
         """
-        scaled, belongs, tau = self._at_scale(self._recorded(labels), labels)
-        return equivariance(scaled, belongs, frames, centers, tau=tau, beta=self.template_slope)
+        maps = self._recorded(labels)
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
         """`partcnn.diversity.diversity` of the maps of the last forward pass, in float32.
@@ -161,8 +163,9 @@ class PartMask(nn.Module):
             ShapeError: not one label per image.
             ConfigError: no forward pass yet.
         """
-        scaled, belongs, tau = self._at_scale(self._recorded(labels), labels)
-        return diversity(scaled, belongs, self.filter_category, tau=tau, beta=self.template_slope)
+        maps = self._recorded(labels)
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        return diversity(maps, belongs, self.filter_category, tau=tau, beta=self.template_slope)
 
     @property
     def template_slope(self) -> float | Tensor:
@@ -181,10 +184,9 @@ class PartMask(nn.Module):
 
     @torch.no_grad()
     def _observe(self, maps: Tensor, labels: Tensor) -> None:
-        maps = maps.to(self.mean_peak)
-        peak = maps.amax(dim=(2, 3)).mean()
+        peak = maps.amax(dim=(2, 3)).to(self.mean_peak).mean()
         self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
-        activation = maps.sum(dim=(2, 3))  # [image, filter]
+        activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
         is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
         counts = is_class.sum(dim=0)
         mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
@@ -196,22 +198,22 @@ class PartMask(nn.Module):
                 activation_by_class[:, self.background] = -torch.inf
             self.filter_category.copy_(activation_by_class.argmax(dim=1))
 
-    def _at_scale(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
-        """What objectives ask for: maps at the scale that τ is made for, which image belongs to which filter, τ."""
+    def _belongs_and_tau(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Which image belongs to which filter, and the τ that suits the maps' scale: their fitness is that of maps
+        whose mean peak is 1 with τ = fitness_scale / n², and no scaled copy of them is made."""
         belongs = labels[:, None] == self.filter_category
-        return maps / self._scale(maps), belongs, self.fitness_scale / (maps.shape[2] * maps.shape[3])
+        return belongs, self.fitness_scale / (maps.shape[2] * maps.shape[3]) / self._scale(maps)
 
     def _scale(self, maps: Tensor) -> Tensor:
         """What divides the maps: the running mean peak, or this batch's where nothing was observed yet."""
-        batch = maps.detach().amax(dim=(2, 3)).mean() if len(maps) else self.mean_peak
+        batch = maps.detach().amax(dim=(2, 3)).to(self.mean_peak).mean() if len(maps) else self.mean_peak
         scale = torch.where(self.mean_peak > 0, self.mean_peak, batch)
         return torch.where(scale > 0, scale, 1.0)
 
-    def _recorded(self, labels: Tensor) -> Tensor:  # in float32 at least
+    def _recorded(self, labels: Tensor) -> Tensor:
         if self.feature_maps is None:
             raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
         maps = self.feature_maps
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # half precision would round the fitness
         if labels.shape != maps.shape[:1] or labels.is_floating_point():
             raise ShapeError(
                 f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "

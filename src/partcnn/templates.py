@@ -104,10 +104,7 @@ def map_peaks(feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] -> [
     A map that is zero everywhere has its peak at (0, 0).
     """
     _check_maps(feature_maps)
-    # torch promises no order among ties; the first cell equal to the maximum is the one meant.
-    flat = feature_maps.flatten(2)
-    is_peak = flat == flat.amax(dim=2, keepdim=True)
-    index = is_peak.to(torch.uint8).argmax(dim=2)
+    index = feature_maps.flatten(2).argmax(dim=2)  # torch: the first of several largest
     width = feature_maps.shape[3]
     return torch.stack([index // width, index % width], dim=2)
 
@@ -131,7 +128,7 @@ def part_mask(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tensor:
         ShapeError: a tensor β has another number of filters.
         ConfigError: β is a number and not positive. The values of a tensor are not read.
     """
-    return (feature_maps * peak_templates(feature_maps, beta=beta)).clamp(min=0)
+    return feature_maps.clamp(min=0) * peak_templates(feature_maps, beta=beta)
 
 
 def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tensor:
@@ -141,11 +138,7 @@ def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tenso
     """
     _check_maps(feature_maps)
     height, width = feature_maps.shape[2:]
-    peaks = map_peaks(feature_maps.detach())
-    dtype = feature_maps.dtype
-    row_gaps = (torch.arange(height, device=peaks.device) - peaks[..., :1]).abs()
-    col_gaps = (torch.arange(width, device=peaks.device) - peaks[..., 1:]).abs()
-    distances = (row_gaps[..., :, None] + col_gaps[..., None, :]).to(dtype)
+    dtype, device = feature_maps.dtype, feature_maps.device
     if isinstance(beta, Tensor):
         if beta.shape != feature_maps.shape[1:2]:
             expected = f"a number or [filter] = {tuple(feature_maps.shape[1:2])}"
@@ -153,7 +146,14 @@ def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tenso
         slope: float | Tensor = (_slope((height, width), 1.0) * beta).to(dtype)[:, None, None]
     else:
         slope = _slope((height, width), beta)
-    return (1 - slope * distances).clamp(min=0)
+    peaks = map_peaks(feature_maps.detach())
+    row_gaps = (torch.arange(height, device=device)[:, None] - peaks[:, None, :, 0]).abs().to(dtype)
+    col_gaps = (torch.arange(width, device=device)[:, None] - peaks[:, None, :, 1]).abs().to(dtype)
+    if feature_maps.is_contiguous(memory_format=torch.channels_last):  # filters last in memory, as the maps
+        distances = (row_gaps[:, :, None] + col_gaps[:, None]).permute(0, 3, 1, 2)
+    else:
+        distances = row_gaps.mT.contiguous()[..., None] + col_gaps.mT.contiguous()[:, :, None]
+    return distances.mul_(-slope).add_(1).clamp_(min=0)
 
 
 def _slope(size: tuple[int, int], beta: float) -> float:

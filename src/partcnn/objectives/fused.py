@@ -1,0 +1,115 @@
+"""Filter objectives with their gradient in one pass: a few filters at a time, so that all they need stays in the cache.
+
+Of a filter's fitness s_T(x) an objective says its value and terms, and ∂loss/∂s_T(x). Since s is linear in the map,
+∂loss/∂x is the same linear map of ∂loss/∂s. Nothing but the gradient, as large as the maps, outlives the chunk.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from partcnn.objectives.fitness import Cones, at_least_float32, cones, in_full_precision
+
+# Cells computed at once: what a CPU's caches hold with all that comes of them; elsewhere, enough to keep a device busy.
+_CHUNK, _CHUNK_ELSEWHERE = 1 << 17, 1 << 22
+
+
+class Slopes(NamedTuple):
+    """What an objective says of some filters: each number [filter], and the derivatives of the loss."""
+
+    loss: Tensor
+    terms: tuple[Tensor, ...]  # each [filter]
+    by_positive: Tensor  # ∂loss/∂s_μ(x): [image, filter, cell]
+    by_negative: Tensor  # ∂loss/∂s_T⁻(x): [image, filter]
+
+
+# (s_μ(x) [image, filter, cell], s_T⁻(x) [image, filter], belongs [image, filter]) → Slopes. It may write over s_μ.
+Rule = Callable[[Tensor, Tensor, Tensor], Slopes]
+
+
+def fused(
+    rule: Rule,
+    feature_maps: Tensor,  # [image, filter, row, col]
+    belongs: Tensor,  # [image, filter] bool
+    *,
+    tau: float | Tensor,
+    beta: float | Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The rule's loss, [filter], with a gradient to the maps, and its terms, without one.
+
+    The gradient is worked out with the value, where one is asked for. τ and β get none, and a second derivative is
+    refused. Arguments are those of `template_fitness` and have been checked; there is at least one image.
+    """
+    if feature_maps.requires_grad and torch.is_grad_enabled():
+        loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)
+        return loss, tuple(terms)
+    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta, None)
+    return numbers[0], tuple(numbers[1:])
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, rule: Rule, belongs: Tensor, tau: Any, beta: Any) -> tuple[Tensor, ...]:
+        # Half precision waits for the upstream gradient: scaled by it, as GradScaler means, it does not underflow.
+        upstream = belongs.new_ones(maps.shape[1], dtype=maps.dtype) if maps.dtype.itemsize >= 4 else None
+        numbers, ctx.gradient = _sweep(rule, maps, belongs, tau, beta, upstream)
+        ctx.save_for_backward(maps)
+        ctx.call = rule, belongs, tau, beta
+        ctx.mark_non_differentiable(*numbers[1:])
+        return tuple(numbers)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, ctx.gradient = ctx.gradient, None  # handed over, so that it can be scaled where it lies
+        if gradient is None:  # half precision, or a second pass backwards
+            rule, belongs, tau, beta = ctx.call
+            _, gradient = _sweep(rule, ctx.saved_tensors[0], belongs, tau, beta, upstream)
+        else:
+            gradient.mul_(upstream[:, None, None])
+        return gradient, None, None, None, None
+
+
+@torch.no_grad()
+def _sweep(
+    rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
+) -> tuple[list[Tensor], Tensor | None]:
+    """Loss and terms, each [filter], and ∂(Σ_f upstream_f · loss_f)/∂maps where an upstream gradient is given."""
+    with in_full_precision(maps.device):
+        return _sweep_in_full_precision(rule, maps, belongs, tau, beta, upstream)
+
+
+def _sweep_in_full_precision(
+    rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
+) -> tuple[list[Tensor], Tensor | None]:
+    size = (maps.shape[2], maps.shape[3])
+    cone = cones(size, beta, like=at_least_float32(maps[:0]))
+    gradient = None if upstream is None else torch.empty_like(maps)
+    numbers: list[tuple[Tensor, ...]] = []
+    for chosen in _chunks(maps):
+        chunk = at_least_float32(maps[:, chosen]).flatten(2)
+        own_cone = cone.of_filters(chosen)
+        negative = -tau * chunk.sum(dim=2)
+        positive = own_cone(chunk).mul_(tau).add_(negative[..., None])
+        found = rule(positive, negative, belongs[:, chosen])
+        numbers.append((found.loss, *found.terms))
+        if gradient is not None and upstream is not None:
+            gradient[:, chosen] = _by_maps(found, own_cone, tau * upstream[chosen].to(chunk)).unflatten(2, size)
+    return [torch.cat(column) for column in zip(*numbers, strict=True)], gradient
+
+
+def _by_maps(slopes: Slopes, cone: Cones, upstream: Tensor) -> Tensor:
+    """∂/∂x = ∑_T ∂loss/∂s_T · t_T, for templates of height 1: cone of the slopes, less all of them."""
+    total = slopes.by_positive.sum(dim=2) + slopes.by_negative
+    by_maps = cone(slopes.by_positive).sub_(total[..., None])
+    return by_maps.mul_(upstream[:, None])
+
+
+def _chunks(maps: Tensor) -> Iterator[slice]:
+    num_images, num_filters, height, width = maps.shape
+    cells = _CHUNK if maps.device.type == "cpu" else _CHUNK_ELSEWHERE
+    count = max(1, cells // (num_images * height * width))
+    return (slice(start, start + count) for start in range(0, max(num_filters, 1), count))
