@@ -147,7 +147,7 @@ def convert(
     hidden: int | None = None,
     head: str = "additive",
     mask_skip: bool = True,
-    objective: str | None = "labelled",
+    objective: str | None = "auto",
     background: int | None = None,
     input_size: tuple[int, int] = (224, 224),
     grid: int = 7,
@@ -175,7 +175,8 @@ def convert(
         mask_skip: original head only. True masks a layer's whole output; of a residual block that is the sum of
             its branch and its skip connection. False masks the branch alone, in the last residual block of the
             layer: what the skip connection carries passes beside the mask.
-        objective: see `partcnn.objectives.OBJECTIVES`; None for no filter loss.
+        objective: a name in `partcnn.objectives.OBJECTIVES`, or "auto": "exact", the paper's Eq. 1, where one class
+            owns all filters, else "labelled", which ties each filter to a class. None for no filter loss.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
         grid: cells per side that the additive head pools each map to.
@@ -198,6 +199,8 @@ def convert(
     network = cnn if inplace else copy.deepcopy(cnn)
     chosen, masked = _layers(network, layers, input_size, head=head, mask_skip=mask_skip)
     owners = num_classes - (background is not None)
+    if objective == "auto":
+        objective = "exact" if owners == 1 else "labelled"
     num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))
     if head == "additive" and objective == "labelled" and num_filters < owners:  # it shares filters out evenly
         raise ConfigError(f"filters: expected at least one for each of {owners} classes, got {num_filters}")

@@ -43,8 +43,8 @@ class NetworkSettings:
         grid: cells per side that the head pools each map to.
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
-        masks: keep of each map only what lies around its peak, as in the paper. Off: with the labelled objective
-            masks cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
+        masks: keep of each map only what lies around its peak, as in the paper. Off: in trials masks
+            cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
         mask_skip: with head=original, whether masks cover what a residual block's skip connection carries, or its
             branch alone.
         input_size: side of the square input in pixels; None takes the backbone's own.
@@ -74,7 +74,7 @@ class RunSettings:
         weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for demo.
         layers: dotted name of the trunk's last layer, or auto.
         head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).
-        objective: labelled, exact, assigned or official.
+        objective: labelled, exact, assigned or official; auto takes exact for one category, labelled for several.
         plain: train the same network without masks and filter loss, to compare with.
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
@@ -95,7 +95,7 @@ class RunSettings:
     weights: str | None = None
     layers: str = "auto"
     head: str = "additive"
-    objective: str = "labelled"
+    objective: str = "auto"
     plain: bool = False
     trunk: str | None = None
     seed: int = 0
@@ -172,6 +172,8 @@ def train_run(
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
     directory.mkdir(parents=True, exist_ok=True)
     record = asdict(settings) | {"recipe": asdict(recipe), "trunk": trunk}
+    if not settings.plain:
+        record["objective"] = conversion_of(model).arguments["objective"]  # what "auto" chose
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
     history = fit(
         model,

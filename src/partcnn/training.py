@@ -60,8 +60,7 @@ class Recipe:
         weight_decay: of AdamW.
         loss_weight: λ, weight of the filter loss in every part layer.
         equivariance: weight of the term that asks a part's place to differ between pictures and not between two
-            views of one (`partcnn.equivariance`). None takes 0.2 for the labelled objective, else 0: the other
-            objectives are the paper's and its authors'.
+            views of one (`partcnn.equivariance`); 0 leaves the paper's loss alone.
         diversity: weight of the term that spreads a category's filters over different places
             (`partcnn.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
@@ -78,7 +77,7 @@ class Recipe:
     trunk_lr_frac: float | None = None
     weight_decay: float = 0.3
     loss_weight: float = 0.2
-    equivariance: float | None = None
+    equivariance: float = 0.1
     diversity: float = 0.0
     loss_weight_schedule: str = "constant"
     num_views: int = 9
@@ -130,8 +129,7 @@ class PartTraining(L.LightningModule):
         super().__init__()
         self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
-        self.equivariance = _equivariance_weight(model, recipe)
-        self.centers = _cell_centers(model) if self.equivariance else {}
+        self.centers = _cell_centers(model) if recipe.equivariance else {}
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
@@ -142,9 +140,9 @@ class PartTraining(L.LightningModule):
         task_loss = F.cross_entropy(logits.float(), labels)
         filter_loss, terms = filter_loss_terms(self.model, labels)
         loss = task_loss + filter_loss
-        if self.equivariance and num_views == 2:
+        if self.recipe.equivariance and num_views == 2:
             terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
-            loss = loss + self.equivariance * terms["equivariance"]
+            loss = loss + self.recipe.equivariance * terms["equivariance"]
         if self.recipe.diversity:
             terms["diversity"] = diversity_loss(self.model, labels)
             loss = loss + self.recipe.diversity * terms["diversity"]
@@ -300,12 +298,6 @@ def check_trunk(trunk: str, model: nn.Module) -> None:
         raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
     if trunk == "frozen" and not isinstance(model, PartNetwork):
         raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
-
-
-def _equivariance_weight(model: nn.Module, recipe: Recipe) -> float:
-    if recipe.equivariance is not None:
-        return recipe.equivariance
-    return 0.2 if any(mask.objective == "labelled" for _, mask in part_masks(model)) else 0.0
 
 
 def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
