@@ -24,6 +24,7 @@ from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.feature_cache import default_directory
 from partcnn.training import History, Recipe, check_trunk, fit
 
 _log = logging.getLogger("partcnn")
@@ -83,6 +84,8 @@ class RunSettings:
         max_bad: unreadable pictures that may be left out.
         crop: object cuts each picture to its object box; without it pictures stay as the files are.
         margin: of that cut on each side, as a share of the box.
+        cache: keep a frozen trunk's features for later runs, in PARTCNN_CACHE or ~/.cache/partcnn, up to
+            PARTCNN_CACHE_GIB (20); a run that finds its own there skips the trunk.
         force: replace an existing run.
         network: what is put on the trunk.
         recipe: how it is trained.
@@ -104,6 +107,7 @@ class RunSettings:
     max_bad: int = 10
     crop: str | None = None
     margin: float = 0.1
+    cache: bool = True
     force: bool = False
     network: NetworkSettings = field(default_factory=NetworkSettings)
     recipe: Recipe = field(default_factory=Recipe)
@@ -181,6 +185,7 @@ def train_run(
         directory=directory,
         seed=settings.seed,
         num_workers=settings.workers,
+        cache=default_directory() if settings.cache else None,
         is_progress_shown=is_progress_shown,
     )
     run = Run(directory, model, record)
