@@ -438,6 +438,7 @@ def _benchmark_objectives(options: Namespace) -> int:
     from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
     from partcnn.benchmarks.objectives_table import page, plot
     from partcnn.checkpoint import write_text
+    from partcnn.feature_cache import default_directory
 
     config = ObjectivesConfig.read(
         Path(options.config),
@@ -451,7 +452,9 @@ def _benchmark_objectives(options: Namespace) -> int:
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.with_suffix(".json")
-    for rows in run_benchmark(config, options.data, file) if options.data is not None else [read_rows(file)]:
+    cache = default_directory() if options.cache else None
+    finished = [read_rows(file)]
+    for rows in finished if options.data is None else run_benchmark(config, options.data, file, cache=cache):
         write_text(out.with_suffix(".md"), page(rows, config))
         plot(rows, config, out.with_suffix(".png"))
     print(out.with_suffix(".json" if options.json else ".md").read_text())
@@ -603,6 +606,9 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     objectives.add_argument("--layers", type=str | None, help="in place of the file's")
     objectives.add_argument("--categories", nargs="+", type=str, help="in place of the file's")
     objectives.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    objectives.add_argument(
+        "--cache", type=bool, default=True, help="keep the trunk's maps on the disk for later runs, as in partcnn train"
+    )
     objectives.add_argument("--methods", nargs="+", type=str, help="of the file's, these only")
     objectives.add_argument(
         "--out", type=str, default="runs/objectives", help="the page, .json and .png, without ending"

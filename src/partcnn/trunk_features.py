@@ -71,7 +71,7 @@ def features_key(model: PartNetwork, views: PictureViews) -> str:
     # A projection that is still to be set follows from the trunk and the pictures.
     is_set = conversion_of(model).is_trained
     projection = network_digest(model.projection) if is_set else repr(model.projection)
-    return content_key(network_digest(model.trunk), model.layer, projection, views.settings, digests(views.dataset))
+    return content_key(network_digest(model.trunk), projection, views.settings, digests(views.dataset))
 
 
 def digests(dataset: PartDataset) -> list[bytes]:
