@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import logging
 import os
 import re
@@ -12,15 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partcnn import convert
 from partcnn.backbones import DemoNet, Preprocessing
+from partcnn.cli import main
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
@@ -414,3 +418,57 @@ def _cropped(sample: object) -> object:
 
     boxed = dataclasses.replace(sample, object_box=Box(5, 5, 40, 40))  # type: ignore[type-var]
     return crop_to_object(boxed, (60, 70), 0.1)
+
+
+class TestCommand:
+    """partcnn train keeps features where the trunk is frozen, and says what they spared."""
+
+    @pytest.fixture
+    def command(self, tmp_path: Path) -> list[str]:
+        weights = tmp_path / "demo.safetensors"
+        torch.manual_seed(0)
+        save_file(DemoNet(num_classes=1000).state_dict(), weights)
+        data = ["--data", "demo:12", "--category", "cat", "--backbone", "demo", "--weights", str(weights)]
+        return ["train", *data, "--workers", "0", "--recipe.num_views", "2", "--epochs", "1", "--network.filters", "4"]
+
+    def run(self, command: list[str], out: Path, *more: str) -> dict[str, Any]:
+        assert main([*command, "--out", str(out), "--force", "--json", *more]) == 0
+        found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+        return found
+
+    def test_a_second_run_neither_decodes_for_nor_runs_the_trunk_and_measures_the_same(
+        self,
+        command: list[str],
+        tmp_path: Path,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setenv("PARTCNN_CACHE", str(directory))
+        without = self.run(command, tmp_path / "out", "--cache", "false")
+        assert not directory.exists()
+        cold = self.run(command, tmp_path / "out")
+        assert "kept in" in " ".join(capsys.readouterr().err.split())
+        for name in ("compute_features", "DataLoader"):  # what decodes pictures and runs the trunk
+            monkeypatch.setattr(f"partcnn.trunk_features.{name}", None)
+        warm = self.run(command, tmp_path / "out")
+        assert "from the cache" in " ".join(capsys.readouterr().err.split())
+        assert warm == cold
+        assert warm["summary"] == pytest.approx(without["summary"], abs=1e-5, nan_ok=True)
+        monkeypatch.undo()
+        assert main(["evaluate", str(tmp_path / "out"), "--workers", "0", "--json"]) == 0
+        anew = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert anew["summary"] == pytest.approx(warm["summary"], abs=1e-5, nan_ok=True)
+
+    def test_another_objective_uses_the_same_features(
+        self, command: list[str], tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PARTCNN_CACHE", str(directory))
+        self.run(command, tmp_path / "out")
+        before = entries(directory)
+        self.run(command, tmp_path / "out", "--objective", "exact")
+        self.run(command, tmp_path / "out", "--plain")
+        assert entries(directory) == before
+        assert len(before) == 3  # views, and the whole pictures of both splits
+        self.run(command, tmp_path / "out", "--trunk", "finetune")
+        assert entries(directory) == before

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -137,6 +138,19 @@ class FeatureViews:
             yield self.maps[where].float(), self.frames[where], self.labels[chosen]
 
 
+@dataclass(frozen=True)
+class PictureFeatures:
+    """Whole pictures of a data set, as a network above the trunk needs them to be measured.
+
+    Args:
+        maps: [picture, channel, row, col] float32, projected.
+        sizes: [picture, 2] (height, width) of the pictures, the frame of their annotations.
+    """
+
+    maps: Tensor
+    sizes: Tensor
+
+
 class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
     """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
 
@@ -240,7 +254,8 @@ def _loader(views: Dataset[Any], device: torch.device, num_workers: int) -> Data
 
 def _batches_of(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
     inputs = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
-    return inputs.split(_CPU_BATCH if device.type == "cpu" else len(inputs))
+    batches: tuple[Tensor, ...] = inputs.split(_CPU_BATCH if device.type == "cpu" else len(inputs))
+    return batches
 
 
 def _channels_last(trunk: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ log/                metrics.csv and TensorBoard events of the training
 import logging
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from torch import nn
 
 from partcnn.backbones import BACKBONES, load_backbone
 from partcnn.checkpoint import METRICS_FILE, load, write_card, write_text
-from partcnn.conversion import conversion_of, convert
+from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
-from partcnn.feature_cache import default_directory
+from partcnn.feature_cache import FeatureCache, default_directory
 from partcnn.training import History, Recipe, check_trunk, fit
+from partcnn.trunk_features import picture_features
 
 _log = logging.getLogger("partcnn")
 
@@ -177,6 +179,7 @@ def train_run(
     directory.mkdir(parents=True, exist_ok=True)
     record = asdict(settings) | {"recipe": asdict(recipe), "trunk": trunk}
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
+    cache = default_directory() if settings.cache and trunk == "frozen" else None
     history = fit(
         model,
         dataset,
@@ -185,18 +188,31 @@ def train_run(
         directory=directory,
         seed=settings.seed,
         num_workers=settings.workers,
-        cache=default_directory() if settings.cache else None,
+        cache=cache,
         is_progress_shown=is_progress_shown,
     )
     run = Run(directory, model, record)
     if history.is_interrupted:
         return run, history, None
-    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers)
+    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers, cache=cache)
 
 
-def evaluate_run(run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0) -> Evaluation:
-    """Measure a run on the pictures kept out of it, and write metrics.json."""
-    evaluation = evaluate(run.model, dataset or run.dataset("test"), num_workers=num_workers)
+def evaluate_run(
+    run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0, cache: Path | None = None
+) -> Evaluation:
+    """Measure a run on the pictures kept out of it, and write metrics.json.
+
+    Args:
+        run: any.
+        dataset: the pictures kept out, where they are open already.
+        num_workers: processes that decode pictures.
+        cache: directory where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
+    """
+    features = None
+    if cache is not None and isinstance(run.model, PartNetwork):
+        features = partial(picture_features, run.model, cache=FeatureCache(cache), num_workers=num_workers)
+    pictures = dataset or run.dataset("test")
+    evaluation = evaluate(run.model, pictures, num_workers=num_workers, features=features)
     evaluation.to_json(run.directory / METRICS_FILE)
     write_card(run.directory)
     return evaluation

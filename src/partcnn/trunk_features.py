@@ -1,16 +1,19 @@
-"""A frozen trunk's projected maps of all views of a data set: from the cache where they are there, else computed."""
+"""A frozen trunk's projected maps of pictures and of their views: from the cache, or computed and kept there."""
 
 import logging
 import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from partcnn.backbones import Preprocessing
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.datasets.pictures import in_threads
 from partcnn.feature_cache import CachedTensors, FeatureCache, content_key, network_digest
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features, set_projection
+from partcnn.feature_views import FeatureViews, PictureFeatures, PictureViews, compute_features, set_projection
 
 _log = logging.getLogger("partcnn")
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
@@ -64,6 +67,53 @@ def trunk_features(
         if size:
             _log.info("trunk features: %.0f s, kept in %s, %d MiB", seconds, cache.directory, size >> 20)
     return computed
+
+
+def picture_features(
+    model: PartNetwork, dataset: PartDataset, *, cache: FeatureCache | None = None, num_workers: int = 0
+) -> PictureFeatures:
+    """Run a trained model's trunk and projection over every picture, whole.
+
+    Args:
+        model: left in evaluation mode.
+        dataset: the pictures.
+        cache: where the maps are looked for, and kept. None: they are computed.
+        num_workers: processes that decode pictures.
+    """
+    model.eval()
+    preprocessing = conversion_of(model).preprocessing
+    key = ""
+    if cache is not None:
+        networks = [network_digest(part) for part in (model.trunk, model.projection)]
+        key = content_key("whole", networks, preprocessing.to_spec(), digests(dataset))
+        found = cache.find(key)
+        if found is not None:
+            return PictureFeatures(found.tensors["maps"], found.tensors["sizes"])
+    began = time.monotonic()
+    device = next(model.parameters()).device
+    maps, sizes = [], []
+    with torch.no_grad():
+        for pictures, batch_sizes in DataLoader(_Whole(dataset, preprocessing), batch_size=32, num_workers=num_workers):
+            maps.append(model.features(pictures.to(device)).cpu())
+            sizes.append(batch_sizes)
+    made = PictureFeatures(torch.cat(maps), torch.cat(sizes))
+    if cache is not None:
+        cache.keep(key, {"maps": made.maps, "sizes": made.sizes}, time.monotonic() - began)
+    return made
+
+
+class _Whole(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures as they are measured, and their (height, width)."""
+
+    def __init__(self, dataset: PartDataset, preprocessing: Preprocessing) -> None:
+        self._dataset = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        example, size = self._dataset.example_and_size(index)
+        return example.image, torch.tensor(size)
 
 
 def features_key(model: PartNetwork, views: PictureViews) -> str:

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -157,19 +157,36 @@ class PartDataset(Dataset[Example]):
         image = tv_tensors.Image(picture)
         size = (image.shape[-2], image.shape[-1])
         # One call moves all: the landmarks of every part as boxes without area, then the object box.
-        boxes = edge_boxes([*self._landmark_points(sample), sample.object_box or _NOWHERE], size, annotated)
         transform = self.transform or v2.Resize(self.image_size)
-        moved_image, moved_boxes = transform(image, boxes)
+        moved_image, moved_boxes = transform(image, self._edge_boxes(sample, size, annotated))
         self._check_moved(moved_image, moved_boxes)
-        height, width = moved_image.shape[-2:]
-        example = Example(
-            image=moved_image.as_subclass(Tensor),
-            label=sample.label,
-            landmarks=_inside_only(box_centers(moved_boxes[:-1]), height, width),
-            object_box=_clipped(moved_boxes[-1].as_subclass(Tensor), height, width),
+        return self._example(index, moved_image.as_subclass(Tensor), moved_boxes, moved_image.shape[-2:]), annotated
+
+    def example_without_picture(self, index: int, annotated: tuple[int, int], input_size: tuple[int, int]) -> Example:
+        """The example of a transform that stretches the whole picture to `input_size`; nothing is decoded.
+
+        Args:
+            index: of the sample.
+            annotated: (height, width) of its picture.
+            input_size: (height, width) of the example, whose `image` is empty.
+        """
+        boxes = self._edge_boxes(self.samples[index], input_size, annotated)
+        return self._example(index, torch.empty(0), boxes, input_size)
+
+    def _edge_boxes(
+        self, sample: Sample, size: tuple[int, int], annotated: tuple[int, int]
+    ) -> tv_tensors.BoundingBoxes:
+        return edge_boxes([*self._landmark_points(sample), sample.object_box or _NOWHERE], size, annotated)
+
+    def _example(self, index: int, image: Tensor, boxes: Tensor, size: Sequence[int]) -> Example:
+        height, width = size
+        return Example(
+            image=image,
+            label=self.samples[index].label,
+            landmarks=_inside_only(box_centers(boxes[:-1]), height, width),
+            object_box=_clipped(boxes[-1].as_subclass(Tensor), height, width),
             sample_index=index if index >= 0 else index + len(self),
         )
-        return example, annotated
 
     def _take_split(self, split: str) -> None:
         self.split = check_split(split)

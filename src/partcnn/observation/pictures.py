@@ -25,7 +25,7 @@ class ObservedPicture(NamedTuple):
 
 
 class ObservedPictures(Dataset[ObservedPicture]):
-    """A data set, each picture decoded once for the network and the regions.
+    """A data set, each picture decoded once for the network and the regions, or not at all.
 
     Args:
         dataset: any.
@@ -33,6 +33,7 @@ class ObservedPictures(Dataset[ObservedPicture]):
         grid: (rows, columns) over the input.
         input_size: (height, width) in pixels.
         point_radius_px: of the disc that stands for a part given as a point.
+        sizes: [picture, 2] (height, width) of the pictures where they are not to be decoded: examples then lack them.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class ObservedPictures(Dataset[ObservedPicture]):
         grid: tuple[int, int],
         input_size: tuple[int, int],
         point_radius_px: float,
+        sizes: Tensor | None = None,
     ) -> None:
+        self._sizes = sizes
         self._dataset = dataset.with_transform(transform, resized_to=input_size)
         self._grid, self._input_size, self._point_radius_px = grid, input_size, point_radius_px
 
@@ -51,7 +54,12 @@ class ObservedPictures(Dataset[ObservedPicture]):
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> ObservedPicture:
-        example, size = self._dataset.example_and_size(index)
+        if self._sizes is None:
+            example, size = self._dataset.example_and_size(index)
+        else:
+            height, width = self._sizes[index].tolist()
+            size = (height, width)
+            example = self._dataset.example_without_picture(index, size, self._input_size)
         regions = torch.zeros(len(self._dataset.parts), *self._grid, dtype=torch.bool)
         counts = dict.fromkeys(SHAPE_KINDS, 0)
         parts = self._dataset.samples[index].parts
