@@ -3,8 +3,8 @@
     python benchmarks/cache.py --data animalpart:PATH --category cat --weights resnet18=FILE squeezenet1_1=FILE
 
 An epoch without the cache decodes every picture, makes two random views of it and runs the trunk on them; an epoch on
-the cache reads two views' maps. Both then take the same training steps. They run in turn in one process with one thread,
-on the first pictures of each class, and count processor time: other work on the machine does not decide the ratio.
+the cache reads two views' maps. Both then take the same training steps, in turn in one process with one thread, on the
+first pictures of each class, and count processor time: other work on the machine does not decide the ratio.
 `partcnn train` runs as a process of its own, once to fill the cache, then as often as asked.
 """
 

@@ -489,7 +489,7 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
     parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
     parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
     parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
@@ -526,7 +526,7 @@ def _view_options(parser: ArgumentParser) -> None:
 def _redundancy_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
     parser.add_argument("others", nargs="*", default=[], help="other runs beside it, such as the plain one")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     _add_json(parser)
 
 
@@ -536,7 +536,7 @@ def _prune_options(parser: ArgumentParser) -> None:
     parser.add_argument("--keep", type=float, default=0.25, help="share of the filters of each layer that stays")
     parser.add_argument("--finetune", type=int, default=0, help="epochs of training after the cut")
     parser.add_argument("--force", action="store_true", help="replace an existing run")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     _add_json(parser)
 
 
@@ -593,7 +593,7 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     paper.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
     paper.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     paper.add_argument("--epochs", type=int | None, help="of each training; the default is the recipe's")
-    paper.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(paper)
     paper.add_argument("--out", type=str, default="runs/paper", help="folder for paper.md, paper.json and the runs")
     _add_json(paper)
     objectives = ArgumentParser(prog="partcnn benchmark objectives", exit_on_error=False)
@@ -617,6 +617,12 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     kinds = parser.add_subcommands(dest="benchmark")
     kinds.add_subcommand("objectives", objectives, help="objectives, the plain network and the ceiling side by side")
     kinds.add_subcommand("paper", paper, help="our figures beside the paper's")
+
+
+def _add_workers(parser: ArgumentParser) -> None:
+    from partcnn.runs import DEFAULT_WORKERS
+
+    parser.add_argument("--workers", type=int, default=DEFAULT_WORKERS, help="processes that decode pictures")
 
 
 def _add_json(parser: ArgumentParser) -> None:

@@ -9,6 +9,7 @@ log/                metrics.csv and TensorBoard events of the training
 """
 
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -32,6 +33,8 @@ from partcnn.trunk_features import picture_features
 _log = logging.getLogger("partcnn")
 
 SETTINGS_FILE = "run.yaml"
+# More than 8 wait for the network, also where a GPU runs it.
+DEFAULT_WORKERS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class RunSettings:
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
         epochs: short for recipe.epochs.
-        workers: processes that decode pictures.
+        workers: processes that decode pictures; by default one per processor, at most 8.
         max_bad: unreadable pictures that may be left out.
         crop: object cuts each picture to its object box; without it pictures stay as the files are.
         margin: of that cut on each side, as a share of the box.
@@ -105,7 +108,7 @@ class RunSettings:
     trunk: str | None = None
     seed: int = 0
     epochs: int | None = None
-    workers: int = 2
+    workers: int = DEFAULT_WORKERS
     max_bad: int = 10
     crop: str | None = None
     margin: float = 0.1
