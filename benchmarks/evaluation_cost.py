@@ -44,6 +44,9 @@ class DecodedSample(Sample):
     def load_image(self) -> Image.Image:
         return self.picture
 
+    def load_reduced(self, *_: object) -> tuple[Image.Image, tuple[int, int]]:
+        return self.picture, (self.picture.height, self.picture.width)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,6 +1,7 @@
 """Shared fixtures. torchvision is imported first: see partcnn._torchvision."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import torch
 import partcnn._torchvision  # noqa: F401
 
 SHARED = Path(os.environ.get("PARTCNN_SHARED", Path(__file__).parents[1].parent / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands, also those in processes of their own, keep features in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARTCNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -65,22 +65,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "occlusion": CONVERTED,
     "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},
     "feature_views": CONVERTED | {"datasets"},
-    "training": CONVERTED | {"checkpoint", "datasets", "feature_views"},
+    "feature_cache": {"errors"},
+    "trunk_features": CONVERTED | {"datasets", "feature_cache", "feature_views"},
+    "training": CONVERTED | {"checkpoint", "datasets", "feature_cache", "feature_views", "trunk_features"},
     "redundancy": CONVERTED | {"datasets"},
     "pruning": CONVERTED | {"datasets", "feature_views"},
     "metrics": FOUNDATION | {"part_metrics"},
     "significance": {"errors"},
-    "observation": CONVERTED | {"datasets"},
-    "evaluation": CONVERTED | {"checkpoint", "datasets", "metrics", "observation", "significance"},
+    "observation": CONVERTED | {"datasets", "feature_views"},
+    "evaluation": CONVERTED | {"checkpoint", "datasets", "feature_views", "metrics", "observation", "significance"},
     "contact_sheet": CONVERTED | {"checkpoint", "datasets"},
     "plot": CONVERTED | {"checkpoint", "datasets", "evaluation", "explanation"},
     "html_report": CONVERTED | {"attribution", "checkpoint", "datasets", "evaluation", "explanation", "plot"},
     "viewer": CONVERTED | {"explanation", "html_report", "plot"},
-    "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "training"},
+    "runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_cache", "training", "trunk_features"},
     "pruned_runs": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_views", "pruning", "runs", "training"},
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
-    "benchmarks": CONVERTED | {"checkpoint", "datasets", "evaluation", "feature_views", "training", "runs"},
+    "benchmarks": CONVERTED
+    | {"checkpoint", "datasets", "evaluation", "feature_cache", "feature_views", "training", "trunk_features", "runs"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}

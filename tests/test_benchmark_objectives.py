@@ -133,6 +133,21 @@ def test_all_categories_at_once_are_one_task(config: Path, tmp_path: Path) -> No
     assert len(load_dataset("demo:8").classes) > 2
 
 
+def test_a_cache_spares_the_trunk_and_changes_no_figure(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ObjectivesConfig.read(config, only=["part filters", "classifier"])
+    found = []
+    for name, cache in (("none", None), ("written", tmp_path / "cache"), ("read", tmp_path / "cache")):
+        if name == "read":
+            for computing in ("partcnn.trunk_features.compute_features", "partcnn.benchmarks.trunk_maps.DataLoader"):
+                monkeypatch.setattr(computing, None)
+        *_, rows = run_benchmark(settings, "demo:12", tmp_path / f"{name}.json", cache=cache)
+        found.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+    assert found[0] == found[1] == found[2]
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3  # views, and the whole pictures of both splits
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [

@@ -438,6 +438,7 @@ def _benchmark_objectives(options: Namespace) -> int:
     from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
     from partcnn.benchmarks.objectives_table import page, plot
     from partcnn.checkpoint import write_text
+    from partcnn.feature_cache import default_directory
 
     config = ObjectivesConfig.read(
         Path(options.config),
@@ -451,7 +452,9 @@ def _benchmark_objectives(options: Namespace) -> int:
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.with_suffix(".json")
-    for rows in run_benchmark(config, options.data, file) if options.data is not None else [read_rows(file)]:
+    cache = default_directory() if options.cache else None
+    finished = [read_rows(file)]
+    for rows in finished if options.data is None else run_benchmark(config, options.data, file, cache=cache):
         write_text(out.with_suffix(".md"), page(rows, config))
         plot(rows, config, out.with_suffix(".png"))
     print(out.with_suffix(".json" if options.json else ".md").read_text())
@@ -486,7 +489,7 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
     parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
     parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
     parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
@@ -523,7 +526,7 @@ def _view_options(parser: ArgumentParser) -> None:
 def _redundancy_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
     parser.add_argument("others", nargs="*", default=[], help="other runs beside it, such as the plain one")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     _add_json(parser)
 
 
@@ -533,7 +536,7 @@ def _prune_options(parser: ArgumentParser) -> None:
     parser.add_argument("--keep", type=float, default=0.25, help="share of the filters of each layer that stays")
     parser.add_argument("--finetune", type=int, default=0, help="epochs of training after the cut")
     parser.add_argument("--force", action="store_true", help="replace an existing run")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(parser)
     _add_json(parser)
 
 
@@ -590,7 +593,7 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     paper.add_argument("--crop", type=str | None, help="object: each picture cut to its object box")
     paper.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     paper.add_argument("--epochs", type=int | None, help="of each training; the default is the recipe's")
-    paper.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
+    _add_workers(paper)
     paper.add_argument("--out", type=str, default="runs/paper", help="folder for paper.md, paper.json and the runs")
     _add_json(paper)
     objectives = ArgumentParser(prog="partcnn benchmark objectives", exit_on_error=False)
@@ -603,6 +606,9 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     objectives.add_argument("--layers", type=str | None, help="in place of the file's")
     objectives.add_argument("--categories", nargs="+", type=str, help="in place of the file's")
     objectives.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    objectives.add_argument(
+        "--cache", type=bool, default=True, help="keep the trunk's maps on the disk for later runs, as in partcnn train"
+    )
     objectives.add_argument("--methods", nargs="+", type=str, help="of the file's, these only")
     objectives.add_argument(
         "--out", type=str, default="runs/objectives", help="the page, .json and .png, without ending"
@@ -611,6 +617,12 @@ def _benchmark_options(parser: ArgumentParser) -> None:
     kinds = parser.add_subcommands(dest="benchmark")
     kinds.add_subcommand("objectives", objectives, help="objectives, the plain network and the ceiling side by side")
     kinds.add_subcommand("paper", paper, help="our figures beside the paper's")
+
+
+def _add_workers(parser: ArgumentParser) -> None:
+    from partcnn.runs import DEFAULT_WORKERS
+
+    parser.add_argument("--workers", type=int, default=DEFAULT_WORKERS, help="processes that decode pictures")
 
 
 def _add_json(parser: ArgumentParser) -> None:

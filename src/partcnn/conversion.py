@@ -135,6 +135,9 @@ class HookedTrunk(nn.Module):
             self.network(images)
         return outputs[-1]
 
+    def extra_repr(self) -> str:
+        return f"layer={self.layer!r}"
+
 
 def convert(
     cnn: nn.Module,

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,25 +58,32 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
                 f"num_views, min_crop_frac: expected at least 1 and a share in (0, 1], got {num_views}, {min_crop_frac}"
             )
         self.dataset, self.num_views, self.is_random, self.seed = dataset, num_views, is_random, seed
+        self.preprocessing = preprocessing
         self.epoch = 0
         height, width = preprocessing.input_size
         finish = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
-        room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
+        self._room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
         self._input_size, self._min_crop_frac = [height, width], min_crop_frac
         self._whole = preprocessing.transform()
-        self._room = v2.Resize(room, antialias=True)
+        self._resized = v2.Resize(self._room, antialias=True)
         self._finish = v2.Compose(finish)
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """All that the views of given pictures depend on."""
+        recipe = sorted(self.preprocessing.to_spec().items())
+        return recipe, self.num_views, self._min_crop_frac, self.is_random, self.seed, self.epoch, self._room
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         sample = self.dataset.samples[index]
-        picture = v2.functional.pil_to_tensor(sample.load_image())
+        picture = v2.functional.pil_to_tensor(sample.load_reduced(self._room)[0])
         views = [] if self.is_random else [(self._whole(picture), _WHOLE_FRAME)]
         num_random = self.num_views - len(views)
         if num_random:
-            roomy = self._room(picture)
+            roomy = self._resized(picture)
             # a hash of integers is the same everywhere
             generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
             views += [self._random_view(roomy, generator) for _ in range(num_random)]
@@ -100,7 +108,7 @@ class FeatureViews:
     """The maps of a frozen trunk for every view of every picture, and batches of them, two views each.
 
     Args:
-        maps: [image, view, channel, row, col], half precision: a trunk's maps, or pictures.
+        maps: [image, view, channel, row, col], bfloat16 or float16: a trunk's maps, or pictures.
         frames: [image, view, 2, 3] of the views, see `PictureViews`.
         labels: [image].
         batch_size: pictures in a batch.
@@ -130,6 +138,19 @@ class FeatureViews:
             yield self.maps[where].float(), self.frames[where], self.labels[chosen]
 
 
+@dataclass(frozen=True)
+class PictureFeatures:
+    """Whole pictures of a data set, as a network above the trunk needs them to be measured.
+
+    Args:
+        maps: [picture, channel, row, col] float32, projected.
+        sizes: [picture, 2] (height, width) of the pictures, the frame of their annotations.
+    """
+
+    maps: Tensor
+    sizes: Tensor
+
+
 class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
     """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
 
@@ -146,21 +167,23 @@ def compute_features(
     batch_size: int,
     seed: int,
     num_workers: int = 0,
+    dtype: torch.dtype = torch.float16,
     on_progress: Callable[[int], None] | None = None,
 ) -> FeatureViews:
     """Run a frozen trunk once over every view.
 
     Args:
         trunk: pictures → maps; put in evaluation mode, on its own device. `nn.Identity()` keeps the pictures.
-            A copy of it in the channels-last layout does the work: convolutions are faster that way.
+            A copy of it in the channels-last layout does the work.
         views: what to compute.
         batch_size, seed: of the result's batches.
         num_workers: processes that decode pictures.
+        dtype: in which the maps are kept.
         on_progress: called with the number of pictures done.
     """
     device = next(trunk.parameters(), torch.zeros(())).device
     trunk.eval()
-    fast = copy.deepcopy(trunk).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast = _channels_last(trunk)
     maps: Tensor | None = None
     frames = torch.empty(len(views), views.num_views, 2, 3)
     labels = torch.empty(len(views), dtype=torch.long)
@@ -168,13 +191,12 @@ def compute_features(
     # The memory is taken once: gathering batches and joining them would need it twice. No inference mode: its
     # tensors cannot be trained on, and a copy would need it twice too.
     with torch.no_grad():
-        for pictures, batch_frames, batch_labels in DataLoader(views, batch_size=16, num_workers=num_workers):
-            inputs = pictures.flatten(0, 1).to(device, memory_format=torch.channels_last)
-            batches = inputs.split(_CPU_BATCH if device.type == "cpu" else len(inputs))
+        for pictures, batch_frames, batch_labels in _loader(views, device, num_workers):
+            batches = _batches_of(pictures.flatten(0, 1), device)
             found = torch.cat([fast(batch) for batch in batches]).unflatten(0, pictures.shape[:2])
             if maps is None:
-                maps = torch.empty(len(views), *found.shape[1:], dtype=torch.float16)
-            maps[done : done + len(found)] = found.to("cpu", torch.float16)
+                maps = torch.empty(len(views), *found.shape[1:], dtype=dtype)
+            maps[done : done + len(found)] = found.to("cpu", dtype)
             frames[done : done + len(found)] = batch_frames
             labels[done : done + len(found)] = batch_labels
             done += len(found)
@@ -193,7 +215,7 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
 
     Args:
         model: its trunk is put in evaluation mode.
-        views: of the training pictures; the first view is used.
+        views: of the training pictures, which are used whole.
         num_workers: processes that decode pictures.
     """
     layer = model.projection
@@ -201,17 +223,20 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
         return
     model.trunk.eval()
     device = layer.weight.device
-    step = max(1, -(-len(views) // _PROJECTION_PICTURES))
-    chosen = torch.utils.data.Subset(views, range(0, len(views), step))
+    trunk = _channels_last(model.trunk)
+    whole = PictureViews(views.dataset, views.preprocessing)
+    step = max(1, -(-len(whole) // _PROJECTION_PICTURES))
+    chosen = torch.utils.data.Subset(whole, range(0, len(whole), step))
     total = torch.zeros(layer.in_channels, dtype=torch.float64)
     products = torch.zeros(layer.in_channels, layer.in_channels, dtype=torch.float64)
     count = 0
     with torch.no_grad():
-        for pictures, _, _ in DataLoader(chosen, batch_size=16, num_workers=num_workers):
-            cells = model.trunk(pictures[:, 0].to(device)).movedim(1, -1).flatten(0, 2).double().cpu()
-            total += cells.sum(dim=0)
-            products += cells.T @ cells
-            count += len(cells)
+        for pictures, _, _ in _loader(chosen, device, num_workers):
+            for batch in _batches_of(pictures[:, 0], device):
+                cells = trunk(batch).movedim(1, -1).flatten(0, 2).double().cpu()
+                total += cells.sum(dim=0)
+                products += cells.T @ cells
+                count += len(cells)
         mean = total / count
         variances, components = torch.linalg.eigh(products / count - mean.outer(mean))
         variances = variances.flip(0)[: layer.out_channels]
@@ -221,3 +246,18 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
         layer.weight.copy_(weight[..., None, None])
         assert layer.bias is not None
         layer.bias.copy_(-weight @ mean)
+
+
+def _loader(views: Dataset[Any], device: torch.device, num_workers: int) -> DataLoader[Any]:
+    return DataLoader(views, batch_size=16, num_workers=num_workers, pin_memory=device.type == "cuda")
+
+
+def _batches_of(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    inputs = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
+    batches: tuple[Tensor, ...] = inputs.split(_CPU_BATCH if device.type == "cpu" else len(inputs))
+    return batches
+
+
+def _channels_last(trunk: nn.Module) -> nn.Module:
+    """A copy in the layout in which convolutions are faster."""
+    return copy.deepcopy(trunk).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -65,9 +65,9 @@ def measure_redundancy(
     """
     record, inner = conversion_of(model), unwrapped(model)
     name, mask = list(part_masks(inner))[-1]
-    loader = DataLoader(
-        dataset.with_transform(record.preprocessing.transform()), batch_size=batch_size, num_workers=num_workers
-    )
+    preprocessing = record.preprocessing
+    pictures = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+    loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
     device = next(inner.parameters()).device
     moments: MapMoments | None = None
     pairs: PeakPairs | None = None

@@ -9,8 +9,10 @@ log/                metrics.csv and TensorBoard events of the training
 """
 
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,19 @@ from torch import nn
 
 from partcnn.backbones import BACKBONES, load_backbone
 from partcnn.checkpoint import METRICS_FILE, load, write_card, write_text
-from partcnn.conversion import conversion_of, convert
+from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.feature_cache import FeatureCache, default_directory
 from partcnn.training import History, Recipe, check_trunk, fit
+from partcnn.trunk_features import picture_features
 
 _log = logging.getLogger("partcnn")
 
 SETTINGS_FILE = "run.yaml"
+# More than 8 wait for the network, also where a GPU runs it.
+DEFAULT_WORKERS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,12 @@ class RunSettings:
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
         epochs: short for recipe.epochs.
-        workers: processes that decode pictures.
+        workers: processes that decode pictures; by default one per processor, at most 8.
         max_bad: unreadable pictures that may be left out.
         crop: object cuts each picture to its object box; without it pictures stay as the files are.
         margin: of that cut on each side, as a share of the box.
+        cache: keep a frozen trunk's features for later runs, in PARTCNN_CACHE or ~/.cache/partcnn, up to
+            PARTCNN_CACHE_GIB (20); a run that finds its own there skips the trunk.
         force: replace an existing run.
         network: what is put on the trunk.
         recipe: how it is trained.
@@ -100,10 +108,11 @@ class RunSettings:
     trunk: str | None = None
     seed: int = 0
     epochs: int | None = None
-    workers: int = 2
+    workers: int = DEFAULT_WORKERS
     max_bad: int = 10
     crop: str | None = None
     margin: float = 0.1
+    cache: bool = True
     force: bool = False
     network: NetworkSettings = field(default_factory=NetworkSettings)
     recipe: Recipe = field(default_factory=Recipe)
@@ -175,6 +184,7 @@ def train_run(
     if not settings.plain:
         record["objective"] = conversion_of(model).arguments["objective"]  # what "auto" chose
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
+    cache = default_directory() if settings.cache and trunk == "frozen" else None
     history = fit(
         model,
         dataset,
@@ -183,17 +193,31 @@ def train_run(
         directory=directory,
         seed=settings.seed,
         num_workers=settings.workers,
+        cache=cache,
         is_progress_shown=is_progress_shown,
     )
     run = Run(directory, model, record)
     if history.is_interrupted:
         return run, history, None
-    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers)
+    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers, cache=cache)
 
 
-def evaluate_run(run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0) -> Evaluation:
-    """Measure a run on the pictures kept out of it, and write metrics.json."""
-    evaluation = evaluate(run.model, dataset or run.dataset("test"), num_workers=num_workers)
+def evaluate_run(
+    run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0, cache: Path | None = None
+) -> Evaluation:
+    """Measure a run on the pictures kept out of it, and write metrics.json.
+
+    Args:
+        run: any.
+        dataset: the pictures kept out, where they are open already.
+        num_workers: processes that decode pictures.
+        cache: directory where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
+    """
+    features = None
+    if cache is not None and isinstance(run.model, PartNetwork):
+        features = partial(picture_features, run.model, cache=FeatureCache(cache), num_workers=num_workers)
+    pictures = dataset or run.dataset("test")
+    evaluation = evaluate(run.model, pictures, num_workers=num_workers, features=features)
     evaluation.to_json(run.directory / METRICS_FILE)
     write_card(run.directory)
     return evaluation

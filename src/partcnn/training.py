@@ -26,9 +26,11 @@ from partcnn.checkpoint import save
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
+from partcnn.feature_cache import FeatureCache
 from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
 from partcnn.layers import diversity_loss, equivariance_loss, filter_loss_terms, part_masks
 from partcnn.receptive_field import cell_centers, receptive_field
+from partcnn.trunk_features import trunk_features
 
 _log = logging.getLogger("partcnn")
 
@@ -231,6 +233,7 @@ def fit(
     seed: int = 0,
     num_workers: int = 0,
     features: FeatureViews | None = None,
+    cache: Path | None = None,
     callbacks: Sequence[Callback] = (),
     is_progress_shown: bool = True,
 ) -> History:
@@ -249,6 +252,8 @@ def fit(
         num_workers: processes that decode pictures.
         features: of these pictures through this model's trunk and projection, to spare computing them; the
             recipe's `num_views`, `min_crop_frac` and `batch_size` are then not used, and the projection stays.
+        cache: directory where a frozen trunk's features, and the projection, are kept for the next time, and looked for
+            (`partcnn.feature_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
         is_progress_shown: bars on the terminal.
 
@@ -277,9 +282,8 @@ def fit(
     model.to(trainer.strategy.root_device)
     batches: Iterable[Any] | None = features
     if batches is None:
-        if isinstance(model, PartNetwork) and not record.is_trained:
-            set_projection(model, PictureViews(dataset, record.preprocessing), num_workers=num_workers)
-        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, is_progress_shown)
+        kept = None if cache is None else FeatureCache(cache)
+        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, kept, is_progress_shown)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -326,32 +330,34 @@ def _batches(
     is_frozen: bool,
     seed: int,
     num_workers: int,
+    cache: FeatureCache | None,
     is_progress_shown: bool,
 ) -> Iterable[Any]:
     """What a training step takes: a frozen trunk's maps or pictures, made once where memory allows it."""
-    preprocessing = conversion_of(model).preprocessing
-    height, width = preprocessing.input_size
+    record = conversion_of(model)
+    preprocessing = record.preprocessing
     settings: dict[str, Any] = {"min_crop_frac": recipe.min_crop_frac, "seed": seed}
-    if not is_frozen and len(dataset) * recipe.num_views * 3 * height * width * 2 > _PICTURES_IN_MEMORY_BYTES:
-        views = PictureViews(dataset, preprocessing, num_views=min(2, recipe.num_views), is_random=True, **settings)
-        generator = torch.Generator().manual_seed(seed)
-        return EpochLoader(
-            views, batch_size=recipe.batch_size, shuffle=True, num_workers=num_workers, generator=generator
-        )
     views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, **settings)
-    first: nn.Module = nn.Identity()
-    if is_frozen and isinstance(model, PartNetwork):
-        first = nn.Sequential(model.trunk, model.projection)
+    loading: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": seed, "num_workers": num_workers}
     with Progress(disable=not is_progress_shown, transient=True) as progress:
         task = progress.add_task(f"{len(views)} pictures × {recipe.num_views} views", total=len(views))
-        return compute_features(
-            first,
-            views,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            num_workers=num_workers,
-            on_progress=lambda done: progress.update(task, completed=done),
-        )
+        loading["on_progress"] = lambda done: progress.update(task, completed=done)
+        if is_frozen and isinstance(model, PartNetwork):
+            return trunk_features(model, views, cache=cache, **loading)
+        if isinstance(model, PartNetwork) and not record.is_trained:
+            set_projection(model, views, num_workers=num_workers)
+        height, width = preprocessing.input_size
+        if len(dataset) * recipe.num_views * 3 * height * width * 2 <= _PICTURES_IN_MEMORY_BYTES:
+            return compute_features(nn.Identity(), views, **loading)
+    views = PictureViews(dataset, preprocessing, num_views=min(2, recipe.num_views), is_random=True, **settings)
+    return EpochLoader(
+        views,
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:

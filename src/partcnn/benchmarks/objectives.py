@@ -25,6 +25,7 @@ from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
 from partcnn.evaluation.figures import mean
+from partcnn.feature_cache import FeatureCache
 from partcnn.feature_views import FeatureViews
 from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import part_masks
@@ -132,18 +133,22 @@ def method_settings(
         raise ConfigError(f"methods: {method}: {error}") from error
 
 
-def run_benchmark(config: ObjectivesConfig, data: str, file: Path) -> Iterator[list[dict[str, Any]]]:
+def run_benchmark(
+    config: ObjectivesConfig, data: str, file: Path, *, cache: Path | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """Train and measure all that `file` does not hold yet; after every network the rows so far.
 
     Args:
         config: what to compare.
         data: KIND:PLACE.
         file: JSON, written after every network; several processes may work on categories of their own in one file.
+        cache: directory where the trunk's maps are kept for later runs, see `partcnn.feature_cache`. None keeps none.
 
     Yields:
         All rows of the file: `category`, `method`, `seed`, `accuracy`, `seconds` and `filter_figures`.
     """
     memory: dict[str, RememberingTrunk] = {}
+    kept = None if cache is None else FeatureCache(cache)
     for category in _categories(config, data):
         train = load_dataset(data, category=category, crop=config.crop, margin=config.margin)
         label: dict[str, Any] = {
@@ -157,7 +162,7 @@ def run_benchmark(config: ObjectivesConfig, data: str, file: Path) -> Iterator[l
         for row in wanted:
             if _key(row) in {_key(one) for one in read_rows(file)}:
                 continue
-            task = task or Task.of(config, data, category, train, memory)
+            task = task or Task.of(config, data, category, train, memory, kept)
             began = time.monotonic()
             figures = task.measured(row["method"], row["seed"])
             figures |= {"seconds": round(time.monotonic() - began, 1)}
@@ -203,6 +208,7 @@ class Task:
         category: str | None,
         train: PartDataset,
         memory: dict[str, RememberingTrunk],
+        cache: FeatureCache | None,
     ) -> "Task":
         """Runs the trunk, whose maps are remembered for the tasks that follow."""
         settings = RunSettings(data, "", category, config.backbone, config.weights, config.layers)
@@ -213,7 +219,7 @@ class Task:
         preprocessing = conversion_of(model).preprocessing
         layer = receptive_field(model, next(part_masks(model))[0], preprocessing.input_size)
         model.trunk = memory.setdefault(config.backbone, RememberingTrunk(model.trunk))
-        maps = task_maps(model, preprocessing, train, train.with_split("test"), recipe)
+        maps = task_maps(model, preprocessing, train, train.with_split("test"), recipe, cache)
         return cls(config, data, category, train, maps, layer)
 
     def measured(self, method: str, seed: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A frozen trunk's maps of one task's pictures, computed once for every network that is trained on them."""
 
 import hashlib
+import time
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,10 @@ from torch.utils.data import DataLoader
 from partcnn.backbones import Preprocessing
 from partcnn.conversion import PartNetwork
 from partcnn.datasets import PartDataset
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features, set_projection
+from partcnn.feature_cache import FeatureCache, content_key, network_digest
+from partcnn.feature_views import FeatureViews, PictureViews
 from partcnn.training import Recipe
+from partcnn.trunk_features import digests, trunk_features
 
 
 class RememberingTrunk(nn.Module):
@@ -70,7 +73,12 @@ class TaskMaps:
 
 
 def task_maps(
-    model: PartNetwork, preprocessing: Preprocessing, train: PartDataset, test: PartDataset, recipe: Recipe
+    model: PartNetwork,
+    preprocessing: Preprocessing,
+    train: PartDataset,
+    test: PartDataset,
+    recipe: Recipe,
+    cache: FeatureCache | None = None,
 ) -> TaskMaps:
     """Run the model's trunk over all views of the training pictures and over the whole pictures of both splits.
 
@@ -79,21 +87,36 @@ def task_maps(
         preprocessing: of the trunk.
         train, test: splits of one task.
         recipe: gives number, size and batches of the views. The random views are the same for every seed.
+        cache: where all maps are looked for, and kept for the next time.
     """
-    set_projection(model, PictureViews(train, preprocessing))
     views = PictureViews(train, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
-    first = nn.Sequential(model.trunk, model.projection)
-    computed = compute_features(first, views, batch_size=recipe.batch_size, seed=0)
+    computed = trunk_features(model, views, batch_size=recipe.batch_size, seed=0, cache=cache)
     projection = {name: value.clone() for name, value in model.projection.state_dict().items()}
-    train_pictures, test_pictures = (measured_pictures(model.trunk, preprocessing, split) for split in (train, test))
+    train_pictures, test_pictures = (
+        measured_pictures(model.trunk, preprocessing, split, cache) for split in (train, test)
+    )
     return TaskMaps(projection, computed, train_pictures, test_pictures)
 
 
-def measured_pictures(trunk: nn.Module, preprocessing: Preprocessing, dataset: PartDataset) -> MeasuredPictures:
-    """The maps of a trunk, in evaluation mode, of all pictures of a data set, whole."""
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+def measured_pictures(
+    trunk: nn.Module, preprocessing: Preprocessing, dataset: PartDataset, cache: FeatureCache | None = None
+) -> MeasuredPictures:
+    """The maps of a trunk, in evaluation mode, of all pictures of a data set, whole; in a cache in half precision."""
+    labels = torch.tensor([sample.label for sample in dataset.samples])
+    key = ""
+    if cache is not None:
+        landmarks = [dataset.landmarks(index).tolist() for index in range(len(dataset))]
+        key = content_key(network_digest(trunk), preprocessing.to_spec(), digests(dataset), landmarks)
+        found = cache.find(key)
+        if found is not None:
+            return MeasuredPictures(found.tensors["maps"].float(), labels, found.tensors["landmarks"])
+    began = time.monotonic()
+    rows: list[tuple[Tensor, Tensor]] = []
+    transform, size = preprocessing.transform(), preprocessing.input_size
     with torch.no_grad():
-        for batch in DataLoader(dataset.with_transform(preprocessing.transform()), batch_size=8):
-            found.append((trunk(batch.image), batch.label, batch.landmarks))
-    maps, labels, landmarks = (torch.cat(column) for column in zip(*found, strict=True))
-    return MeasuredPictures(maps, labels, landmarks)
+        for batch in DataLoader(dataset.with_transform(transform, resized_to=size), batch_size=8):
+            rows.append((trunk(batch.image), batch.landmarks))
+    maps, places = (torch.cat(column) for column in zip(*rows, strict=True))
+    if cache is not None:
+        cache.keep(key, {"maps": maps.half(), "landmarks": places}, time.monotonic() - began)
+    return MeasuredPictures(maps, labels, places)

@@ -1,5 +1,6 @@
 """The demo set: animals drawn by the package itself, with exact part masks, and no files."""
 
+import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,17 @@ class DrawnSample(Sample):
 
     def load_image(self) -> Image.Image:
         return self._drawn[0].copy()
+
+    def load_reduced(
+        self, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+    ) -> tuple[Image.Image, tuple[int, int]]:
+        """As it was drawn: nothing is spared by less."""
+        picture = self.load_image() if window is None else self.load_image().crop(window)
+        return picture, (picture.height, picture.width)
+
+    def picture_digest(self) -> bytes:
+        """Of its pixels: another version of the package may draw otherwise."""
+        return hashlib.sha256(self._drawn[0].tobytes()).digest()
 
     def check_image(self) -> tuple[int, int] | None:
         """Nothing to check: there is no file."""

@@ -63,9 +63,19 @@ def from_tv_tensors(shapes: TVShapes) -> tuple[Box | None, dict[str, list[Shape]
     return box, {name: found for name, found in parts.items() if found}
 
 
-def edge_boxes(shapes: Sequence[Box | Point], size: tuple[int, int]) -> tv_tensors.BoundingBoxes:
-    """Boxes and points as float32 xyxy [shape, 4] that no transform clamps; size is (height, width)."""
+def edge_boxes(
+    shapes: Sequence[Box | Point], size: tuple[int, int], annotated: tuple[int, int] | None = None
+) -> tv_tensors.BoundingBoxes:
+    """Boxes and points as float32 xyxy [shape, 4] that no transform clamps.
+
+    Args:
+        shapes: boxes and points.
+        size: (height, width) of the picture.
+        annotated: (height, width) that it had when the shapes were drawn; None: the same.
+    """
     corners = torch.tensor([_corners(shape) for shape in shapes], dtype=torch.float32).reshape(-1, 4)
+    if annotated is not None and annotated != size:
+        corners *= torch.tensor([size[1] / annotated[1], size[0] / annotated[0]] * 2)
     return tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=size, clamping_mode=None)
 
 

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,6 +95,7 @@ class PartDataset(Dataset[Example]):
         self.spec = spec
         self.image_size = image_size
         self.transform = transform
+        self._resized_to = None if transform else image_size
         self.num_bad = num_bad
         self.skipped = catalogue.skips.counts()
         self._all_samples = list(catalogue.samples)
@@ -106,10 +107,19 @@ class PartDataset(Dataset[Example]):
         other._take_split(split)
         return other
 
-    def with_transform(self, transform: Callable[..., Any] | None) -> "PartDataset":
-        """The same pictures with another transform; None resizes to `image_size` only."""
+    def with_transform(
+        self, transform: Callable[..., Any] | None, *, resized_to: tuple[int, int] | None = None
+    ) -> "PartDataset":
+        """The same pictures with another transform; None resizes to `image_size` only.
+
+        Args:
+            transform: as in the class.
+            resized_to: (height, width) where the transform resizes the whole picture to that before all else. Large
+                JPEGs are then decoded at a fraction of their size; landmarks and boxes are the same.
+        """
         other = copy.copy(self)
         other.transform = transform
+        other._resized_to = resized_to if transform else self.image_size
         return other
 
     def counts(self, split: str = "all") -> dict[str, ClassCount]:
@@ -134,20 +144,47 @@ class PartDataset(Dataset[Example]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example:
+        return self.example_and_size(index)[0]
+
+    def example_and_size(self, index: int) -> tuple[Example, tuple[int, int]]:
+        """An example, and the (height, width) of the picture in whose pixels the sample's shapes are."""
         sample = self.samples[index]
-        image = tv_tensors.Image(sample.load_image())
+        if self._resized_to is None:
+            picture = sample.load_image()
+            annotated = (picture.height, picture.width)
+        else:
+            picture, annotated = sample.load_reduced(self._resized_to)
+        image = tv_tensors.Image(picture)
         size = (image.shape[-2], image.shape[-1])
         # One call moves all: the landmarks of every part as boxes without area, then the object box.
-        boxes = [*self._landmark_points(sample), sample.object_box or _NOWHERE]
         transform = self.transform or v2.Resize(self.image_size)
-        moved_image, moved_boxes = transform(image, edge_boxes(boxes, size))
+        moved_image, moved_boxes = transform(image, self._edge_boxes(sample, size, annotated))
         self._check_moved(moved_image, moved_boxes)
-        height, width = moved_image.shape[-2:]
+        return self._example(index, moved_image.as_subclass(Tensor), moved_boxes, moved_image.shape[-2:]), annotated
+
+    def example_without_picture(self, index: int, annotated: tuple[int, int], input_size: tuple[int, int]) -> Example:
+        """The example of a transform that stretches the whole picture to `input_size`; nothing is decoded.
+
+        Args:
+            index: of the sample.
+            annotated: (height, width) of its picture.
+            input_size: (height, width) of the example, whose `image` is empty.
+        """
+        boxes = self._edge_boxes(self.samples[index], input_size, annotated)
+        return self._example(index, torch.empty(0), boxes, input_size)
+
+    def _edge_boxes(
+        self, sample: Sample, size: tuple[int, int], annotated: tuple[int, int]
+    ) -> tv_tensors.BoundingBoxes:
+        return edge_boxes([*self._landmark_points(sample), sample.object_box or _NOWHERE], size, annotated)
+
+    def _example(self, index: int, image: Tensor, boxes: Tensor, size: Sequence[int]) -> Example:
+        height, width = size
         return Example(
-            image=moved_image.as_subclass(Tensor),
-            label=sample.label,
-            landmarks=_inside_only(box_centers(moved_boxes[:-1]), height, width),
-            object_box=_clipped(moved_boxes[-1].as_subclass(Tensor), height, width),
+            image=image,
+            label=self.samples[index].label,
+            landmarks=_inside_only(box_centers(boxes[:-1]), height, width),
+            object_box=_clipped(boxes[-1].as_subclass(Tensor), height, width),
             sample_index=index if index >= 0 else index + len(self),
         )
 

@@ -1,5 +1,7 @@
 """Picture files: read one in RGB, check one, and set aside those that cannot be read."""
 
+import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 from partcnn.errors import DataError
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
+_DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)
 _MAX_THREADS = 16
 _QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
 _T = TypeVar("_T")
@@ -30,6 +33,43 @@ def read_picture(path: Path) -> Image.Image:
     """
     with _opened(path) as image:
         return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def read_reduced(
+    path: Path, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture that is resized next: of a large JPEG the decoder makes 1/2, 1/4 or 1/8 of the side, which is faster.
+
+    Args:
+        path: of the file.
+        resized_to: (height, width) that follows. No side comes smaller than twice that, unless the file is smaller.
+        window: x0, y0, x1, y1 to cut out, in pixels of the picture that `read_picture` gives.
+
+    Returns:
+        The picture or its window, and the (height, width) it has in full: the frame of its annotations.
+
+    Raises:
+        DataError: the file is missing, truncated or no picture; the message names it.
+    """
+    with _opened(path) as image:
+        full = image.size
+        is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+        wanted = (full[1], full[0]) if is_turned else full  # (width, height) after the turn
+        size = wanted if window is None else (window[2] - window[0], window[3] - window[1])
+        share = _DRAFT_GAP * max(resized_to[1] / size[0], resized_to[0] / size[1])
+        if share < 1:
+            image.draft(None, (math.ceil(full[0] * share), math.ceil(full[1] * share)))  # ignored by all but JPEG
+        is_reduced = image.size != full
+        decoded = _to_rgb(ImageOps.exif_transpose(image))
+    if not is_reduced:  # Pillow turns TIFF by itself, and tells the size after the turn
+        wanted = decoded.size
+    if window is None:
+        return decoded, (wanted[1], wanted[0])
+    across, down = decoded.width / wanted[0], decoded.height / wanted[1]
+    x0, y0, x1, y1 = window
+    # The nearest pixels of a reduced picture: an edge is at most 1/4 of a pixel of the resized one off.
+    cut = decoded.crop((round(x0 * across), round(y0 * down), round(x1 * across), round(y1 * down)))
+    return cut, (y1 - y0, x1 - x0)
 
 
 def check_picture(path: Path) -> tuple[int, int]:
@@ -55,6 +95,25 @@ def check_picture(path: Path) -> tuple[int, int]:
     return (width, height) if is_turned else (height, width)
 
 
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file's content.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable picture, got {error}") from error
+
+
+def in_threads(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R]:
+    """What the function gives for each item, in order."""
+    # Pillow and hashlib release the interpreter's lock while they work, so threads suffice.
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, items))
+
+
 def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R | DataError]:
     """What the function gives for each item, or the DataError that it raises; in order, several threads."""
 
@@ -64,9 +123,7 @@ def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list
         except DataError as error:
             return error
 
-    # Pillow releases the interpreter's lock while it decodes, so threads suffice.
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(caught, items))
+    return in_threads(items, caught)
 
 
 @contextmanager

@@ -29,6 +29,17 @@ class CroppedSample(Sample):
     def load_image(self) -> Image.Image:
         return self.whole.load_image().crop(self.window)
 
+    def load_reduced(
+        self, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+    ) -> tuple[Image.Image, tuple[int, int]]:
+        x0, y0, x1, y1 = self.window
+        if window is not None:
+            x0, y0, x1, y1 = x0 + window[0], y0 + window[1], x0 + window[2], y0 + window[3]
+        return self.whole.load_reduced(resized_to, (x0, y0, x1, y1))
+
+    def picture_digest(self) -> bytes:
+        return self.whole.picture_digest() + repr(self.window).encode()
+
     def check_image(self) -> tuple[int, int] | None:
         size = self.whole.check_image()
         return size and (self.window[3] - self.window[1], self.window[2] - self.window[0])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partcnn.datasets.pictures import check_picture, read_picture
+from partcnn.datasets.pictures import check_picture, file_digest, read_picture, read_reduced
 from partcnn.errors import DataError
 
 
@@ -106,6 +106,27 @@ class Sample:
             DataError: the file cannot be read.
         """
         return read_picture(self.image_path)
+
+    def load_reduced(
+        self, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+    ) -> tuple[Image.Image, tuple[int, int]]:
+        """The picture, or a window of it, to be resized to (height, width): perhaps smaller, see `read_reduced`.
+
+        Returns:
+            The picture, and its (height, width) in the frame of the annotations.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return read_reduced(self.image_path, resized_to, window)
+
+    def picture_digest(self) -> bytes:
+        """A hash of what is in the picture's file, whatever its name and date.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return file_digest(self.image_path)
 
     def check_image(self) -> tuple[int, int] | None:
         """Decode the picture and throw the pixels away, faster than `load_image`.

@@ -1,6 +1,7 @@
 """A network over a data set → an evaluation."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from partcnn.evaluation.baselines import measured_baselines
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts, filter_categories, mean
 from partcnn.evaluation.intervals import measured_intervals
 from partcnn.evaluation.result import COVERAGE_R2, Evaluation, FilterEvaluation, TopImage
+from partcnn.feature_views import PictureFeatures
 from partcnn.layers import part_masks
 from partcnn.observation import LayerObservation, Observation, Protocol, observe
 from partcnn.observation.pictures import describe_shapes
@@ -29,6 +31,7 @@ def evaluate(
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
+    features: Callable[[PartDataset], PictureFeatures] | None = None,
 ) -> Evaluation:
     """Measure what the filters of the top part layer follow.
 
@@ -43,6 +46,8 @@ def evaluate(
         top: images per filter and part, as in the paper.
         batch_size, num_workers: of the pass.
         protocol: the other numbers of the measures, such as the radius of the discs; its `top` then counts.
+        features: gives the trunk's maps of a data set that are known already, see `partcnn.trunk_features`. Then no
+            picture is decoded, and memory grows with what it gives.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -52,10 +57,14 @@ def evaluate(
     if selection is None and dataset.split == "test":
         selection = dataset.with_split("train")
     passes: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "num_workers": num_workers}
-    measured = _Measured(model, observe(model, dataset, **passes), dataset)
+
+    def observed(pictures: PartDataset) -> Observation:
+        return observe(model, pictures, features=None if features is None else features(pictures), **passes)
+
+    measured = _Measured(model, observed(dataset), dataset)
     chosen, by_split = dict[str, list[Tensor]](), dict[str, dict[str, Any]]()
     if selection is not None:
-        other = _Measured(model, observe(model, selection, **passes), selection, measured.figures.categories)
+        other = _Measured(model, observed(selection), selection, measured.figures.categories)
         ranking = other.figures.best_r2
         chosen = {name: measured.figures.chosen(ranking, share) for name, share in CHOSEN_SHARES.items()}
         by_split[selection.split] = other.summary(None) | {"num_images": other.observation.num_images}

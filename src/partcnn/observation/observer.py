@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
+from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps, unwrapped
 from partcnn.datasets import PartDataset
 from partcnn.errors import DataError
+from partcnn.feature_views import PictureFeatures
 from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import PartMask, part_masks
 from partcnn.observation.layers import LayerObservation
@@ -50,6 +51,7 @@ def observe(
     protocol: Protocol | None = None,
     batch_size: int = 32,
     num_workers: int = 0,
+    features: PictureFeatures | None = None,
 ) -> Observation:
     """One pass over the pictures in evaluation mode, each decoded once; the model is left in the mode it was in.
 
@@ -58,6 +60,7 @@ def observe(
         dataset: the pictures.
         protocol: numbers of the measures.
         batch_size, num_workers: of the pass.
+        features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -75,12 +78,17 @@ def observe(
         grid=protocol.grid(record.preprocessing.input_size),
         input_size=record.preprocessing.input_size,
         point_radius_px=protocol.radius(observer.layers[-1].field.stride_px),
+        sizes=None if features is None else features.sizes,
     )
-    loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
+    loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers if features is None else 0)
     with evaluation_mode(model), torch.inference_mode(), recorded_feature_maps(model) as maps:
         device = next(model.parameters()).device
         for batch in loader:
-            logits = model(batch.example.image.to(device))
+            if features is None:
+                logits = model(batch.example.image.to(device))
+            else:
+                maps_below = features.maps[batch.example.sample_index].to(device)
+                logits = unwrapped(model).forward_from_features(maps_below)  # type: ignore[operator]
             observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch)
     return observer.observation()
 

@@ -25,7 +25,7 @@ class ObservedPicture(NamedTuple):
 
 
 class ObservedPictures(Dataset[ObservedPicture]):
-    """A data set, each picture decoded once for the network and the regions.
+    """A data set, each picture decoded once for the network and the regions, or not at all.
 
     Args:
         dataset: any.
@@ -33,6 +33,7 @@ class ObservedPictures(Dataset[ObservedPicture]):
         grid: (rows, columns) over the input.
         input_size: (height, width) in pixels.
         point_radius_px: of the disc that stands for a part given as a point.
+        sizes: [picture, 2] (height, width) of the pictures where they are not to be decoded: examples then lack them.
     """
 
     def __init__(
@@ -43,27 +44,33 @@ class ObservedPictures(Dataset[ObservedPicture]):
         grid: tuple[int, int],
         input_size: tuple[int, int],
         point_radius_px: float,
+        sizes: Tensor | None = None,
     ) -> None:
-        self._size = _SizeKeeper(transform)
-        self._dataset = dataset.with_transform(self._size)
+        self._sizes = sizes
+        self._dataset = dataset.with_transform(transform, resized_to=input_size)
         self._grid, self._input_size, self._point_radius_px = grid, input_size, point_radius_px
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> ObservedPicture:
-        example = self._dataset[index]
+        if self._sizes is None:
+            example, size = self._dataset.example_and_size(index)
+        else:
+            height, width = self._sizes[index].tolist()
+            size = (height, width)
+            example = self._dataset.example_without_picture(index, size, self._input_size)
         regions = torch.zeros(len(self._dataset.parts), *self._grid, dtype=torch.bool)
         counts = dict.fromkeys(SHAPE_KINDS, 0)
         parts = self._dataset.samples[index].parts
         for number, part in enumerate(self._dataset.parts):
             for shape in parts.get(part, []):
                 counts[_kind(shape)] += 1
-                regions[number] |= self._region(shape)
+                regions[number] |= self._region(shape, size)
         return ObservedPicture(example, regions, torch.tensor(list(counts.values())))
 
-    def _region(self, shape: _Shape) -> Tensor:
-        height, width = self._size.picture_size
+    def _region(self, shape: _Shape, size: tuple[int, int]) -> Tensor:
+        height, width = size
         across, down = self._input_size[1] / width, self._input_size[0] / height
         if isinstance(shape, Point):
             point = (shape.x * across, shape.y * down)
@@ -79,18 +86,6 @@ class ObservedPictures(Dataset[ObservedPicture]):
             shape = shape.box  # too small to hold a point of the grid: the nearest one
         box = (shape.x0 * across, shape.y0 * down, shape.x1 * across, shape.y1 * down)
         return box_region(box, self._grid, self._input_size)
-
-
-class _SizeKeeper:
-    """A transform that remembers the size of the picture it was last given."""
-
-    def __init__(self, transform: Callable[..., Any]) -> None:
-        self._transform = transform
-        self.picture_size = (0, 0)
-
-    def __call__(self, image: Tensor, boxes: Tensor) -> Any:
-        self.picture_size = (image.shape[-2], image.shape[-1])
-        return self._transform(image, boxes)
 
 
 def _kind(shape: _Shape) -> str:
