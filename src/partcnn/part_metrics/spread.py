@@ -85,7 +85,8 @@ class ResampledInstability:
 def images_of(*tables: Tensor) -> Tensor:
     """[image]: the indices of all images in these tables, ascending."""
     found = torch.cat([table[..., INDEX].flatten() for table in tables])
-    return found[~found.isnan()].unique().long()
+    images: Tensor = found[~found.isnan()].unique().long()
+    return images
 
 
 class _ResampledSums:
@@ -115,7 +116,7 @@ class _ResampledSums:
         """Counts [resample, image] → N−1 variances [resample, filter, part, quantity], nan below two images."""
         num_quantities = self._moments.shape[2] // 2
         number, first, second = self._summed(counts).split([1, num_quantities, num_quantities], dim=-1)
-        variances = (second - first.square() / number.clamp(min=1)) / (number - 1).clamp(min=1)
+        variances: Tensor = (second - first.square() / number.clamp(min=1)) / (number - 1).clamp(min=1)
         # Rounding leaves one image, drawn twice, a variance of 1e-20 where it has none.
         return variances.masked_fill(variances < 1e-15, 0.0).masked_fill(number < 2, math.nan)
 
