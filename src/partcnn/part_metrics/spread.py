@@ -101,36 +101,41 @@ class _ResampledSums:
     def __init__(self, table: Tensor, quantities: Tensor, image_index: Tensor) -> None:
         is_used, num_images = ~table[..., INDEX].isnan(), len(image_index)
         rows = torch.searchsorted(image_index, table[..., INDEX].nan_to_num(nan=-1).long())
-        rows = rows.masked_fill(~is_used, num_images)  # a row of its own, never drawn
-        moments = torch.cat([torch.ones_like(quantities[..., :1]), quantities, quantities.square()], dim=-1)
-        moments = (moments * is_used[..., None]).transpose(2, 3)  # [filter, part, moment, rank]
-        self._rows: Tensor | None = rows
-        if num_images <= _MOST_SPARE * table.shape[2]:
-            # About every image stands in every list: one product over images, without the counts copied for each list.
-            whole = moments.new_zeros(*moments.shape[:3], num_images + 1)
-            moments = whole.scatter_(3, rows[:, :, None].expand_as(moments), moments)[..., :num_images]
-            self._rows = None
-        self._moments = moments
+        self._rows = rows.masked_fill(~is_used, num_images)  # a row of its own, never drawn
+        moments = [is_used[:, :, None].to(quantities), quantities.transpose(2, 3)]  # each [filter, part, …, rank]
+        # Where about every image stands in every list: one product over images, without the counts copied for each.
+        self._is_over_images = num_images <= _MOST_SPARE * table.shape[2]
+        if self._is_over_images:
+            moments = [self._over_images(one, num_images) for one in moments]
+            if (moments[0] == moments[0][:1]).all():  # every filter has the same list
+                moments[0] = moments[0][:1]
+        self._moments = [*moments, moments[1].square()]
 
     def variances(self, counts: Tensor) -> Tensor:
         """Counts [resample, image] → N−1 variances [resample, filter, part, quantity], nan below two images."""
-        num_quantities = self._moments.shape[2] // 2
-        number, first, second = self._summed(counts).split([1, num_quantities, num_quantities], dim=-1)
-        variances: Tensor = (second - first.square() / number.clamp(min=1)) / (number - 1).clamp(min=1)
+        counts = counts.to(self._moments[0])
+        number, first, second = self._of_images(counts) if self._is_over_images else self._of_lists(counts)
+        # In place: these are the largest tensors of an evaluation's intervals.
+        variances: Tensor = first.square_().div_(-number.clamp(min=1)).add_(second).div_((number - 1).clamp(min=1))
         # Rounding leaves one image, drawn twice, a variance of 1e-20 where it has none.
-        return variances.masked_fill(variances < 1e-15, 0.0).masked_fill(number < 2, math.nan)
+        return variances.masked_fill_(variances < 1e-15, 0.0).masked_fill_(number < 2, math.nan)
 
-    def _summed(self, counts: Tensor) -> Tensor:  # [resample, filter, part, moment]
-        counts = counts.to(self._moments)
-        if self._rows is None:
-            return (counts @ self._moments.flatten(0, 2).T).view(len(counts), *self._moments.shape[:3])
+    def _over_images(self, moment: Tensor, num_images: int) -> Tensor:  # [..., rank] -> [..., image]
+        whole = moment.new_zeros(*moment.shape[:3], num_images + 1)
+        return whole.scatter_(3, self._rows[:, :, None].expand_as(moment), moment)[..., :num_images]
+
+    def _of_images(self, counts: Tensor) -> list[Tensor]:  # each [resample, filter, part, …]
+        return [(counts @ one.flatten(0, 2).T).view(len(counts), *one.shape[:3]) for one in self._moments]
+
+    def _of_lists(self, counts: Tensor) -> list[Tensor]:
         drawn = torch.cat([counts, torch.zeros_like(counts[:, :1])], dim=1).T.contiguous()
         chunk = max(1, _MOST_ELEMENTS // max(1, self._rows.shape[1:].numel() * len(counts)))
+        moments = torch.cat(self._moments, dim=2)
         sums = [
-            moments @ drawn[rows]  # [filter, part, moment, resample]
-            for moments, rows in zip(self._moments.split(chunk), self._rows.split(chunk), strict=True)
+            some @ drawn[rows]  # [filter, part, moment, resample]
+            for some, rows in zip(moments.split(chunk), self._rows.split(chunk), strict=True)
         ]
-        return torch.cat(sums).movedim(3, 0)
+        return list(torch.cat(sums).movedim(3, 0).split([one.shape[2] for one in self._moments], dim=-1))
 
 
 def _centred(table: Tensor, diagonal: float) -> Tensor:  # [filter, part, rank, quantity], 0 where a rank is unused
