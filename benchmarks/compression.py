@@ -69,12 +69,16 @@ def main() -> None:
     for name, run in runs.items():
         for keep in options.keep:
             for row in measured(run, keep, train, kept_out, options.finetune):
-                rows.append({"data": data, "network": name} | row)
+                rows.append({"data": data, "network": name} | trained_by(run) | row)
                 print(json.dumps(rows[-1]), flush=True)
         check_whole(run, rows[-2 * len(options.keep)])
         settings = {"keep": options.keep, "finetune": options.finetune, "views": options.views}
         write_text(file, json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
         write_text(options.out.with_suffix(".md"), page(rows, settings))
+
+
+def trained_by(run: Run) -> dict[str, Any]:
+    return {"seed": run.settings["seed"]} | {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
 
 
 def check_pair(run: Run, plain: Run) -> None:
@@ -170,9 +174,9 @@ def page(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
         "",
         "Does the filter loss make filters redundant, so that they can be cut? Two runs of `partcnn train` of one",
         "seed, with part filters and plain, lose the same share of the filters of their ordinary and their part",
-        f"layer by `partcnn.prune`, and are then trained for {settings['finetune']} epochs more. Pictures kept out;",
-        "R² is the mean over filters. Parameters and milliseconds (per picture, one thread) are of all that stands",
-        "on the frozen trunk. Written by `benchmarks/compression.py`.",
+        f"layer by `partcnn.prune`, and are then trained for {settings['finetune']} epochs more. Pictures kept out",
+        "(the split by a hash of the photograph's name); R² is the mean over filters. Parameters and milliseconds",
+        "(per picture, one thread) are of all that stands on the frozen trunk. Written by `benchmarks/compression.py`.",
         "",
     ]
     for data in dict.fromkeys(one["data"] for one in rows):
@@ -185,6 +189,7 @@ def table(data: str, rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"## {data}, {rows[0]['num_images']} pictures",
         "",
+        *told_training(rows[0]),
         "| network | keep | filters | parameters | ms | accuracy, cut | and trained | R², cut | and trained |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -195,6 +200,13 @@ def table(data: str, rows: list[dict[str, Any]]) -> list[str]:
             f"| {cut['part_tracking_r2']:+.2f} | {trained['part_tracking_r2']:+.2f} |"
         )
     return lines
+
+
+def told_training(row: dict[str, Any]) -> list[str]:
+    """Of the runs; rows of an earlier version do not say."""
+    if "seed" not in row:
+        return []
+    return [f"Runs of seed {row['seed']}, {row['epochs']} epochs, {row['num_views']} views of each picture.", ""]
 
 
 def verdict(rows: list[dict[str, Any]]) -> list[str]:

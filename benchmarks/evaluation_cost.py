@@ -131,9 +131,10 @@ def summary(
         clock: {f"evaluate / {name}": round(found["evaluate"] / found[name], 3) for name in list(found)[:2]}
         for clock, found in medians.items()
     }
+    category = f"--category {options.category} " if options.category else ""
     return {
-        "command": f"--data KIND:PATH --category {options.category} --backbone {options.backbone} "
-        f"--layer {options.layer} --count {len(dataset)} --repeats {options.repeats} --threads {options.threads}",
+        "command": f"--data KIND:PATH {category}--backbone {options.backbone} --layer {options.layer} "
+        f"--count {len(dataset)} --repeats {options.repeats} --threads {options.threads}",
         "pictures": len(dataset),
         "median_s": {
             clock: {name: round(value, 3) for name, value in found.items()} for clock, found in medians.items()

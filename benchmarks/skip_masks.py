@@ -17,6 +17,7 @@ from typing import Any
 from partcnn.checkpoint import write_text
 from partcnn.evaluation import Evaluation
 from partcnn.runs import METRICS_FILE, NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from partcnn.training import Recipe
 
 WAYS = {  # name -> plain, mask_skip
     "no masks": (True, True),
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--categories", nargs="+", default=["bird", "cat"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="the default is the recipe's")
+    parser.add_argument("--views", type=int, help="of each training picture; the default is the recipe's")
     parser.add_argument("--input-size", type=int, help="side in pixels; the default is the backbone's own")
     parser.add_argument("--runs", type=Path, default=Path("runs/skip-masks"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/skip_masks"), help="without an ending")
@@ -45,7 +47,8 @@ def main() -> None:
         for seed in options.seeds:
             for way in WAYS:
                 summary = measured(options, category, seed, way).summary
-                rows.append({"category": category, "seed": seed, "way": way} | {key: summary[key] for key in MEASURES})
+                found = {key: summary[key] for key in (*MEASURES, "num_images")}
+                rows.append({"category": category, "seed": seed, "way": way} | found)
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
                 write_text(options.out.with_suffix(".md"), table(options, rows))
@@ -68,6 +71,8 @@ def measured(options: argparse.Namespace, category: str, seed: int, way: str) ->
         plain=is_plain,
         seed=seed,
         epochs=options.epochs,
+        workers=0,
+        recipe=Recipe() if options.views is None else Recipe(num_views=options.views),
         force=directory.is_dir(),  # one that was cut short
         network=NetworkSettings(mask_skip=mask_skip, input_size=options.input_size),
     )
@@ -81,13 +86,20 @@ def table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     head = [
         "# Masks over the skip connection, or beside it",
         "",
-        f'{options.backbone}, `{options.layer}`, `head="original"`, trained whole; means over seeds, pictures kept',
-        "out. Written by `benchmarks/skip_masks.py`.",
+        f'{options.backbone}, `{options.layer}`, `head="original"`, trained whole{told(options)}.',
+        "Means over seeds, on pictures kept out (the split by a hash of the photograph's name). Written by",
+        "`benchmarks/skip_masks.py`.",
         "",
-        "| category | seeds | way | R², mean | R², best quarter | location instability | dead filters | accuracy |",
+        "| category, pictures | seeds | way | R², mean | best quarter | instability | dead filters | accuracy |",
         "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(line(rows, *group) for group in groups(rows))]) + "\n"
+
+
+def told(options: argparse.Namespace) -> str:
+    """How training differs from the recipe."""
+    changes = {"epochs": options.epochs, "views of each picture": options.views, "input side": options.input_size}
+    return "".join(f"; {name}: {value}" for name, value in changes.items() if value is not None)
 
 
 def groups(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -97,9 +109,10 @@ def groups(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def line(rows: list[dict[str, Any]], category: str, way: str) -> str:
     found = [row for row in rows if (row["category"], row["way"]) == (category, way)]
     r2, quarter, instability, dead, accuracy = (statistics.mean(row[key] for row in found) for key in MEASURES)
+    seeds = ", ".join(str(row["seed"]) for row in found)
     return (
-        f"| {category} | {len(found)} | {way} | {r2:+.2f} | {quarter:+.2f} | {instability:.3f} | {dead:.0%} "
-        f"| {accuracy:.1%} |"
+        f"| {category}, {found[0]['num_images']} | {seeds} | {way} | {r2:+.2f} | {quarter:+.2f} | {instability:.3f} "
+        f"| {dead:.0%} | {accuracy:.1%} |"
     )
 
 

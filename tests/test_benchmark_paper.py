@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from partcnn.benchmarks.paper import TABLES, paper_tables, write_tables
 from partcnn.benchmarks.paper_figures import AVERAGE, NETWORKS, TABLE_1, TABLE_3, TABLE_4, TABLE_7, Rows
-from partcnn.benchmarks.paper_runs import RunFigures, read_figures
+from partcnn.benchmarks.paper_runs import RunFigures, read_figures, read_runs
 from partcnn.cli import main
 from partcnn.errors import DataError, RunError
 
@@ -159,7 +160,8 @@ def test_it_goes_on_where_it_stopped(trained: Path, capsys: pytest.CaptureFixtur
     assert main(["benchmark", "paper", "--data", "demo:12", "--epochs", "1", "--out", str(trained), *TRAIN]) == 0
     assert kept.stat().st_mtime_ns == before
     assert json.loads(lost.read_text()) == figures
-    assert json.loads(capsys.readouterr().out)["runs"] == [str(file.parent) for file in (kept, lost)]
+    places = [one["place"] for one in json.loads(capsys.readouterr().out)["runs"]]
+    assert places == [str(file.parent) for file in (kept, lost)]
 
 
 def test_runs_of_other_settings_are_not_taken_for_these(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +175,37 @@ def test_finished_runs_are_read_from_their_folder_or_their_metrics(trained: Path
     assert read_figures(one / "metrics.json") == read_figures(one)
     assert (read_figures(one).kind, read_figures(one).category) == ("demo", "cat")
     assert read_figures(one).variant == PARTS
+
+
+def test_an_earlier_page_stands_for_its_runs(trained: Path, tmp_path: Path) -> None:
+    """The runs may be gone: what a page shows of them stays when others come to it."""
+    (tmp_path / "run").mkdir()
+    for name in ("run.yaml", "metrics.json"):
+        (tmp_path / "run" / name).write_text((trained / "runs" / "demo-cat-plain-0" / name).read_text())
+    new, page = tmp_path / "run", trained / "paper.json"
+    assert main(["benchmark", "paper", "--runs", str(page), str(new), "--out", str(tmp_path), "--json"]) == 0
+    before, after = (read_runs([folder / "paper.json"]) for folder in (trained, tmp_path))
+    assert after == [*before, replace(before[0], place=str(new))]
+
+
+def test_of_a_run_that_is_there_twice_the_later_counts(tmp_path: Path) -> None:
+    write_tables([run(accuracy=0.8), run(PLAIN, accuracy=0.7)], tmp_path / "old")
+    write_tables([run(accuracy=0.9)], tmp_path / "new")
+    found = read_runs([tmp_path / "old" / "paper.json", tmp_path / "new" / "paper.json"])
+    assert [one.summary["accuracy"] for one in found] == [0.9, 0.7]
+
+
+def test_the_page_says_how_each_run_was_trained_and_measured(trained: Path) -> None:
+    images = json.loads((trained / "runs" / "demo-cat-plain-0" / "metrics.json").read_text())["summary"]["num_images"]
+    place = trained / "runs" / "demo-cat-plain-0"
+    assert f"| {place} | demo plain | demo | cat | 0 | 1 | 9 | {images} |" in (trained / "paper.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"runs": ["runs/bird"]}', '{"runs": [{"place": "x"}]}'])
+def test_a_page_that_holds_no_runs_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "paper.json").write_text(text)
+    with pytest.raises(DataError, match=r"paper\.json"):
+        read_runs([tmp_path / "paper.json"])
 
 
 def test_what_is_no_finished_run_is_refused(trained: Path, tmp_path: Path) -> None:

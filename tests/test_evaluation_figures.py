@@ -17,6 +17,7 @@ from partcnn.metrics import METRICS
 from partcnn.observation import observe
 from partcnn.observation.pictures import ObservedPictures
 from partcnn.part_metrics import constant_peaks, location_instability, measure_baseline
+from partcnn.significance import bootstrap_intervals
 from pointing_network import BIRDS, BLUE, GREEN, RED, SIDE, Cell, Drawer, centre, image_ids, pointer, with_classes
 
 # A cell is 8 × 8 pixels, 2 × 2 points of the grid; a disc of 5 pixels around its middle covers just these.
@@ -198,9 +199,12 @@ def test_the_least_instability_looks_at_every_category(drawer: Drawer) -> None:
         eye = drawer.cell()
         drawer.add(image_id, 1, {RED: eye}, {"eye": eye})
     model = with_classes(pointer([(RED, 0.0), (RED, 0.0)], background=None), ["cat", "dog"])
-    summary = evaluate(model, drawer.dataset(["cat", "dog"], parts=["eye"])).summary
+    result = evaluate(model, drawer.dataset(["cat", "dog"], parts=["eye"]))
+    summary = result.summary
     assert summary["least_location_instability"] == pytest.approx(0.0, abs=1e-9)
     assert summary["location_instability"] > 0.05
+    assert result.intervals["least_location_instability"] == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert result.intervals["location_instability"][0] > 0.02
 
 
 def test_the_least_instability_also_looks_at_categories_that_own_no_filter(drawer: Drawer) -> None:
@@ -217,6 +221,7 @@ def test_the_least_instability_also_looks_at_categories_that_own_no_filter(drawe
     assert result.filters[0].category == "cat"
     assert result.filters[0].location_instability > 0.05
     assert result.summary["least_location_instability"] == pytest.approx(0.0, abs=1e-9)
+    assert result.intervals["least_location_instability"] == pytest.approx((0.0, 0.0), abs=1e-6)
 
 
 def test_baselines_have_every_measure(drawer: Drawer) -> None:
@@ -305,6 +310,32 @@ def test_an_interval_holds_the_figure_and_narrows_with_more_pictures(drawer: Dra
     assert widths[1] < 0.6 * widths[0]
     share = result.summary["pointing_game"]
     assert widths[1] == pytest.approx(2 * 1.96 * math.sqrt(share * (1 - share) / 120), rel=0.15)
+
+
+def test_the_constant_points_interval_is_that_of_its_distances(drawer: Drawer) -> None:
+    beaks = [drawer.cell() for _ in range(20)]
+    for image_id, beak in zip(image_ids("test"), beaks, strict=False):
+        drawer.add(image_id, 1, {RED: beak}, {"beak": beak})
+    result = evaluate(with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
+    places = torch.tensor([[centre(beak).x, centre(beak).y] for beak in beaks], dtype=torch.float64)
+    distance = (places - SIDE / 2).norm(dim=1) / math.hypot(SIDE, SIDE)
+
+    def deviation(counts: torch.Tensor) -> torch.Tensor:
+        mean = counts @ distance / 20
+        return ((counts * (distance - mean[:, None]).square()).sum(dim=1) / 19).sqrt()[None]
+
+    (expected,) = bootstrap_intervals(deviation, [20])
+    assert result.intervals["constant_point_instability"] == pytest.approx(expected)
+    low, high = expected
+    assert low < result.summary["constant_point_instability"] < high
+
+
+def test_of_one_category_the_least_instability_is_as_sure_as_the_mean(drawer: Drawer) -> None:
+    for image_id in image_ids("test")[:20]:
+        drawer.add(image_id, 1, {RED: drawer.cell()}, {"beak": drawer.cell()})
+    result = evaluate(with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
+    expected = result.intervals["location_instability"]
+    assert result.intervals["least_location_instability"] == pytest.approx(expected)
 
 
 def test_a_perfect_follower_leaves_no_doubt(drawer: Drawer) -> None:

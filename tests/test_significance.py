@@ -11,7 +11,7 @@ import torch
 from partcnn.errors import ConfigError, ShapeError
 from partcnn.evaluation import Evaluation, FilterEvaluation, compare, compare_methods, methods_table
 from partcnn.part_metrics import location_instability, part_tracking, strongest_images
-from partcnn.part_metrics.spread import ResampledSpread, spread
+from partcnn.part_metrics.spread import ResampledInstability, ResampledSpread, spread
 from partcnn.significance import bootstrap_intervals, paired_p_value
 
 # --- intervals
@@ -89,12 +89,18 @@ def test_more_confidence_is_a_wider_interval(generator: torch.Generator) -> None
     assert intervals[1][0] < intervals[0][0] < intervals[0][1] < intervals[1][1]
 
 
-def test_resampled_spreads_are_those_of_the_images_drawn(generator: torch.Generator) -> None:
+@pytest.mark.parametrize("most_spare", [0, 2], ids=["list by list", "over all images"])
+def test_resampled_spreads_are_those_of_the_images_drawn(
+    most_spare: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("partcnn.part_metrics.spread._MOST_SPARE", most_spare)
     landmarks = 100 * torch.rand(12, 2, 2, generator=generator, dtype=torch.float64)
     landmarks[torch.rand(12, 2, generator=generator) < 0.3] = math.nan
     peaks = 100 * torch.rand(12, 3, 2, generator=generator, dtype=torch.float64)
     scores = torch.rand(12, 3, generator=generator)
-    resampled = ResampledSpread(strongest_images(peaks, scores, landmarks, top=50), 50.0)
+    table = strongest_images(peaks, scores, landmarks, top=50)
+    resampled = ResampledSpread(table, 50.0)
+    instability = ResampledInstability(table, 50.0, resampled.image_index)
     assert resampled.image_index.tolist() == (~landmarks.isnan().all(dim=2).all(dim=1)).nonzero()[:, 0].tolist()
     for _ in range(5):
         drawn = resampled.image_index[torch.randint(len(resampled.image_index), (12,), generator=generator)]
@@ -104,7 +110,8 @@ def test_resampled_spreads_are_those_of_the_images_drawn(generator: torch.Genera
         expected = part_tracking(*again, (30, 40)).per_filter
         torch.testing.assert_close(found.tracked_share[0], expected, equal_nan=True, rtol=1e-9, atol=1e-9)
         expected = location_instability(*again, (30, 40)).per_filter
-        torch.testing.assert_close(found.instability[0], expected, equal_nan=True, rtol=1e-9, atol=1e-9)
+        for values in (found.instability, instability(counts)):
+            torch.testing.assert_close(values[0], expected, equal_nan=True, rtol=1e-9, atol=1e-9)
 
 
 def test_many_filters_are_resampled_in_pieces_alike(
@@ -113,7 +120,10 @@ def test_many_filters_are_resampled_in_pieces_alike(
     points = torch.rand(9, 40, 2, generator=generator)
     table = strongest_images(points, torch.rand(9, 40, generator=generator), points[:, :3], top=5)
     counts = torch.randint(3, (6, 9), generator=generator).double()
+    over_all = ResampledSpread(table, 1.0)(counts)
+    monkeypatch.setattr("partcnn.part_metrics.spread._MOST_SPARE", 0)
     whole = ResampledSpread(table, 1.0)(counts)
+    torch.testing.assert_close(over_all.distance, whole.distance, equal_nan=True)
     monkeypatch.setattr("partcnn.part_metrics.spread._MOST_ELEMENTS", 200)
     pieces = ResampledSpread(table, 1.0)(counts)
     torch.testing.assert_close(pieces.distance, whole.distance, equal_nan=True)

@@ -401,15 +401,15 @@ def _benchmark(options: Namespace) -> int:
 
 def _benchmark_paper(options: Namespace) -> int:
     from partcnn.benchmarks.paper import write_tables
-    from partcnn.benchmarks.paper_runs import read_figures, train_missing, wanted_runs
+    from partcnn.benchmarks.paper_runs import read_figures, read_runs, train_missing, wanted_runs
     from partcnn.errors import ConfigError
     from partcnn.runs import RunSettings
 
     out = Path(options.out)
-    figures = [read_figures(Path(run)) for run in options.runs]
+    figures = read_runs(Path(run) for run in options.runs)
     if options.data is None and not figures:
         raise ConfigError("benchmark paper: expected --runs of finished runs, --data SPEC to train on, or both")
-    text = write_tables(figures, out)
+    text = write_tables(figures, out) if figures else ""  # an earlier page stays until there is something to show
     if options.data is not None:
         base = RunSettings(
             data=options.data,
@@ -583,7 +583,7 @@ def _demo_options(parser: ArgumentParser) -> None:
 
 def _benchmark_options(parser: ArgumentParser) -> None:
     paper = ArgumentParser(prog="partcnn benchmark paper", exit_on_error=False)
-    paper.add_argument("--runs", nargs="+", default=[], help="finished runs, or their metrics.json")
+    paper.add_argument("--runs", nargs="+", default=[], help="finished runs, their metrics.json, or a paper.json")
     paper.add_argument("--data", type=str | None, help="KIND:PLACE: train what is missing, plain and with part filters")
     paper.add_argument("--categories", nargs="+", default=[], help="to train on, each against background, or all")
     paper.add_argument("--multi", action="store_true", help="also train on all categories told apart")

@@ -56,10 +56,10 @@ def paper_tables(runs: Sequence[RunFigures]) -> dict[str, Any]:
         runs: finished ones; several of one network, variant and row, such as seeds, are averaged.
 
     Returns:
-        "runs", their directories, and "tables", each with `columns` of ours, `rows` with `ours`, `num_runs`,
+        "runs", the figures of each, and "tables", each with `columns` of ours, `rows` with `ours`, `num_runs`,
         `r2`, `constant_point` and `printed`, and `average`: over the rows of ours, the paper's over the same ones.
     """
-    return {"runs": [run.place for run in runs], "tables": [_filled(table, runs) for table in TABLES]}
+    return {"runs": [run.to_json() for run in runs], "tables": [_filled(table, runs) for table in TABLES]}
 
 
 def write_tables(runs: Sequence[RunFigures], out: Path) -> str:
@@ -160,10 +160,11 @@ def _markdown(tables: dict[str, Any]) -> str:
         f"all pictures. {_DASH}: not measured, not printed, or not defined. Location instability: lower is better; of "
         "several categories each filter counts on its most stable one, as in the paper. R², part interpretability and "
         "accuracy: higher is better. The constant point is a filter that always answers the picture's centre.",
-        f"Runs: {len(tables['runs'])}.",
+        "Kept out is what the data set's authors keep for testing (CUB), or 30 % by a hash of the photograph's name. "
+        "How each run was trained stands at the end.",
     ]
     parts += [_markdown_table(table) for table in tables["tables"]]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, _markdown_runs(tables["runs"])]) + "\n"
 
 
 def _markdown_table(table: dict[str, Any]) -> str:
@@ -183,6 +184,22 @@ def _markdown_table(table: dict[str, Any]) -> str:
         lines.append(_line("the paper's average", blank | {"printed": table["paper_average"]}, table))
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join([title, "", *(f"| {' | '.join(line)} |" for line in (header, rule, *lines))])
+
+
+def _markdown_runs(runs: list[dict[str, Any]]) -> str:
+    header = ["run", "network", "data", "category", "seed", "epochs", "views", "pictures kept out"]
+    lines = [header, ["---"] * 4 + ["---:"] * 4]
+    for run in runs:
+        options = run["options"]
+        told = [run["place"], f"{run['network']} {run['variant']}", run["kind"], run["category"] or "several"]
+        split = {"test": "", None: ""}.get(options.get("split"), f" ({options.get('split')})")
+        told += [_told(options.get(name)) for name in ("seed", "epochs", "num_views")]
+        lines.append([*told, _told(options.get("num_images")) + split])
+    return "\n".join(["## Runs", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _told(value: Any) -> str:
+    return _DASH if value is None else str(value)
 
 
 def _line(name: str, row: dict[str, Any], table: dict[str, Any]) -> list[str]:

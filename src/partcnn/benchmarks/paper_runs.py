@@ -1,8 +1,10 @@
 """Finished runs as rows of figures, and the training of those that are missing."""
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import yaml
 
 from partcnn.checkpoint import METRICS_FILE
 from partcnn.datasets import load_dataset
-from partcnn.errors import ConfigError, RunError
+from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation
 from partcnn.runs import SETTINGS_FILE, RunSettings, train_run
 
@@ -31,6 +33,8 @@ class RunFigures:
         category: full name; None where several are told apart.
         summary: of its `Evaluation`.
         constant_point: measure → what the middle of the picture gets on the same pictures.
+        options: how it was trained and measured, as the page tells: data, layers, seed, epochs, num_views, split,
+            num_images.
     """
 
     place: str
@@ -40,6 +44,43 @@ class RunFigures:
     category: str | None
     summary: dict[str, Any]
     constant_point: dict[str, float | None]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values without nan, of which `read_runs` makes it again."""
+        known = {"summary": _without_nan(self.summary), "constant_point": _without_nan(self.constant_point)}
+        return asdict(self) | known
+
+
+def read_runs(places: Iterable[Path]) -> list[RunFigures]:
+    """The figures of finished runs, of which an earlier page (paper.json) may hold some.
+
+    Args:
+        places: run directories, the metrics.json in them, or files that `write_tables` wrote. Of one run that is
+            there twice the later counts.
+
+    Raises:
+        RunError, DataError: as `read_figures`; the page is malformed or of a version that kept no figures of runs.
+    """
+    found: dict[str, RunFigures] = {}
+    for place in places:
+        is_page = place.is_file() and place.name != METRICS_FILE
+        for run in _runs_of_page(place) if is_page else [read_figures(place)]:
+            found[run.place] = run
+    return list(found.values())
+
+
+def _runs_of_page(file: Path) -> list[RunFigures]:
+    try:
+        return [RunFigures(**run) for run in json.loads(file.read_text(encoding="utf-8"))["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"runs: expected a run directory, its {METRICS_FILE} or a paper.json of this version, got {file} ({error})"
+        ) from error
+
+
+def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def read_figures(run: Path) -> RunFigures:
@@ -67,6 +108,9 @@ def read_figures(run: Path) -> RunFigures:
         summary=evaluation.summary,
         constant_point={"location_instability": evaluation.summary.get("constant_point_instability")}
         | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
+        options={name: settings.get(name) for name in ("data", "layers", "seed")}
+        | {name: settings.get("recipe", {}).get(name) for name in ("epochs", "num_views")}
+        | {name: evaluation.data.get(name) for name in ("split", "num_images")},
     )
 
 

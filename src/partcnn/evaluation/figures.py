@@ -50,6 +50,11 @@ class LayerFigures:
         return (self.categories == category).nonzero()[:, 0]
 
     @property
+    def labels(self) -> list[int]:
+        """The classes that own filters or have pictures, without the background."""
+        return sorted({*self.owners, *self.observed.labels})
+
+    @property
     def best_r2(self) -> Tensor:  # [filter], nan without a part
         return best_over_parts(self.r2)
 
@@ -89,9 +94,8 @@ class LayerFigures:
 
     def least_instability(self) -> float:
         """The paper's measure of several categories: of each filter the most stable one, whoever owns the filter."""
-        labels = sorted({*self.owners, *self.observed.labels})
         return least_location_instability(
-            [instability_of_table(self.observed.by_part(label), self.diagonal).per_filter for label in labels]
+            [instability_of_table(self.observed.by_part(label), self.diagonal).per_filter for label in self.labels]
         )
 
 

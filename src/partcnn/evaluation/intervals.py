@@ -1,6 +1,7 @@
 """Bootstrap intervals over the pictures, drawn anew within each class."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
 from partcnn.evaluation.result import COVERAGE_R2
 from partcnn.observation import Observation
-from partcnn.part_metrics.spread import ResampledSpread
+from partcnn.part_metrics.spread import ResampledInstability, ResampledSpread, images_of
 from partcnn.significance import bootstrap_intervals
 
 _FEWEST = 2  # pictures that show a part: fewer have no variance
@@ -28,7 +29,7 @@ def measured_intervals(
     intervals: dict[str, tuple[float, float]] = {}
     protocol = observation.protocol
     if protocol.resamples:
-        for resampling in (_Displacements(figures, chosen), _Shares(figures, shares, observation)):
+        for resampling in (_Displacements(figures, observation, chosen), _Shares(figures, shares, observation)):
             if not resampling.sizes:
                 continue
             found = bootstrap_intervals(
@@ -45,17 +46,25 @@ def measured_intervals(
 class _Displacements:
     """Counts of each category's pictures that show a part → the displacement measures."""
 
-    def __init__(self, figures: LayerFigures, chosen: dict[str, list[Tensor]]) -> None:
+    def __init__(self, figures: LayerFigures, observation: Observation, chosen: dict[str, list[Tensor]]) -> None:
         self.figures, self.chosen = figures, chosen
-        self.names = [*_DISPLACEMENTS, "coverage", *chosen]
+        self.names = [*_DISPLACEMENTS, "coverage", *chosen, *_INSTABILITIES]
         self.num_elements = max(1, 12 * figures.r2.numel())  # moments and what comes of them
+        self.sizes: list[int] = []
         self._spreads: dict[int, ResampledSpread] = {}
-        for category in figures.owners:
-            table = figures.observed.by_part(category, figures.filters_of(category))
-            spread = ResampledSpread(table, figures.diagonal)
-            if len(spread.image_index) >= _FEWEST:
-                self._spreads[category] = spread
-        self.sizes = [len(spread.image_index) for spread in self._spreads.values()]
+        self._of_all: dict[int, ResampledInstability] = {}  # of every filter, whoever owns it
+        self._constant: dict[int, ResampledInstability] = {}
+        answers = {} if observation.parts is None else observation.parts.baseline_tables
+        for category in figures.labels:
+            table, is_owner = figures.observed.by_part(category), category in figures.owners
+            constant = answers[category].by_part()[:1] if is_owner and category in answers else table[:0]
+            images = images_of(table, constant)
+            if len(images) < _FEWEST:
+                continue
+            self.sizes.append(len(images))
+            self._spreads[category] = ResampledSpread(table[figures.filters_of(category)], figures.diagonal, images)
+            self._of_all[category] = ResampledInstability(table, figures.diagonal, images)
+            self._constant[category] = ResampledInstability(constant, figures.diagonal, images)
 
     def __call__(self, *counts: Tensor) -> Tensor:  # each [resample, image] -> [measure, resample]
         num_resamples, num_filters = len(counts[0]), len(self.figures.categories)
@@ -76,10 +85,21 @@ class _Displacements:
         r2 = per_filter["part_tracking_r2"]
         for groups in self.chosen.values():
             rows.append(torch.stack([r2[:, filters].nanmean(dim=1) for filters in groups]).nanmean(dim=0))
-        return torch.stack(rows)
+        return torch.stack([*rows, *self._instabilities(counts)])
+
+    def _instabilities(self, counts: Sequence[Tensor]) -> list[Tensor]:  # each [resample], in the order of the names
+        by_category = [
+            [one[category](drawn) for category, drawn in zip(self._spreads, counts, strict=True)]
+            for one in (self._of_all, self._constant)
+        ]
+        least = -best_over_parts(torch.stack([-one.nanmean(dim=2) for one in by_category[0]], dim=-1))
+        # Of a category the constant point's mean is over parts, then over categories.
+        constant = torch.cat([one.nanmean(dim=2) for one in by_category[1]], dim=1)
+        return [least.nanmean(dim=1), constant.nanmean(dim=1)]
 
 
 _DISPLACEMENTS = ("part_tracking_r2", "location_instability", "displacement_scatter")
+_INSTABILITIES = ("least_location_instability", "constant_point_instability")
 
 
 class _Shares:

@@ -9,7 +9,7 @@ from torch import Tensor
 from partcnn.part_metrics.strongest import INDEX, LANDMARK, PEAK, num_ranked
 
 _MOST_ELEMENTS = 2**22  # of the counts of one chunk of filters
-_NUM_QUANTITIES = 5  # distance, x and y of the displacement, x and y of the landmark
+_MOST_SPARE = 2  # images for each rank of a list, up to which lists are laid out over all images
 
 
 @dataclass(frozen=True)
@@ -52,36 +52,94 @@ class ResampledSpread:
     Args:
         table: of `strongest_images`, [filter, part, rank, 6].
         diagonal: of the frame.
+        image_index: [image], ascending, of what is resampled; at least those in the table, which None takes.
 
     Attributes:
-        image_index: [image], those in the table, ascending: what is resampled.
+        image_index: [image]
     """
 
-    def __init__(self, table: Tensor, diagonal: float) -> None:
-        is_used = ~table[..., INDEX].isnan()
-        self.image_index = table[..., INDEX][is_used].unique().long()
-        rows = torch.searchsorted(self.image_index, table[..., INDEX].nan_to_num(nan=-1).long())
-        self._rows = rows.masked_fill(~is_used, len(self.image_index))  # a row of its own, never drawn
-        moments = _centred(table, diagonal)
-        moments = torch.cat([torch.ones_like(moments[..., :1]), moments, moments.square()], dim=-1)
-        self._moments = (moments * is_used[..., None]).transpose(2, 3)  # [filter, part, moment, rank]
+    def __init__(self, table: Tensor, diagonal: float, image_index: Tensor | None = None) -> None:
+        self.image_index = images_of(table) if image_index is None else image_index
+        self._sums = _ResampledSums(table, _centred(table, diagonal), self.image_index)
 
     def __call__(self, counts: Tensor) -> Spread:
         """Counts [resample, image] ≥ 0 → [resample, filter, part]."""
-        drawn = torch.cat([counts, torch.zeros_like(counts[:, :1])], dim=1).to(self._moments).T.contiguous()
-        chunk = max(1, _MOST_ELEMENTS // max(1, self._rows[0].numel() * len(counts)))
-        sums = [
-            moments @ drawn[rows]  # [filter, part, moment, resample]
-            for moments, rows in zip(self._moments.split(chunk), self._rows.split(chunk), strict=True)
-        ]
-        number, first, second = torch.cat(sums).movedim(3, 0).split([1, _NUM_QUANTITIES, _NUM_QUANTITIES], dim=-1)
-        variances = (second - first.square() / number.clamp(min=1)) / (number - 1).clamp(min=1)
+        return _spread(self._sums.variances(counts))
+
+
+class ResampledInstability:
+    """Location instability over resampled images: of the spread what takes least memory and time, for many filters.
+
+    Args:
+        table, diagonal, image_index: as of `ResampledSpread`.
+    """
+
+    def __init__(self, table: Tensor, diagonal: float, image_index: Tensor) -> None:
+        self._sums = _ResampledSums(table, _centred(table, diagonal)[..., :1], image_index)
+
+    def __call__(self, counts: Tensor) -> Tensor:
+        """Counts [resample, image] ≥ 0 → [resample, filter, part], in diagonals; nan below two images."""
+        return self._sums.variances(counts)[..., 0].sqrt()
+
+
+def images_of(*tables: Tensor) -> Tensor:
+    """[image]: the indices of all images in these tables, ascending."""
+    found = torch.cat([table[..., INDEX].flatten() for table in tables])
+    images: Tensor = found[~found.isnan()].unique().long()
+    return images
+
+
+class _ResampledSums:
+    """Sums over resampled images of a table, and the variances that they make.
+
+    Args:
+        table: [filter, part, rank, 6]
+        quantities: [filter, part, rank, quantity], 0 where a rank is unused.
+        image_index: [image]
+    """
+
+    def __init__(self, table: Tensor, quantities: Tensor, image_index: Tensor) -> None:
+        is_used, num_images = ~table[..., INDEX].isnan(), len(image_index)
+        rows = torch.searchsorted(image_index, table[..., INDEX].nan_to_num(nan=-1).long())
+        self._rows = rows.masked_fill(~is_used, num_images)  # a row of its own, never drawn
+        moments = [is_used[:, :, None].to(quantities), quantities.transpose(2, 3)]  # each [filter, part, …, rank]
+        # Where about every image stands in every list: one product over images, without the counts copied for each.
+        self._is_over_images = num_images <= _MOST_SPARE * table.shape[2]
+        if self._is_over_images:
+            moments = [self._over_images(one, num_images) for one in moments]
+            if (moments[0] == moments[0][:1]).all():  # every filter has the same list
+                moments[0] = moments[0][:1]
+        self._moments = [*moments, moments[1].square()]
+
+    def variances(self, counts: Tensor) -> Tensor:
+        """Counts [resample, image] → N−1 variances [resample, filter, part, quantity], nan below two images."""
+        counts = counts.to(self._moments[0])
+        number, first, second = self._of_images(counts) if self._is_over_images else self._of_lists(counts)
+        # In place: these are the largest tensors of an evaluation's intervals.
+        variances: Tensor = first.square_().div_(-number.clamp(min=1)).add_(second).div_((number - 1).clamp(min=1))
         # Rounding leaves one image, drawn twice, a variance of 1e-20 where it has none.
-        variances = variances.masked_fill(variances < 1e-15, 0.0)
-        return _spread(variances.masked_fill(number < 2, math.nan))
+        return variances.masked_fill_(variances < 1e-15, 0.0).masked_fill_(number < 2, math.nan)
+
+    def _over_images(self, moment: Tensor, num_images: int) -> Tensor:  # [..., rank] -> [..., image]
+        whole = moment.new_zeros(*moment.shape[:3], num_images + 1)
+        return whole.scatter_(3, self._rows[:, :, None].expand_as(moment), moment)[..., :num_images]
+
+    def _of_images(self, counts: Tensor) -> list[Tensor]:  # each [resample, filter, part, …]
+        return [(counts @ one.flatten(0, 2).T).view(len(counts), *one.shape[:3]) for one in self._moments]
+
+    def _of_lists(self, counts: Tensor) -> list[Tensor]:
+        drawn = torch.cat([counts, torch.zeros_like(counts[:, :1])], dim=1).T.contiguous()
+        chunk = max(1, _MOST_ELEMENTS // max(1, self._rows.shape[1:].numel() * len(counts)))
+        moments = torch.cat(self._moments, dim=2)
+        sums = [
+            some @ drawn[rows]  # [filter, part, moment, resample]
+            for some, rows in zip(moments.split(chunk), self._rows.split(chunk), strict=True)
+        ]
+        return list(torch.cat(sums).movedim(3, 0).split([one.shape[2] for one in self._moments], dim=-1))
 
 
 def _centred(table: Tensor, diagonal: float) -> Tensor:  # [filter, part, rank, quantity], 0 where a rank is unused
+    """Distance, x and y of the displacement, x and y of the landmark."""
     displacement = table[..., LANDMARK] - table[..., PEAK]
     distance = torch.linalg.vector_norm(displacement, dim=-1, keepdim=True)
     quantities = torch.cat([distance, displacement, table[..., LANDMARK]], dim=-1) / diagonal
