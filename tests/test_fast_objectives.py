@@ -83,7 +83,6 @@ def test_rounding_in_float32_stays_within_its_bound(side: int, beta: float) -> N
     bound = 4 * 2**-24 * math.sqrt(num_sums + 4) * (largest + 2) * float(maps.double().sum())
     fitness = template_fitness(maps, tau=1.0, beta=beta).double()
     expected = naive.template_fitness(maps.double(), tau=1.0, beta=beta)
-    print((fitness - expected).abs().max() / bound)
     assert (fitness - expected).abs().max() <= bound
 
 
@@ -179,18 +178,19 @@ def test_a_second_pass_backwards_gives_the_same_gradient(name: str, dtype: torch
 def test_a_second_derivative_is_refused(name: str) -> None:
     maps, belongs = random_maps(4, 3, 5, 5).requires_grad_(), random_belongs(4, 3)
     (gradient,) = torch.autograd.grad(OBJECTIVES[name](maps, belongs, tau=0.3).loss.sum(), maps, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="first derivatives only"):
         gradient.sum().backward()
 
 
-@each_fused
-def test_small_upstream_gradients_of_half_precision_are_scaled_before_they_are_rounded(name: str) -> None:
+@pytest.mark.parametrize(("name", "tau"), [("labelled", 1e-6), ("exact", 2e-3)])
+def test_gradients_of_half_precision_are_scaled_before_they_are_rounded(name: str, tau: float) -> None:
     maps, belongs = random_maps(4, 3, 5, 5, dtype=torch.float16), random_belongs(4, 3)
-    weights = torch.full((3,), 2.0**20)
-    _, gradient = value_and_gradient(OBJECTIVES[name], maps, belongs, weights=weights, tau=1e-8)
-    _, expected = value_and_gradient(OBJECTIVES[name], maps.double(), belongs, weights=weights.double(), tau=1e-8)
-    assert expected.abs().max() > 1e-4  # without the factor, below what float16 holds
-    torch.testing.assert_close(gradient.double(), expected, rtol=1e-2, atol=1e-5)
+    _, unscaled = value_and_gradient(OBJECTIVES[name], maps.double(), belongs, tau=tau)
+    largest = float(unscaled.abs().max())
+    assert (unscaled.half() - unscaled).abs().max() > 0.01 * largest  # float16 cannot hold it as it is
+    weights = torch.full((3,), 1 / largest)
+    _, gradient = value_and_gradient(OBJECTIVES[name], maps, belongs, weights=weights, tau=tau)
+    torch.testing.assert_close(gradient.double(), unscaled / largest, rtol=0, atol=2e-3)
 
 
 @each_fused
@@ -233,6 +233,7 @@ def test_tau_may_be_a_tensor_so_that_nothing_waits_for_a_device(name: str) -> No
         assert_agrees(actual, wanted)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, of its tracing
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_compiler_sees_one_graph_of_each_objective(name: str) -> None:
     maps, belongs = random_maps(4, 3, 5, 5), random_belongs(4, 3)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partcnn.objectives.fitness import Cones, at_least_float32, cones, in_full_precision
 
@@ -46,8 +45,8 @@ def fused(
     if feature_maps.requires_grad and torch.is_grad_enabled():
         loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)  # type: ignore[no-untyped-call]
         return loss, tuple(terms)
-    (loss, *terms), _ = _sweep(rule, feature_maps, belongs, tau, beta)
-    return loss, tuple(terms)
+    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta)
+    return numbers[0], tuple(numbers[1:])
 
 
 class _Fused(torch.autograd.Function):
@@ -62,16 +61,31 @@ class _Fused(torch.autograd.Function):
         return tuple(numbers)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        (maps,) = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None  # handed over, so that it can be scaled where it lies
-        if gradient is None:  # half precision, or a second pass backwards
-            rule, belongs, tau, beta = ctx.call
-            (maps,) = ctx.saved_tensors
-            _, gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=True, upstream=upstream)
-        else:
-            gradient.mul_(upstream[:, None, None])
+        with torch.no_grad():
+            if gradient is None:  # half precision, or a second pass backwards
+                rule, belongs, tau, beta = ctx.call
+                _, gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=True, upstream=upstream)
+            else:
+                gradient.mul_(upstream[:, None, None])
+        if torch.is_grad_enabled():  # create_graph: autograd's own once_differentiable would pass it for a constant
+            gradient = _NoSecondDerivative.apply(gradient, maps, upstream)  # type: ignore[no-untyped-call]
         return gradient, None, None, None, None
+
+
+class _NoSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "labelled, exact: expected first derivatives only, got a second one; "
+            "partcnn.objectives.mutual_information has every derivative"
+        )
 
 
 @torch.no_grad()
