@@ -17,6 +17,7 @@ from partcnn.cli import main
 from partcnn.datasets import load_dataset
 from partcnn.errors import ConfigError
 from partcnn.evaluation import evaluate
+from partcnn.feature_cache import FeatureCache
 from partcnn.receptive_field import ReceptiveField
 from partcnn.runs import NetworkSettings, Recipe, RunSettings, train_run
 
@@ -142,7 +143,7 @@ def test_a_cache_spares_the_trunk_and_changes_no_figure(
         if name == "read":
             for computing in ("partcnn.trunk_features.compute_features", "partcnn.benchmarks.trunk_maps.DataLoader"):
                 monkeypatch.setattr(computing, None)
-        *_, rows = run_benchmark(settings, "demo:12", tmp_path / f"{name}.json", cache=cache)
+        *_, rows = run_benchmark(settings, "demo:12", tmp_path / f"{name}.json", cache=cache and FeatureCache(cache))
         found.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
     assert found[0] == found[1] == found[2]
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 3  # views, and the whole pictures of both splits

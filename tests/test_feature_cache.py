@@ -255,14 +255,14 @@ class TestFit:
         found = []
         for cache in (None, directory, directory):
             model = network()
-            history = fit(model, dataset, RECIPE, cache=cache, is_progress_shown=False)
+            history = fit(model, dataset, RECIPE, cache=cache and FeatureCache(cache), is_progress_shown=False)
             found.append((history.epochs, {name: value.clone() for name, value in model.state_dict().items()}))
         for epochs, weights in found[1:]:
             assert epochs == found[0][0]
             assert all(torch.equal(value, found[0][1][name]) for name, value in weights.items())
 
     def test_a_trunk_that_learns_is_not_kept(self, dataset: PartDataset, directory: Path) -> None:
-        fit(network(), dataset, RECIPE, trunk="finetune", cache=directory, is_progress_shown=False)
+        fit(network(), dataset, RECIPE, trunk="finetune", cache=FeatureCache(directory), is_progress_shown=False)
         assert not directory.exists()
 
     def test_a_full_disk_is_told_once_and_training_goes_on(
@@ -272,7 +272,7 @@ class TestFit:
         fit(expected, dataset, RECIPE, is_progress_shown=False)
         model = network()
         with largest_file(1000):
-            fit(model, dataset, RECIPE, cache=directory, is_progress_shown=False)
+            fit(model, dataset, RECIPE, cache=FeatureCache(directory), is_progress_shown=False)
         told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(told) == 1
         assert "training goes on" in told[0]
@@ -283,7 +283,7 @@ class TestFit:
         self, dataset: PartDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "file").write_text("")
-        fit(network(), dataset, RECIPE, cache=tmp_path / "file" / "cache", is_progress_shown=False)
+        fit(network(), dataset, RECIPE, cache=FeatureCache(tmp_path / "file" / "cache"), is_progress_shown=False)
         assert len([message for message in caplog.messages if "training goes on" in message]) == 1
 
 
@@ -449,7 +449,7 @@ class TestCommand:
         assert not directory.exists()
         cold = self.run(command, tmp_path / "out")
         assert "kept in" in " ".join(capsys.readouterr().err.split())
-        for name in ("compute_features", "DataLoader"):  # what decodes pictures and runs the trunk
+        for name in ("compute_features", "compute_picture_features"):  # what decodes pictures and runs the trunk
             monkeypatch.setattr(f"partcnn.trunk_features.{name}", None)
         warm = self.run(command, tmp_path / "out")
         assert "from the cache" in " ".join(capsys.readouterr().err.split())
@@ -472,3 +472,18 @@ class TestCommand:
         assert len(before) == 3  # views, and the whole pictures of both splits
         self.run(command, tmp_path / "out", "--trunk", "finetune")
         assert entries(directory) == before
+
+    def test_a_cache_that_cannot_be_written_is_told_once_by_the_command(
+        self, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("PARTCNN_CACHE", str(tmp_path / "demo.safetensors" / "cache"))
+        self.run(command, tmp_path / "out")
+        assert " ".join(capsys.readouterr().err.split()).count("training goes on") == 1
+
+    def test_a_limit_that_is_no_number_is_told_before_anything_is_written(
+        self, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("PARTCNN_CACHE_GIB", "much")
+        assert main([*command, "--out", str(tmp_path / "out")]) == 2
+        assert "PARTCNN_CACHE_GIB: expected a number of GiB" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()

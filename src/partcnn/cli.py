@@ -438,7 +438,7 @@ def _benchmark_objectives(options: Namespace) -> int:
     from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
     from partcnn.benchmarks.objectives_table import page, plot
     from partcnn.checkpoint import write_text
-    from partcnn.feature_cache import default_directory
+    from partcnn.feature_cache import default_cache
 
     config = ObjectivesConfig.read(
         Path(options.config),
@@ -452,7 +452,7 @@ def _benchmark_objectives(options: Namespace) -> int:
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.with_suffix(".json")
-    cache = default_directory() if options.cache else None
+    cache = default_cache() if options.cache else None
     finished = [read_rows(file)]
     for rows in finished if options.data is None else run_benchmark(config, options.data, file, cache=cache):
         write_text(out.with_suffix(".md"), page(rows, config))

@@ -145,6 +145,16 @@ def default_directory() -> Path | None:
     return None
 
 
+def default_cache() -> FeatureCache | None:
+    """The cache in `default_directory`, where there is one.
+
+    Raises:
+        ConfigError: `PARTCNN_CACHE_GIB` is no number of at least 0.
+    """
+    directory = default_directory()
+    return None if directory is None else FeatureCache(directory)
+
+
 def content_key(*parts: object) -> str:
     """A file name for what follows from the parts: texts, numbers, bytes, and tuples or lists of them."""
     return hashlib.sha256(repr((_FORMAT, *parts)).encode()).hexdigest()

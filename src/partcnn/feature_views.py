@@ -206,6 +206,34 @@ def compute_features(
     return FeatureViews(maps, frames, labels, batch_size=batch_size, seed=seed)
 
 
+def compute_picture_features(
+    trunk: nn.Module, dataset: PartDataset, preprocessing: Preprocessing, *, num_workers: int = 0
+) -> PictureFeatures:
+    """Run a frozen trunk, as in `compute_features`, once over every picture as it is measured."""
+    device = next(trunk.parameters(), torch.zeros(())).device
+    fast = _channels_last(trunk.eval())
+    maps, sizes = [], []
+    with torch.no_grad():
+        for pictures, batch_sizes in _loader(_WholePictures(dataset, preprocessing), device, num_workers):
+            maps += [fast(batch).cpu().contiguous() for batch in _batches_of(pictures, device)]
+            sizes.append(batch_sizes)
+    return PictureFeatures(torch.cat(maps), torch.cat(sizes))
+
+
+class _WholePictures(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures as they are measured, and their (height, width)."""
+
+    def __init__(self, dataset: PartDataset, preprocessing: Preprocessing) -> None:
+        self._dataset = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        example, size = self._dataset.example_and_size(index)
+        return example.image, torch.tensor(size)
+
+
 def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int = 0) -> None:
     """Set the projection to the principal components of the trunk's maps on at most 256 of the pictures, centred.
 

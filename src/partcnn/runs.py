@@ -26,7 +26,7 @@ from partcnn.conversion import PartNetwork, conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
-from partcnn.feature_cache import FeatureCache, default_directory
+from partcnn.feature_cache import FeatureCache, default_cache
 from partcnn.training import History, Recipe, check_trunk, fit
 from partcnn.trunk_features import picture_features
 
@@ -176,6 +176,7 @@ def train_run(
         recipe = replace(recipe, trunk_lr_frac=1.0)
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
+    cache = default_cache() if settings.cache and trunk == "frozen" else None
     if directory.exists():
         shutil.rmtree(directory / "log", ignore_errors=True)
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
@@ -184,7 +185,6 @@ def train_run(
     if not settings.plain:
         record["objective"] = conversion_of(model).arguments["objective"]  # what "auto" chose
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
-    cache = default_directory() if settings.cache and trunk == "frozen" else None
     history = fit(
         model,
         dataset,
@@ -203,7 +203,7 @@ def train_run(
 
 
 def evaluate_run(
-    run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0, cache: Path | None = None
+    run: Run, dataset: PartDataset | None = None, *, num_workers: int = 0, cache: FeatureCache | None = None
 ) -> Evaluation:
     """Measure a run on the pictures kept out of it, and write metrics.json.
 
@@ -211,11 +211,11 @@ def evaluate_run(
         run: any.
         dataset: the pictures kept out, where they are open already.
         num_workers: processes that decode pictures.
-        cache: directory where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
+        cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
     """
     features = None
     if cache is not None and isinstance(run.model, PartNetwork):
-        features = partial(picture_features, run.model, cache=FeatureCache(cache), num_workers=num_workers)
+        features = partial(picture_features, run.model, cache=cache, num_workers=num_workers)
     pictures = dataset or run.dataset("test")
     evaluation = evaluate(run.model, pictures, num_workers=num_workers, features=features)
     evaluation.to_json(run.directory / METRICS_FILE)

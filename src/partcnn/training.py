@@ -233,7 +233,7 @@ def fit(
     seed: int = 0,
     num_workers: int = 0,
     features: FeatureViews | None = None,
-    cache: Path | None = None,
+    cache: FeatureCache | None = None,
     callbacks: Sequence[Callback] = (),
     is_progress_shown: bool = True,
 ) -> History:
@@ -252,7 +252,7 @@ def fit(
         num_workers: processes that decode pictures.
         features: of these pictures through this model's trunk and projection, to spare computing them; the
             recipe's `num_views`, `min_crop_frac` and `batch_size` are then not used, and the projection stays.
-        cache: directory where a frozen trunk's features, and the projection, are kept for the next time, and looked for
+        cache: where a frozen trunk's features, and the projection, are kept for the next time, and looked for
             (`partcnn.feature_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
         is_progress_shown: bars on the terminal.
@@ -282,8 +282,7 @@ def fit(
     model.to(trainer.strategy.root_device)
     batches: Iterable[Any] | None = features
     if batches is None:
-        kept = None if cache is None else FeatureCache(cache)
-        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, kept, is_progress_shown)
+        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, cache, is_progress_shown)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)

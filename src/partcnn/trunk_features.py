@@ -5,15 +5,20 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
 
-from partcnn.backbones import Preprocessing
 from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.datasets.pictures import in_threads
 from partcnn.feature_cache import CachedTensors, FeatureCache, content_key, network_digest
-from partcnn.feature_views import FeatureViews, PictureFeatures, PictureViews, compute_features, set_projection
+from partcnn.feature_views import (
+    FeatureViews,
+    PictureFeatures,
+    PictureViews,
+    compute_features,
+    compute_picture_features,
+    set_projection,
+)
 
 _log = logging.getLogger("partcnn")
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
@@ -52,7 +57,7 @@ def trunk_features(
         if not conversion_of(model).is_trained:
             set_projection(model, views, num_workers=num_workers)
         computed = compute_features(
-            torch.nn.Sequential(model.trunk, model.projection),
+            nn.Sequential(model.trunk, model.projection),
             views,
             batch_size=batch_size,
             seed=seed,
@@ -90,30 +95,11 @@ def picture_features(
         if found is not None:
             return PictureFeatures(found.tensors["maps"], found.tensors["sizes"])
     began = time.monotonic()
-    device = next(model.parameters()).device
-    maps, sizes = [], []
-    with torch.no_grad():
-        for pictures, batch_sizes in DataLoader(_Whole(dataset, preprocessing), batch_size=32, num_workers=num_workers):
-            maps.append(model.features(pictures.to(device)).cpu())
-            sizes.append(batch_sizes)
-    made = PictureFeatures(torch.cat(maps), torch.cat(sizes))
+    trunk = nn.Sequential(model.trunk, model.projection)
+    made = compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers)
     if cache is not None:
         cache.keep(key, {"maps": made.maps, "sizes": made.sizes}, time.monotonic() - began)
     return made
-
-
-class _Whole(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures as they are measured, and their (height, width)."""
-
-    def __init__(self, dataset: PartDataset, preprocessing: Preprocessing) -> None:
-        self._dataset = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        example, size = self._dataset.example_and_size(index)
-        return example.image, torch.tensor(size)
 
 
 def features_key(model: PartNetwork, views: PictureViews) -> str:

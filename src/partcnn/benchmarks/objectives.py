@@ -134,7 +134,7 @@ def method_settings(
 
 
 def run_benchmark(
-    config: ObjectivesConfig, data: str, file: Path, *, cache: Path | None = None
+    config: ObjectivesConfig, data: str, file: Path, *, cache: FeatureCache | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """Train and measure all that `file` does not hold yet; after every network the rows so far.
 
@@ -142,13 +142,12 @@ def run_benchmark(
         config: what to compare.
         data: KIND:PLACE.
         file: JSON, written after every network; several processes may work on categories of their own in one file.
-        cache: directory where the trunk's maps are kept for later runs, see `partcnn.feature_cache`. None keeps none.
+        cache: where the trunk's maps are kept for later runs. None keeps none.
 
     Yields:
         All rows of the file: `category`, `method`, `seed`, `accuracy`, `seconds` and `filter_figures`.
     """
     memory: dict[str, RememberingTrunk] = {}
-    kept = None if cache is None else FeatureCache(cache)
     for category in _categories(config, data):
         train = load_dataset(data, category=category, crop=config.crop, margin=config.margin)
         label: dict[str, Any] = {
@@ -162,7 +161,7 @@ def run_benchmark(
         for row in wanted:
             if _key(row) in {_key(one) for one in read_rows(file)}:
                 continue
-            task = task or Task.of(config, data, category, train, memory, kept)
+            task = task or Task.of(config, data, category, train, memory, cache)
             began = time.monotonic()
             figures = task.measured(row["method"], row["seed"])
             figures |= {"seconds": round(time.monotonic() - began, 1)}

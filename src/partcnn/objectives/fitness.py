@@ -93,7 +93,7 @@ Cones = BankOfCones | TransformedCones
 
 
 def cones(size: tuple[int, int], beta: float | Tensor, *, like: Tensor) -> Cones:
-    """The cones of slope β on maps of `size`, of the type and device of `like`; a tensor β [filter] gives each filter its own."""
+    """The cones of slope β, or of each filter's, on maps of `size`, in the type and on the device of `like`."""
     return _bank(size, beta, like) if size[0] * size[1] <= _LARGEST_BANK else _transformed(size, beta, like)
 
 
@@ -103,19 +103,17 @@ def _bank(size: tuple[int, int], beta: float | Tensor, like: Tensor) -> BankOfCo
 
 def _transformed(size: tuple[int, int], beta: float | Tensor, like: Tensor) -> TransformedCones:
     height, width = size
-    exact = {"dtype": torch.float64, "device": like.device}  # small tensors, rounded once at the end
     reach = width if isinstance(beta, Tensor) else math.ceil(min(width, 2 * math.sqrt(height * width) / beta))
     length = width + reach - 1
-    places = torch.arange(length, **exact)
-    angles = (2 * math.pi / length) * torch.outer(places, places).remainder(length)
-    transform = (angles[:, :width].cos() + angles[:, :width].sin()) / math.sqrt(length)
-    row_gaps = torch.arange(height, **exact)
-    col_gaps = torch.minimum(places, length - places)
-    cone = _cone(row_gaps[:, None] + col_gaps, size, beta)  # [row gap, col], or [filter, row gap, col]
-    by_gap = angles.cos() @ cone.mT  # [.., frequency, row gap]: an even function has no sines
+    places = torch.arange(length, dtype=like.dtype, device=like.device)
     rows = torch.arange(height, device=like.device)
-    spectrum = by_gap[..., (rows[:, None] - rows).abs()]
-    return TransformedCones(transform.to(like.dtype), spectrum.to(like.dtype))
+    # Whole numbers first, then radians between −π and π: nothing is rounded before the last factor.
+    angles = ((torch.outer(places, places) + length // 2).remainder(length) - length // 2) * (2 * math.pi / length)
+    transform = (angles[:, :width].cos() + angles[:, :width].sin()) / math.sqrt(length)
+    col_gaps = torch.minimum(places, length - places)
+    cone = _cone(rows.to(places)[:, None] + col_gaps, size, beta)  # [row gap, col], or [filter, row gap, col]
+    by_gap = angles.cos() @ cone.mT  # [.., frequency, row gap]: an even function has no sines
+    return TransformedCones(transform, by_gap[..., (rows[:, None] - rows).abs()])
 
 
 def _cone(distances: Tensor, size: tuple[int, int], beta: float | Tensor) -> Tensor:

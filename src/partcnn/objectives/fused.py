@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partcnn.objectives.fitness import Cones, at_least_float32, cones, in_full_precision
 
@@ -44,9 +43,9 @@ def fused(
     refused. Arguments are those of `template_fitness` and have been checked; there is at least one image.
     """
     if feature_maps.requires_grad and torch.is_grad_enabled():
-        loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)
+        loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)  # type: ignore[no-untyped-call]
         return loss, tuple(terms)
-    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta, None)
+    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta)
     return numbers[0], tuple(numbers[1:])
 
 
@@ -54,58 +53,77 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, rule: Rule, belongs: Tensor, tau: Any, beta: Any) -> tuple[Tensor, ...]:
         # Half precision waits for the upstream gradient: scaled by it, as GradScaler means, it does not underflow.
-        upstream = belongs.new_ones(maps.shape[1], dtype=maps.dtype) if maps.dtype.itemsize >= 4 else None
-        numbers, ctx.gradient = _sweep(rule, maps, belongs, tau, beta, upstream)
+        is_half = maps.dtype.itemsize < 4
+        numbers, ctx.gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=not is_half)
         ctx.save_for_backward(maps)
         ctx.call = rule, belongs, tau, beta
         ctx.mark_non_differentiable(*numbers[1:])
         return tuple(numbers)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        (maps,) = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None  # handed over, so that it can be scaled where it lies
-        if gradient is None:  # half precision, or a second pass backwards
-            rule, belongs, tau, beta = ctx.call
-            _, gradient = _sweep(rule, ctx.saved_tensors[0], belongs, tau, beta, upstream)
-        else:
-            gradient.mul_(upstream[:, None, None])
+        with torch.no_grad():
+            if gradient is None:  # half precision, or a second pass backwards
+                rule, belongs, tau, beta = ctx.call
+                _, gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=True, upstream=upstream)
+            else:
+                gradient.mul_(upstream[:, None, None])
+        if torch.is_grad_enabled():  # create_graph: autograd's own once_differentiable would pass it for a constant
+            gradient = _NoSecondDerivative.apply(gradient, maps, upstream)  # type: ignore[no-untyped-call]
         return gradient, None, None, None, None
+
+
+class _NoSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "labelled, exact: expected first derivatives only, got a second one; "
+            "partcnn.objectives.mutual_information has every derivative"
+        )
 
 
 @torch.no_grad()
 def _sweep(
-    rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
+    rule: Rule,
+    maps: Tensor,
+    belongs: Tensor,
+    tau: float | Tensor,
+    beta: float | Tensor,
+    *,
+    with_gradient: bool = False,
+    upstream: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
-    """Loss and terms, each [filter], and ∂(Σ_f upstream_f · loss_f)/∂maps where an upstream gradient is given."""
-    with in_full_precision(maps.device):
-        return _sweep_in_full_precision(rule, maps, belongs, tau, beta, upstream)
-
-
-def _sweep_in_full_precision(
-    rule: Rule, maps: Tensor, belongs: Tensor, tau: float | Tensor, beta: float | Tensor, upstream: Tensor | None
-) -> tuple[list[Tensor], Tensor | None]:
+    """Loss and terms, each [filter], and on demand ∂(Σ_f upstream_f · loss_f)/∂maps; upstream None: 1."""
     size = (maps.shape[2], maps.shape[3])
-    cone = cones(size, beta, like=at_least_float32(maps[:0]))
-    gradient = None if upstream is None else torch.empty_like(maps)
+    gradient = torch.empty_like(maps) if with_gradient else None
     numbers: list[tuple[Tensor, ...]] = []
-    for chosen in _chunks(maps):
-        chunk = at_least_float32(maps[:, chosen]).flatten(2)
-        own_cone = cone.of_filters(chosen)
-        negative = -tau * chunk.sum(dim=2)
-        positive = own_cone(chunk).mul_(tau).add_(negative[..., None])
-        found = rule(positive, negative, belongs[:, chosen])
-        numbers.append((found.loss, *found.terms))
-        if gradient is not None and upstream is not None:
-            gradient[:, chosen] = _by_maps(found, own_cone, tau * upstream[chosen].to(chunk)).unflatten(2, size)
+    with in_full_precision(maps.device):
+        cone = cones(size, beta, like=at_least_float32(maps[:0]))
+        for chosen in _chunks(maps):
+            chunk = at_least_float32(maps[:, chosen]).flatten(2)
+            own_cone = cone.of_filters(chosen)
+            negative = -tau * chunk.sum(dim=2)
+            positive = own_cone(chunk).mul_(tau).add_(negative[..., None])
+            found = rule(positive, negative, belongs[:, chosen])
+            numbers.append((found.loss, *found.terms))
+            if gradient is not None:
+                by_maps = _by_maps(found, own_cone).mul_(tau)
+                if upstream is not None:
+                    by_maps.mul_(upstream[chosen, None])
+                gradient[:, chosen] = by_maps.unflatten(2, size)
     return [torch.cat(column) for column in zip(*numbers, strict=True)], gradient
 
 
-def _by_maps(slopes: Slopes, cone: Cones, upstream: Tensor) -> Tensor:
-    """∂/∂x = ∑_T ∂loss/∂s_T · t_T, for templates of height 1: cone of the slopes, less all of them."""
+def _by_maps(slopes: Slopes, cone: Cones) -> Tensor:
+    """∂/∂x = ∑_T ∂loss/∂s_T · t_T, for templates of height 1: the cone of the slopes, less all of them."""
     total = slopes.by_positive.sum(dim=2) + slopes.by_negative
-    by_maps = cone(slopes.by_positive).sub_(total[..., None])
-    return by_maps.mul_(upstream[:, None])
+    return cone(slopes.by_positive).sub_(total[..., None])
 
 
 def _chunks(maps: Tensor) -> Iterator[slice]:

@@ -187,7 +187,7 @@ def _information(fitness: Tensor, counted: Tensor | None = None) -> _Information
     if counted is not None:
         fitness.sub_((1 - counted) * (limits.max / 4))  # a finite stand-in for −∞: others are nothing to Z_T
     ratio = fitness.log_softmax(dim=0)  # log p(x|T): Z_T sums over images, hence dim 0
-    # Down to 1e-34 in float32 (1e-276 in float64), as good as 0: MKL's exp is up to 40 times slower where it underflows.
+    # Not below 1e-34 in float32 (1e-276 in float64), as good as 0: where it underflows MKL's exp is 40 times slower.
     p_x_given_t = ratio.clamp(min=0.9 * math.log(limits.tiny)).exp_()
     if counted is not None:
         p_x_given_t.mul_(counted)
