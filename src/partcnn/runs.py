@@ -50,7 +50,7 @@ class NetworkSettings:
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
         masks: keep of each map only what lies around its peak, as in the paper. Off: in trials masks
-            cost accuracy and filters followed parts no better; benchmarks/tracking.py --masks measures it.
+            cost accuracy and filters followed parts no better (docs/results/objectives.md has a row).
         mask_skip: with head=original, whether masks cover what a residual block's skip connection carries, or its
             branch alone.
         input_size: side of the square input in pixels; None takes the backbone's own.

@@ -113,16 +113,13 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         figures += [_percent(found["dead"][0]), _percent(found["accuracy"][0])]
         lines.append(f"| {method} | {len(_values(own, 'category'))} | {len(own)} | " + " | ".join(figures) + " |")
     lines += _in_pairs(rows, part)
-    lines += ["", "| part filters against the ceiling and plain | |", "|---|---|"]
-    lines += [
-        f"| {name} | {_figure(value, 0 if value == int(value) else 2)} |" for name, value in _known(goals(rows, part))
-    ]
+    lines += ["", *_goals(rows, config)]
     lines += ["", *_by_category(rows, config)]
     return "\n".join(lines) + "\n"
 
 
 def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
-    """R² of every method, mean over filters and best filter, with 95 % intervals over categories; a PNG."""
+    """R² of every method, mean over filters and best filter, with 95 % intervals over its categories; a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -139,11 +136,29 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     axis.annotate(
         "a constant point", (0, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
     )
-    axis.set_yticks(range(len(found)), list(found))
+    counts = [len(_values(_of(rows, method), "category")) for method in found]
+    axis.set_yticks(range(len(found)), [f"{method} ({count})" for method, count in zip(found, counts, strict=True)])
     axis.invert_yaxis()
-    axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over categories")
+    axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)")
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _goals(rows: Rows, config: ObjectivesConfig) -> list[str]:
+    """Over all categories, and apart over those that settings were chosen on and those that confirm."""
+    chosen = [row for row in rows if row["category"] in config.chosen_on]
+    confirm = [row for row in rows if row["category"] not in config.chosen_on]
+    columns = {"all": rows} | ({"chosen on": chosen, "confirm": confirm} if chosen and confirm else {})
+    figures = {name: goals(own, config.part) for name, own in columns.items()}
+    lines = [
+        "| part filters against the ceiling and plain | " + " | ".join(columns) + " |",
+        "|" + "---|" * (1 + len(columns)),
+    ]
+    for name in figures["all"]:
+        values = [found[name] for found in figures.values()]
+        if not math.isnan(values[0]):
+            lines.append(f"| {name} | " + " | ".join(_short(value) for value in values) + " |")
+    return lines
 
 
 def _in_pairs(rows: Rows, part: str) -> list[str]:
@@ -194,10 +209,6 @@ def _by_category(rows: Rows, config: ObjectivesConfig) -> list[str]:
     return lines
 
 
-def _known(figures: dict[str, float]) -> list[tuple[str, float]]:
-    return [(name, value) for name, value in figures.items() if not math.isnan(value)]
-
-
 def _of(rows: Rows, method: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["method"] == method]
 
@@ -232,6 +243,10 @@ def _share(value: float, of: float) -> float:
 
 def _figure(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _short(value: float) -> str:
+    return _figure(value, 0 if float(value).is_integer() else 2)
 
 
 def _with_interval(found: tuple[float, float, float]) -> str:
