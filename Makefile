@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo browser test fuzz architectures lint format tutorial clean
+.PHONY: demo browser test fuzz bench architectures lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
 	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/test_dataset_fuzz.py
+
+bench: $(VENV)/.installed  ## time loss, mask, steps and inference beside their goals: an hour on two slow cores
+	$(BIN)/python benchmarks/speed.py $(BENCH_OPTIONS)
 
 architectures: $(VENV)/.installed  ## try every network of docs/results/architectures.md anew: half an hour on one core
 	$(BIN)/python benchmarks/architectures.py --again

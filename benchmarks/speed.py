@@ -1,0 +1,319 @@
+"""What interpretability costs: loss, mask, training step and inference beside their goals; docs/results/speed.*
+
+    python benchmarks/speed.py                       # all; about an hour on two slow cores, most of it VGG-16
+    python benchmarks/speed.py --only loss memory    # some; the other rows stay as they were
+
+Everything compared is timed in turns in one process, by the processor's clock and with one thread unless asked
+otherwise: so other work on the machine does not enter. On a machine with a GPU, `--device cuda` adds the loss beside
+the GPU's own memory bandwidth.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from alternation import alternate, peak_rss_bytes
+from speed_page import Row, below, machine, page
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import partcnn
+from partcnn.checkpoint import write_text
+from partcnn.objectives import OBJECTIVES, labelled
+from partcnn.objectives.fitness import _bank, _transformed
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from reference import naive_torch  # noqa: E402
+
+SHAPES = [(32, 512, 14, 14), (196, 512, 13, 13), (32, 256, 28, 28), (8, 128, 56, 56)]
+FIRST = SHAPES[0]
+
+
+def batch(shape: tuple[int, ...], device: str = "cpu") -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(shape, generator=generator).relu_().to(device).requires_grad_()
+    return maps, (torch.rand(shape[:2], generator=generator) < 0.5).to(device)
+
+
+def there_and_back(objective: Callable[..., Any], shape: tuple[int, ...], device: str = "cpu") -> Callable[[], None]:
+    """Loss and gradient at τ of the recipe on maps whose mean peak is about 3."""
+    maps, belongs = batch(shape, device)
+
+    def task() -> None:
+        maps.grad = None
+        value = objective(maps, belongs, tau=20 / (shape[2] * shape[3]))
+        getattr(value, "loss", value).mean().backward()
+
+    return task
+
+
+def loss(options: argparse.Namespace) -> list[Row]:
+    tasks = {
+        name: there_and_back(function, FIRST)
+        for name, function in [("labelled", labelled), ("exact", OBJECTIVES["exact"])]
+    }
+    tasks |= {"naive labelled": there_and_back(naive_torch.labelled, FIRST)}
+    tasks |= {"naive exact": there_and_back(naive_torch.exact, FIRST)}
+    timings = alternate(tasks, options.repeats)
+    rows = []
+    for name in ("labelled", "exact"):
+        times = timings.ratio(f"naive {name}", name)
+        ms = f"{1e3 * timings.median_s(name):.0f} against {1e3 * timings.median_s(f'naive {name}'):.0f} ms"
+        rows.append(
+            Row(
+                f"`{name}` there and back at {list(FIRST)}: faster than naive",
+                "≥ 10 ×",
+                f"{times:.0f} × ({ms})",
+                times >= 10,
+            )
+        )
+    return rows
+
+
+def memory(options: argparse.Namespace) -> list[Row]:
+    map_bytes = 4 * torch.Size(FIRST).numel()
+    peaks = {}
+    for name in ("labelled", "exact", "naive labelled"):
+        command = [sys.executable, __file__, "--peak-of", name]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks[name] = int(found.stdout.split()[-1])
+    rows = [
+        Row(
+            f"extra peak memory of `{name}`, gradient included",
+            "≤ 1.5 maps",
+            f"{peaks[name] / map_bytes:.2f} maps",
+            peaks[name] <= 1.5 * map_bytes,
+        )
+        for name in ("labelled", "exact")
+    ]
+    share = peaks["labelled"] / peaks["naive labelled"]
+    of = f"1/{1 / share:.0f} of {peaks['naive labelled'] / 2**30:.1f} GiB"
+    return [*rows, Row("extra peak memory of `labelled` beside naive", "≤ 1/10", of, share <= 0.1)]
+
+
+def print_peak_of(name: str) -> None:
+    """Bytes beyond the maps themselves; in a process of its own, since a peak is never forgotten."""
+    objective = {"labelled": labelled, "exact": OBJECTIVES["exact"], "naive labelled": naive_torch.labelled}[name]
+    there_and_back(objective, (2, 2, 14, 14))()  # what is loaded once
+    task = there_and_back(objective, FIRST)
+    before = peak_rss_bytes()
+    task()
+    print(peak_rss_bytes() - before)
+
+
+def pixels(options: argparse.Namespace) -> list[Row]:
+    timings = alternate({str(list(shape)): there_and_back(labelled, shape) for shape in SHAPES}, options.repeats)
+    cells = {str(list(shape)): torch.Size(shape).numel() for shape in SHAPES}
+    small, large = str(list(SHAPES[0])), str(list(SHAPES[-1]))
+    growth = timings.ratio(large, small) * cells[small] / cells[large]
+    rows = [Row("`labelled`, cost of a cell, from n = 14 to n = 56", "≤ 1.5 ×", f"{growth:.2f} ×", growth <= 1.5)]
+    rates = machine_rates(options.repeats)
+    for name, shape in zip(cells, SHAPES, strict=True):
+        num_exp, num_bytes = 2 * cells[name], 8 * cells[name]
+        num_products = 2 * cells[name] * products_per_cell(shape[2])
+        seconds = timings.median_s(name)
+        text = (
+            f"{1e3 * seconds:.0f} ms, {1e9 * seconds / cells[name]:.0f} ns a cell; "
+            f"{num_bytes / 1e6:.0f} MB: {1e3 * num_bytes / rates['bytes']:.0f} ms, "
+            f"{num_exp / 1e6:.0f} M exp: {1e3 * num_exp / rates['exp']:.0f} ms, "
+            f"{num_products / 1e9:.1f} G products: {1e3 * num_products / rates['products']:.0f} ms"
+        )
+        rows.append(Row(f"`labelled` at {name}, and its floors", "", text, None))
+    return rows
+
+
+def products_per_cell(side: int) -> float:
+    """Of one fitness: by the bank n², by the transform of L = 3n/2 frequencies (β = 4) L + n L/n + L."""
+    return side * side if side <= 16 else 3 * (side + -(-side // 2) - 1)
+
+
+def fitness_ways(options: argparse.Namespace) -> list[Row]:
+    """The sums with all cones of a map by the bank, by the transform of rows, and by the FFT of both axes."""
+    rows = []
+    for side in (7, 14, 16, 20, 28, 56):
+        maps = torch.rand(max(2, (1 << 18) // side**2), 1, side * side)
+        bank, transformed = (make((side, side), 4.0, maps) for make in (_bank, _transformed))
+        length = side + -(-side // 2) + -side % 2  # no less than the transform's, and of small factors for these sides
+        tasks = {
+            "bank": partial(bank, maps),
+            "transform": partial(transformed, maps),
+            "FFT": partial(by_fft, maps.unflatten(2, (side, side)), cone_spectrum(side, length)),
+        }
+        for way in ("transform", "FFT"):
+            torch.testing.assert_close(tasks[way]().view_as(maps), tasks["bank"](), rtol=1e-4, atol=1e-3)
+        timings = alternate(tasks, options.repeats)
+        cost = ", ".join(f"{way} {1e9 * timings.median_s(way) / maps.numel():.1f} ns" for way in tasks)
+        rows.append(Row(f"fitness of a cell, n = {side}", "", cost, None))
+    return rows
+
+
+def cone_spectrum(side: int, length: int) -> Tensor:
+    gaps = torch.minimum(torch.arange(length), length - torch.arange(length))
+    cone = (2 - 4 * (gaps[:, None] + gaps) / side).clamp(min=0)
+    return torch.fft.rfft2(cone).real.contiguous()
+
+
+def by_fft(maps: Tensor, spectrum: Tensor) -> Tensor:
+    size, side = (len(spectrum),) * 2, maps.shape[-1]
+    return torch.fft.irfft2(torch.fft.rfft2(maps, s=size) * spectrum, s=size)[..., :side, :side].flatten(2)
+
+
+def machine_rates(repeats: int) -> dict[str, float]:
+    """A second on this machine: bytes read and written of an array that leaves the caches, exp, float32 products."""
+    source, target = torch.rand(1 << 24), torch.empty(1 << 24)
+    square, product = torch.rand(1024, 1024), torch.empty(1024, 1024)
+    timings = alternate(
+        {
+            "copy": lambda: target.copy_(source),
+            "exp": lambda: torch.exp(source[: 1 << 16], out=target[: 1 << 16]),
+            "product": lambda: torch.mm(square, square, out=product),
+        },
+        repeats,
+    )
+    return {
+        "bytes": 8 * len(source) / timings.median_s("copy"),
+        "exp": (1 << 16) / timings.median_s("exp"),
+        "products": 1024**3 / timings.median_s("product"),
+    }
+
+
+def networks(name: str) -> tuple[nn.Module, nn.Module]:
+    """The plain network and the same with masks and losses, weights at random."""
+    from torchvision import models
+
+    from partcnn import _torchvision  # noqa: F401  before torchvision
+
+    torch.manual_seed(0)
+    plain = models.get_model(name, weights=None, num_classes=2)
+    return plain, partcnn.convert(plain, num_classes=2, head="original")
+
+
+def training_step(model: nn.Module, images: Tensor, labels: Tensor, with_loss: bool) -> Callable[[], None]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        total = F.cross_entropy(model(images), labels)
+        if with_loss:
+            total = total + partcnn.filter_loss(model, labels)
+        total.backward()
+        optimizer.step()
+
+    return step
+
+
+def steps(name: str, num_images: int, title: str) -> Callable[[argparse.Namespace], list[Row]]:
+    def measure(options: argparse.Namespace) -> list[Row]:
+        plain, parts = networks(name)
+        images, labels = torch.rand(num_images, 3, 224, 224), torch.arange(num_images) % 2
+        tasks = {"off": training_step(plain, images, labels, False), "on": training_step(parts, images, labels, True)}
+        timings = alternate(tasks, options.repeats)
+        return [below(f"training step, {title}, batch {num_images}, on / off", timings, "on", "off", 1.03)]
+
+    return measure
+
+
+def inference(compiled: bool, goal: float) -> Callable[[argparse.Namespace], list[Row]]:
+    def measure(options: argparse.Namespace) -> list[Row]:
+        plain, parts = (model.eval() for model in networks("resnet18"))
+        if compiled:
+            plain, parts = torch.compile(plain), torch.compile(parts)
+        images = torch.rand(8, 3, 224, 224)
+        with torch.inference_mode():
+            timings = alternate({"off": lambda: plain(images), "on": lambda: parts(images)}, 3 * options.repeats)
+        title = f"inference, ResNet-18, batch {len(images)}, {'compiled' if compiled else 'eager'}, on / off"
+        return [below(title, timings, "on", "off", goal)]
+
+    return measure
+
+
+def mask(options: argparse.Namespace) -> list[Row]:
+    from partcnn.templates import part_mask
+
+    maps, _ = batch(FIRST)
+    maps = maps.detach()
+    last = maps.contiguous(memory_format=torch.channels_last)
+    timings = alternate({"mask": lambda: part_mask(maps), "last": lambda: part_mask(last)}, options.repeats)
+    cost = [f"{1e9 * timings.median_s(task) / maps.numel():.1f}" for task in ("mask", "last")]
+    return [Row("mask, a cell", "", f"{cost[0]} ns, channels-last {cost[1]} ns", None)]
+
+
+def importing(options: argparse.Namespace) -> list[Row]:
+    code = "import time, torch; began = time.process_time(); import partcnn; print(time.process_time() - began)"
+    seconds = sorted(
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+        for _ in range(options.repeats)
+    )
+    median = seconds[len(seconds) // 2]
+    return [Row("`import partcnn` beyond torch", "≤ 0.15 s", f"{median:.3f} s", median <= 0.15)]
+
+
+def cuda(options: argparse.Namespace) -> list[Row]:
+    """Beside a pass that reads the maps and writes as much: the floor of any loss with a gradient."""
+    shape = (256, 512, 14, 14)
+    maps, _ = batch(shape, "cuda")
+    target = torch.empty_like(maps)
+    tasks = {"loss": there_and_back(labelled, shape, "cuda"), "copy": lambda: target.copy_(maps.detach())}
+    return [
+        below(
+            f"`labelled` at {list(shape)} on {torch.cuda.get_device_name()}",
+            alternate(tasks, options.repeats),
+            "loss",
+            "copy",
+            2.0,
+        )
+    ]
+
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "loss": loss,
+    "memory": memory,
+    "pixels": pixels,
+    "fitness": fitness_ways,
+    "mask": mask,
+    "resnet18": steps("resnet18", 32, "ResNet-18"),
+    "inference": inference(False, 1.02),
+    "inference_compiled": inference(True, 1.01),
+    "importing": importing,
+    "vgg16": steps("vgg16", 16, "VGG-16"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "cuda"], default=list(MEASUREMENTS))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "speed.json")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak_of:
+        print_peak_of(options.peak_of)
+        return
+    chosen = {name: MEASUREMENTS[name] for name in options.only if name in MEASUREMENTS}
+    if options.device == "cuda":
+        chosen = {"cuda": cuda}
+    found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for name, measure in chosen.items():
+        print(name, flush=True)
+        rows = [asdict(row) for row in measure(options)]
+        found[name] = {"machine": machine(options.threads, options.repeats), "rows": rows}
+        for row in rows:
+            print(row, flush=True)
+        write_text(options.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        write_text(options.out.with_suffix(".md"), page(found, [*MEASUREMENTS, "cuda"]))
+
+
+if __name__ == "__main__":
+    main()
