@@ -128,7 +128,6 @@ def training_step(model: PartNetwork, recipe: Recipe) -> Callable[[Any], None]:
     model.trunk.requires_grad_(False)
     model.projection.requires_grad_(False)
     module = PartTraining(model, recipe, is_trunk_frozen=True, takes_features=True)
-    module.log_dict = lambda *_, **__: None  # type: ignore[assignment, method-assign]
     module.train()
     optimizer = torch.optim.AdamW(module._parameter_groups(), weight_decay=recipe.weight_decay)
 

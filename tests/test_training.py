@@ -156,22 +156,45 @@ def test_the_trunk_learns_at_its_share_of_the_learning_rate(model: nn.Module) ->
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 2.5])
 def test_the_loss_of_a_step_is_task_loss_filter_loss_and_equivariance(
-    model: nn.Module, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, weight: float
+    model: nn.Module, generator: torch.Generator, weight: float
 ) -> None:
     recipe = dataclasses.replace(QUICK, equivariance=weight)
     module = PartTraining(model, recipe, is_trunk_frozen=False, takes_features=False)
-    logged: dict[str, float] = {}
-    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
     images, labels = torch.randn(4, 2, 3, *SIZE, generator=generator), torch.tensor([0, 1, 0, 1])
     frames = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[-0.7, 0, 0.9], [0, 0.7, 0.1]]]).expand(4, 2, 2, 3)
     module.eval()  # without dropout
     loss = module.training_step((images, frames, labels), 0)
+    logged = module.means()
     views = torch.cat([images[:, 0], images[:, 1]])
     torch.testing.assert_close(logged["task_loss"], F.cross_entropy(model(views), labels.repeat(2)).detach())
     moved = logged.get("equivariance", 0.0)
     assert (moved != 0) == (weight > 0)
     torch.testing.assert_close(loss, logged["task_loss"] + logged["filter_loss"] + weight * moved)
     assert {"prior_entropy", "spatial_entropy", "inter_category_entropy", "accuracy"} <= logged.keys()
+
+
+def test_the_history_holds_means_over_the_pictures_of_each_epoch(model: nn.Module, dataset: PartDataset) -> None:
+    seen: list[tuple[dict[str, float], int]] = []
+
+    class Watcher(L.Callback):
+        before: tuple[dict[str, torch.Tensor], int] = ({}, 0)
+
+        def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
+            assert isinstance(module, PartTraining)
+            sums, count = dict(module._sums), module._count
+            old, old_count = self.before if count > self.before[1] else ({}, 0)
+            share = count - old_count
+            seen.append(({name: float(value - old.get(name, 0)) / share for name, value in sums.items()}, share))
+            self.before = (sums, count)
+
+    history = run(model, dataset, callbacks=[Watcher()])
+    per_epoch = len(seen) // len(history.epochs)
+    assert len({share for _, share in seen}) > 1  # the last batch is smaller, and weighs less
+    for number, row in enumerate(history.epochs):
+        batches = seen[number * per_epoch : (number + 1) * per_epoch]
+        for name in ("task_loss", "filter_loss", "accuracy"):
+            mean = sum(values[name] * share for values, share in batches) / sum(share for _, share in batches)
+            assert row[name] == pytest.approx(mean, rel=1e-4)
 
 
 def test_training_ends_in_evaluation_mode_with_the_classes_of_the_data(model: nn.Module, dataset: PartDataset) -> None:

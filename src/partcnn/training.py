@@ -132,6 +132,8 @@ class PartTraining(L.LightningModule):
         self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
         self.centers = _cell_centers(model) if recipe.equivariance else {}
+        self._sums: dict[str, Any] = {}
+        self._count = 0  # pictures in the sums
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
@@ -150,16 +152,22 @@ class PartTraining(L.LightningModule):
             loss = loss + self.recipe.diversity * terms["diversity"]
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
-        self.log_dict(
-            {name: value.detach() for name, value in shown.items()},
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(labels),
-        )
+        self._count += len(labels)
+        for name, value in shown.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach() * len(labels)
         return loss
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Log the epoch's means with its last batch: a call of Lightning's per value and step took 7 % of the time."""
+        if self.trainer.is_last_batch:
+            self.log_dict(self.means(), on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+
+    def means(self) -> dict[str, Tensor]:
+        """What is logged, over the pictures of the epoch so far."""
+        return {name: total / self._count for name, total in self._sums.items()}
+
     def on_train_epoch_start(self) -> None:
+        self._sums, self._count = {}, 0
         for _, mask in part_masks(self.model):
             mask.loss_weight = self.recipe.loss_weight_at(self.current_epoch)
 
