@@ -61,7 +61,7 @@ class _Fused(torch.autograd.Function):
         return tuple(numbers)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor, *of_terms: Tensor) -> tuple[Tensor | None, ...]:
         (maps,) = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None  # handed over, so that it can be scaled where it lies
         with torch.no_grad():
