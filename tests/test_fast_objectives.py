@@ -11,6 +11,7 @@ from torch import Tensor
 from partcnn.layers import PartMask
 from partcnn.objectives import OBJECTIVES, exact, fused, labelled, mutual_information, template_fitness
 from partcnn.objectives.fitness import TransformedCones, cones
+from partcnn.templates import peak_templates
 from reference import naive_torch as naive
 from reference import objectives as twin
 
@@ -74,16 +75,18 @@ def test_the_fitness_of_a_large_map_is_the_twins() -> None:
 @pytest.mark.parametrize("beta", [0.7, 4.0, 11.0])
 @pytest.mark.parametrize("side", [1, 2, 7, 13, 14, 16, 17, 28, 41, 56])
 def test_rounding_in_float32_stays_within_its_bound(side: int, beta: float) -> None:
-    """Products of matrices A B x in float32 err by at most γ |A| |B| |x|, γ = u √m λ for m sums of random rounding
-    errors (Higham & Mary 2019), here with λ = 4. By the bank, m = n² cells and |A| ≤ 2. By the transform, |H| ≤ √(2/L)
-    and the spectrum is at most k₀ = Σ_j k(|j|), the cone's middle row, so that |Hᵀ| |Λ| |H| |x| ≤ 2 k₀ Σ x."""
+    """A sum of m products errs by u √m times its size where rounding errors are random (Higham & Mary 2019), and by the
+    orthogonal transform, which keeps sizes, no error grows: rms(δ) ≤ u √m ‖k‖₁ rms(x) with m = n² by the bank and
+    m = n + n + L ≤ 4n by the transform. The sum of all cells, less than 2n sums one after another, adds u √(2n) Σ x."""
     maps = random_maps(1, 1, side, side, dtype=torch.float32)
-    middle_row = float((2 - beta * torch.arange(1 - side, side).abs() / side).clamp(min=0).sum())
-    num_sums, largest = (side * side, 2.0) if side <= 16 else (4 * side, 2 * middle_row)
-    bound = 4 * 2**-24 * math.sqrt(num_sums + 4) * (largest + 2) * float(maps.double().sum())
     fitness = template_fitness(maps, tau=1.0, beta=beta).double()
     expected = naive.template_fitness(maps.double(), tau=1.0, beta=beta)
-    assert (fitness - expected).abs().max() <= bound
+    gaps = torch.arange(1 - side, side).abs()
+    mass = float((2 - beta * (gaps[:, None] + gaps) / side).clamp(min=0).sum())
+    num_sums = side * side if side <= 16 else 4 * side
+    total, rms = float(maps.double().sum()), float(maps.double().square().mean().sqrt())
+    bound = 2**-24 * (math.sqrt(num_sums) * mass * rms + math.sqrt(2 * side) * total)
+    assert float((fitness - expected).square().mean().sqrt()) <= bound
 
 
 @each_fused
@@ -222,6 +225,7 @@ def test_the_mask_keeps_values_and_layout(layout: str, is_signed: bool) -> None:
     assert torch.equal(masked, mask.masked(maps.contiguous()))
     if layout == "channels last":
         assert masked.is_contiguous(memory_format=torch.channels_last)
+        assert peak_templates(maps).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
