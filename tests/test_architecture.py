@@ -83,7 +83,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
     "benchmarks": CONVERTED
-    | {"checkpoint", "datasets", "evaluation", "feature_cache", "feature_views", "training", "trunk_features", "runs"},
+    | {
+        "checkpoint",
+        "checkpoint_files",
+        "datasets",
+        "evaluation",
+        "feature_cache",
+        "feature_views",
+        "training",
+        "trunk_features",
+        "runs",
+    },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}

@@ -16,7 +16,7 @@ from partcnn.cli import main
 from partcnn.errors import DataError, RunError
 
 CONSTANT = 0.06
-PLAIN, PARTS = "plain", "part filters (labelled)"
+PLAIN, PARTS = "plain", "part filters (exact)"
 
 
 def run(variant: str = PARTS, category: str | None = "fox", kind: str = "animalpart", **summary: Any) -> RunFigures:
@@ -144,7 +144,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_trains_both_networks_and_takes_their_figures(trained: Path) -> None:
     tables = json.loads((trained / "paper.json").read_text())["tables"]
     (row,) = tables[2]["rows"]
-    for column, folder in enumerate(("demo-cat-plain-0", "demo-cat-labelled-0")):
+    for column, folder in enumerate(("demo-cat-plain-0", "demo-cat-auto-0")):
         summary = json.loads((trained / "runs" / folder / "metrics.json").read_text())["summary"]
         assert row["ours"][column] == summary["location_instability"]
         assert row["r2"][column] == summary["part_tracking_r2"]
@@ -152,7 +152,7 @@ def test_it_trains_both_networks_and_takes_their_figures(trained: Path) -> None:
 
 
 def test_it_goes_on_where_it_stopped(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept, lost = (trained / "runs" / f"demo-cat-{name}-0" / "metrics.json" for name in ("plain", "labelled"))
+    kept, lost = (trained / "runs" / f"demo-cat-{name}-0" / "metrics.json" for name in ("plain", "auto"))
     before = kept.stat().st_mtime_ns
     figures = json.loads(lost.read_text())
     lost.unlink()
@@ -170,7 +170,7 @@ def test_runs_of_other_settings_are_not_taken_for_these(trained: Path, capsys: p
 
 
 def test_finished_runs_are_read_from_their_folder_or_their_metrics(trained: Path, tmp_path: Path) -> None:
-    one = trained / "runs" / "demo-cat-labelled-0"
+    one = trained / "runs" / "demo-cat-auto-0"
     assert main(["benchmark", "paper", "--runs", str(one), "--out", str(tmp_path), "--json"]) == 0
     assert read_figures(one / "metrics.json") == read_figures(one)
     assert (read_figures(one).kind, read_figures(one).category) == ("demo", "cat")

@@ -182,8 +182,6 @@ def train_run(
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
     directory.mkdir(parents=True, exist_ok=True)
     record = asdict(settings) | {"recipe": asdict(recipe), "trunk": trunk}
-    if not settings.plain:
-        record["objective"] = conversion_of(model).arguments["objective"]  # what "auto" chose
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(record, sort_keys=False))
     history = fit(
         model,

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from partcnn.checkpoint import METRICS_FILE
+from partcnn.checkpoint_files import read_config
 from partcnn.datasets import load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation
@@ -102,7 +103,7 @@ def read_figures(run: Path) -> RunFigures:
     return RunFigures(
         place=str(directory),
         network=str(settings["backbone"]),
-        variant=PLAIN if settings["plain"] else f"part filters ({settings['objective']}{masks})",
+        variant=PLAIN if settings["plain"] else f"part filters ({_objective(directory, settings)}{masks})",
         kind=str(settings["data"]).partition(":")[0],
         category=evaluation.data.get("category"),
         summary=evaluation.summary,
@@ -171,6 +172,13 @@ def wanted_runs(
 
 def _fields(settings: RunSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in RunSettings.__dataclass_fields__}
+
+
+def _objective(directory: Path, settings: dict[str, Any]) -> str:
+    """What was asked for, or what "auto" took."""
+    if settings["objective"] != "auto":
+        return str(settings["objective"])
+    return str(read_config(directory)["arguments"]["objective"])
 
 
 def _settings(directory: Path) -> dict[str, Any]:
