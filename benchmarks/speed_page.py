@@ -16,8 +16,8 @@ one process, with the least and the largest round in brackets; seconds are the p
 with the bank of templates and autograd (`tests/reference/naive_torch.py`). Networks have random weights, pictures are
 224 × 224. Beside `labelled` at each size stand the floors, each alone at the rate that this machine reaches on it: the
 maps read and the gradient written once, two exponentials a cell, and the products of the two sums with cones.
-What the cache of a frozen trunk saves is in `cache.json` (`benchmarks/cache.py`), what an evaluation costs beside forward
-passes in `evaluation_cost_categories.json` (`benchmarks/evaluation_cost.py`).
+What the cache of a frozen trunk saves is in `cache.json` (`benchmarks/cache.py`), what an evaluation costs beside
+forward passes in `evaluation_cost_categories.json` (`benchmarks/evaluation_cost.py`).
 """
 
 

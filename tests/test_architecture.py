@@ -83,17 +83,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": CONVERTED
     | {"checkpoint", "datasets", "evaluation", "explanation", "html_report", "plot", "runs", "training"},
     "benchmarks": CONVERTED
-    | {
-        "checkpoint",
-        "checkpoint_files",
-        "datasets",
-        "evaluation",
-        "feature_cache",
-        "feature_views",
-        "training",
-        "trunk_features",
-        "runs",
-    },
+    | {"checkpoint", "checkpoint_files", "datasets", "evaluation", "feature_cache", "feature_views"}
+    | {"runs", "training", "trunk_features"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, FACADE}
 MAY_IMPORT["__main__"] = {"cli"}
