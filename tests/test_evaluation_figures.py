@@ -391,8 +391,11 @@ def test_the_intervals_of_a_large_data_set_are_those_of_a_sample(drawer: Drawer)
 def test_every_picture_is_decoded_once(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = birds(drawer, "mask")
     opened: list[Path] = []
-    load = Sample.load_image
-    monkeypatch.setattr(Sample, "load_image", lambda sample: (opened.append(sample.image_path), load(sample))[1])
+    whole, reduced = Sample.load_image, Sample.load_reduced
+    monkeypatch.setattr(Sample, "load_image", lambda sample: (opened.append(sample.image_path), whole(sample))[1])
+    monkeypatch.setattr(
+        Sample, "load_reduced", lambda sample, *how: (opened.append(sample.image_path), reduced(sample, *how))[1]
+    )
     evaluate(red_blue_constant(), dataset)
     assert sorted(opened) == sorted(sample.image_path for sample in dataset.samples)
 
