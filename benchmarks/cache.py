@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from alternation import alternate
 from torch import Tensor, nn
 
 from partcnn.checkpoint import write_text
@@ -91,17 +92,17 @@ def epoch_rows(
                     maps = torch.cat([fast(batch) for batch in inputs.split(8)])
                 step((maps.unflatten(0, pictures.shape[:2]), frames, labels))
 
-        on_cache, on_pictures = in_turn([with_cache, without], repeats)
+        timings = alternate({"on it": with_cache, "without": without}, repeats)
         off = logit_error(model, views, features.maps)
-    ratio = statistics.median(slow / quick for slow, quick in zip(on_pictures, on_cache, strict=True))
+    ratio = timings.ratio("without", "on it")
     return [
         {
             "measure": f"epoch without the cache / on it, {backbone}",
             "goal": f"≥ {EPOCH_GOAL:g}",
             "measured": round(ratio, 2),
             "met": ratio >= EPOCH_GOAL,
-            "ms_per_picture_on_cache": round(1000 * statistics.median(on_cache) / len(dataset), 2),
-            "ms_per_picture_without": round(1000 * statistics.median(on_pictures) / len(dataset), 2),
+            "ms_per_picture_on_cache": round(1000 * timings.median_s("on it") / len(dataset), 2),
+            "ms_per_picture_without": round(1000 * timings.median_s("without") / len(dataset), 2),
             "num_pictures": len(dataset),
             "repeats": repeats,
         },
@@ -137,17 +138,6 @@ def training_step(model: PartNetwork, recipe: Recipe) -> Callable[[Any], None]:
         optimizer.step()
 
     return step
-
-
-def in_turn(functions: Sequence[Callable[[], None]], repeats: int) -> list[list[float]]:
-    """Processor seconds of each, the first round not counted."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats + 1):
-        for function, own in zip(functions, seconds, strict=True):
-            began = time.process_time()
-            function()
-            own.append(time.process_time() - began)
-    return [own[1:] for own in seconds]
 
 
 def logit_error(model: PartNetwork, views: PictureViews, kept: Tensor) -> float:

@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "occlusion": CONVERTED,
     "explanation": CONVERTED | {"attribution", "datasets", "occlusion"},
     "feature_views": CONVERTED | {"datasets"},
-    "feature_cache": {"errors"},
+    "feature_cache": CONVERTED | {"checkpoint"},
     "trunk_features": CONVERTED | {"datasets", "feature_cache", "feature_views"},
     "training": CONVERTED | {"checkpoint", "datasets", "feature_cache", "feature_views", "trunk_features"},
     "redundancy": CONVERTED | {"datasets"},

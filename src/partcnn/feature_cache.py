@@ -7,10 +7,9 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from partcnn.checkpoint import replace_file
 from partcnn.errors import ConfigError
 
 _log = logging.getLogger("partcnn")
@@ -105,8 +105,7 @@ class FeatureCache:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._make_room(size)
-            with _renamed_when_written(file) as temporary:
-                save_file(tensors, temporary, metadata=told)
+            replace_file(file, lambda temporary: save_file(tensors, temporary, metadata=told))
         except (SafetensorError, OSError) as error:
             self._is_usable = False
             _log.warning("trunk features cannot be kept in %s, and training goes on: %s", self.directory, error)
@@ -190,18 +189,6 @@ def _opened(file: Path) -> CachedTensors:
     if told.get("checksum") != _checksum(tensors, told.get("seconds")):
         raise ValueError("its content is not what was written")
     return CachedTensors(tensors, float(told["seconds"]))
-
-
-@contextlib.contextmanager
-def _renamed_when_written(file: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=file.stem[:16], suffix=".part", dir=file.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _checksum(tensors: Mapping[str, Tensor], seconds: str | None) -> str:

@@ -83,8 +83,7 @@ def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: f
     maps = checked_maps(feature_maps)
     check_templates(tau, beta, maps.shape[1])
     if maps.shape[0] == 0:
-        value = mutual_information(maps, tau=tau, beta=beta)
-        return value_of(*value[:1], **{name: getattr(value, name) for name in MutualInformation._fields[1:]})
+        return value_of(**mutual_information(maps, tau=tau, beta=beta)._asdict())
     loss, (inter_category,) = fused(_exact_of_fitness, maps, belongs, tau=tau, beta=beta)
     prior_entropy = torch.full_like(inter_category, math.log(1 + maps.shape[2] * maps.shape[3]))
     return value_of(
