@@ -491,6 +491,7 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
     _add_workers(parser)
     parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
+    parser.add_argument("--places", type=str | None, help="peak or expected; without it as the network reads them")
     parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
     parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
     parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
@@ -671,7 +672,7 @@ _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "benchmark": _benchmark,
     "demo": _demo,
 }
-_PROTOCOL = ("top", "radius_px", "iou_threshold")
+_PROTOCOL = ("top", "places", "radius_px", "iou_threshold")
 _BENCHMARKS: dict[str, Callable[[Namespace], int]] = {
     "objectives": _benchmark_objectives,
     "paper": _benchmark_paper,

@@ -157,6 +157,7 @@ def convert(
     dropout: float = 0.2,
     erasing: float = 0.5,
     masks: bool = True,
+    places: str = "peak",
     loss_weight: float = 0.2,
     inplace: bool = False,
 ) -> nn.Module:
@@ -186,6 +187,8 @@ def convert(
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
+        places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
+            over all templates, for maps without masks (`partcnn.part_places`). Nothing is trained differently.
         loss_weight: λ of each part layer.
         inplace: True changes `cnn` itself; otherwise it stays untouched.
 
@@ -224,6 +227,7 @@ def convert(
             "dropout": dropout,
             "erasing": erasing,
             "masks": masks,
+            "places": places,
             "loss_weight": loss_weight,
         },
         network=specification,
@@ -233,6 +237,7 @@ def convert(
     mask_settings: dict[str, Any] = {
         "objective": objective,
         "enabled": masks,
+        "places": places,
         "background": background,
         "loss_weight": loss_weight,
     }

@@ -18,7 +18,6 @@ from partcnn.errors import ConfigError, ShapeError
 from partcnn.layers import part_masks
 from partcnn.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.receptive_field import receptive_field, upsample_map
-from partcnn.templates import map_peaks
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,15 @@ def explain(
         found = attribute(model, batch, _direction(record, index, second))
     inner = unwrapped(model)
     field = receptive_field(inner, found.layer, (batch.shape[2], batch.shape[3]))
-    peaks = map_peaks(found.feature_maps)[0]
+    mask = dict(part_masks(inner))[found.layer]
+    cells = mask.part_cells(found.feature_maps)[0]
     # From the network's input to the given picture: the whole picture was stretched.
     scale = torch.tensor([size[1] / batch.shape[3], size[0] / batch.shape[2]])
-    centers, boxes = field.centers_px(peaks) * scale, field.boxes_px(peaks) * scale.repeat(2)
-    masked, mask = found.masked_feature_maps[0], dict(part_masks(inner))[found.layer]
+    centers, boxes = field.centers_px(cells) * scale, field.boxes_px(cells) * scale.repeat(2)
+    masked = found.masked_feature_maps[0]
     order = found.shares[0].abs().argsort(descending=True, stable=True)
     seen = [one for one in order.tolist() if float(found.feature_maps[0, one].amax()) > 0][:hide]
-    hidden_boxes = hiding_boxes(field, peaks[seen], largest_frac=hide_frac)
+    hidden_boxes = hiding_boxes(field, cells[seen], largest_frac=hide_frac)
     changes = _changes(model, batch[0], hidden_boxes, _direction(record, index, second)[0], float(found.explained[0]))
     hidden = {one: (changes[rank], _box(hidden_boxes[rank] * scale.repeat(2))) for rank, one in enumerate(seen)}
     contributions = [

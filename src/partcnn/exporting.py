@@ -33,7 +33,6 @@ from partcnn.conversion import PartNetwork, conversion_of, unwrapped
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layers import PartMask, part_masks
 from partcnn.receptive_field import num_input_channels, receptive_field
-from partcnn.templates import map_peaks
 
 FORMATS = ("onnx", "torch-export")
 METADATA_KEY = "partcnn"
@@ -150,7 +149,8 @@ class _ExportedNetwork(nn.Module):
         masks = [mask for _, mask in part_masks(self.network)]
         for mask in masks:
             mask.forward = mask.masked  # type: ignore[method-assign] # a program has no place to record maps in
-        masks[-1].register_forward_hook(self._keep)
+        self._top = masks[-1]
+        self._top.register_forward_hook(self._keep)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         self._masked.clear()
@@ -158,7 +158,7 @@ class _ExportedNetwork(nn.Module):
         if not self.has_parts:
             return (logits,)
         feature_maps, masked = self._masked[-1]
-        outputs = (logits, masked, map_peaks(feature_maps))
+        outputs = (logits, masked, self._top.part_cells(feature_maps))
         if isinstance(self.network, PartNetwork):
             return (*outputs, self.network.head.contributions(masked))
         return outputs

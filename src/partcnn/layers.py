@@ -13,6 +13,7 @@ from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
 from partcnn.objectives.fitness import at_least_float32
+from partcnn.part_places import check_places, part_places
 from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
@@ -43,6 +44,8 @@ class PartMask(nn.Module):
         beta: slope of the templates; the start value for "official", which learns it.
         is_signed: the maps may be negative, as on a residual branch. The mask then keeps both signs around the
             peak, and the positive part of the maps is what counts as `feature_maps`.
+        places: how a filter's place is read from its map when it is measured or shown: "peak", where the mask is, or
+            "expected", for a mask that is not enabled (`partcnn.part_places`).
 
     Attributes:
         feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
@@ -71,6 +74,7 @@ class PartMask(nn.Module):
         fitness_scale: float = 60.0,
         beta: float = 4.0,
         is_signed: bool = False,
+        places: str = "peak",
     ) -> None:
         super().__init__()
         if objective is not None and objective not in OBJECTIVES:
@@ -83,7 +87,11 @@ class PartMask(nn.Module):
                 "loss_weight, fitness_scale, beta: expected λ ≥ 0 and the others above 0, "
                 f"got {loss_weight}, {fitness_scale}, {beta}"
             )
+        check_places(places)
+        if enabled and places != "peak":
+            raise ConfigError(f"places: expected peak with a mask, which is about the peak, got {places}")
         self.num_filters, self.num_classes = num_filters, num_classes
+        self.places = places
         self.objective, self.enabled, self.background = objective, enabled, background
         self.assignment, self.loss_weight = assignment, loss_weight
         self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
@@ -106,6 +114,10 @@ class PartMask(nn.Module):
         if self.is_signed:
             return feature_maps * peak_templates(feature_maps, beta=self.template_slope)
         return part_mask(feature_maps, beta=self.template_slope)
+
+    def part_cells(self, feature_maps: Tensor, places: str | None = None) -> Tensor:  # [image, filter, 2] (row, col)
+        """`partcnn.part_places.part_places` of maps before the mask; by default as this mask reads them."""
+        return part_places(feature_maps, places or self.places, beta=self.template_slope)
 
     def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """A forward hook. A bound method, so that a deep copy of the network calls its own copy of the mask."""

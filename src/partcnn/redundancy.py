@@ -14,7 +14,6 @@ from partcnn.datasets import PartDataset
 from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import part_masks
 from partcnn.map_statistics import MapMoments, PeakPairs, agreement_groups, effective_number, mean_over_pairs
-from partcnn.templates import map_peaks
 
 SAME_PLACE = 0.5  # filters of a group have peaks within one cell on at least this share of the pictures
 
@@ -78,7 +77,7 @@ def measure_redundancy(
             found = maps[name]
             is_object = (batch.label != (-1 if dataset.background is None else dataset.background)).to(device)
             own = MapMoments.of(mask.masked(found))
-            near = PeakPairs.of(map_peaks(found[is_object]).cpu(), (found[is_object].amax(dim=(2, 3)) > 0).cpu())
+            near = PeakPairs.of(mask.part_cells(found[is_object]).cpu(), (found[is_object].amax(dim=(2, 3)) > 0).cpu())
             moments, pairs = own if moments is None else moments + own, near if pairs is None else pairs + near
             num_images += len(found)
     assert moments is not None  # a data set has at least one picture

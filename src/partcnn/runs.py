@@ -51,6 +51,8 @@ class NetworkSettings:
         erasing: share of the projected maps that lose a rectangle in training.
         masks: keep of each map only what lies around its peak, as in the paper. Off: in trials masks
             cost accuracy and filters followed parts no better (docs/results/objectives.md has a row).
+        places: how a filter's place is read from its map: peak, as in the paper, or expected, the mean over all
+            templates. None takes peak with masks, which are about it, else expected.
         mask_skip: with head=original, whether masks cover what a residual block's skip connection carries, or its
             branch alone.
         input_size: side of the square input in pixels; None takes the backbone's own.
@@ -64,6 +66,7 @@ class NetworkSettings:
     dropout: float = 0.2
     erasing: float = 0.5
     masks: bool = False
+    places: str | None = None
     mask_skip: bool = True
     input_size: int | None = None
 
@@ -290,6 +293,8 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     if settings.network.input_size is not None:
         side = settings.network.input_size
         preprocessing = type(preprocessing)((side, side), preprocessing.mean, preprocessing.std)
+    # Masks in place are all that head="original" adds beside the loss.
+    has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
     model = convert(
         backbone.network,
         settings.layers,
@@ -306,8 +311,8 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         grid=settings.network.grid,
         dropout=settings.network.dropout,
         erasing=settings.network.erasing,
-        # Masks in place are all that head="original" adds beside the loss.
-        masks=not settings.plain and (settings.network.masks or settings.head == "original"),
+        masks=has_masks,
+        places=settings.network.places or ("peak" if has_masks else "expected"),
         loss_weight=recipe.loss_weight,
         inplace=True,
     )

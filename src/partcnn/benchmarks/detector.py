@@ -67,3 +67,10 @@ def target_cells(
     side_px = places.new_tensor(field.input_size).flip(-1)
     cells = field.cells_at(places.nan_to_num() * side_px)
     return torch.where(is_inside, cells[..., 0] * field.map_size[1] + cells[..., 1], -1)
+
+
+def mean_cells(scores: Tensor) -> Tensor:  # [image, filter, row, col] -> [image, filter, 2] (row, col)
+    """The mean cell under the softmax of a detector's scores, as sure as its training made it of each."""
+    shares = scores.flatten(2).softmax(dim=2).unflatten(2, scores.shape[2:])
+    rows, cols = (torch.arange(size).to(shares) for size in scores.shape[2:])
+    return torch.stack([shares.sum(dim=3) @ rows, shares.sum(dim=2) @ cols], dim=-1)

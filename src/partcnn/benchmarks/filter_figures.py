@@ -1,4 +1,4 @@
-"""What filters are worth, from their peaks on the whole pictures of both splits."""
+"""What filters are worth, from their places on the whole pictures of both splits."""
 
 import math
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from partcnn.part_metrics import (
     location_instability,
     part_tracking,
 )
+from partcnn.part_places import part_places
 from partcnn.receptive_field import ReceptiveField
-from partcnn.templates import map_peaks
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,12 @@ class Peaks:
     labels: Tensor  # [image]
 
     @classmethod
-    def of_maps(cls, maps: Tensor, field: ReceptiveField, landmarks: Tensor, labels: Tensor) -> "Peaks":
-        """Peaks of maps [image, filter, row, col]."""
-        return cls(field.centers_px(map_peaks(maps).double()), maps.amax(dim=(2, 3)), landmarks, labels)
+    def of_maps(
+        cls, maps: Tensor, field: ReceptiveField, landmarks: Tensor, labels: Tensor, places: str = "peak"
+    ) -> "Peaks":
+        """Of maps [image, filter, row, col], read as `partcnn.part_places` says."""
+        found = field.centers_px(part_places(maps, places).double())
+        return cls(found, maps.amax(dim=(2, 3)), landmarks, labels)
 
     def of_category(self, category: int, filters: Tensor) -> "Peaks":
         """On the pictures of one category, of some filters."""

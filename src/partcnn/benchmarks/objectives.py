@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.benchmarks.detector import train_detector
+from partcnn.benchmarks.detector import mean_cells, train_detector
 from partcnn.benchmarks.filter_figures import Peaks, filter_figures
 from partcnn.benchmarks.trunk_maps import MeasuredPictures, RememberingTrunk, TaskMaps, task_maps
 from partcnn.checkpoint import write_text
@@ -29,6 +29,7 @@ from partcnn.feature_cache import FeatureCache
 from partcnn.feature_views import FeatureViews
 from partcnn.layer_shapes import evaluation_mode
 from partcnn.layers import part_masks
+from partcnn.part_places import PLACES
 from partcnn.receptive_field import ReceptiveField, receptive_field
 from partcnn.runs import NetworkSettings, RunSettings, built_network, recipe_of
 from partcnn.training import Recipe, fit
@@ -145,7 +146,8 @@ def run_benchmark(
         cache: where the trunk's maps are kept for later runs. None keeps none.
 
     Yields:
-        All rows of the file: `category`, `method`, `seed`, `accuracy`, `seconds` and `filter_figures`.
+        All rows of the file: `category`, `method`, `seed`, `accuracy`, `seconds`, the `filter_figures` of places read
+        as peaks, and under "expected" those of places read so (`partcnn.part_places`).
     """
     memory: dict[str, RememberingTrunk] = {}
     for category in _categories(config, data):
@@ -238,26 +240,24 @@ class Task:
         fit(model, self.dataset, recipe, seed=seed, features=features, is_progress_shown=False)
         _, mask = list(part_masks(model))[-1]
 
-        def peaks(pictures: MeasuredPictures) -> tuple[Peaks, Tensor]:
+        def measured(pictures: MeasuredPictures) -> tuple[Tensor, Tensor]:
             logits, maps = [], []
             with evaluation_mode(model), torch.no_grad():
                 for batch in pictures.maps.split(64):
                     logits.append(model.forward_from_features(self.maps.projected(batch)))
                     assert mask.feature_maps is not None
                     maps.append(mask.feature_maps)
-            found = Peaks.of_maps(torch.cat(maps), self.field, pictures.landmarks, pictures.labels)
-            return found, torch.cat(logits)
+            return torch.cat(maps), torch.cat(logits)
 
-        train, _ = peaks(self.maps.train)
-        test, logits = peaks(self.maps.test)
+        train, _ = measured(self.maps.train)
+        test, logits = measured(self.maps.test)
         figures = self._figures(train, test, mask.filter_category)
         return figures | {"accuracy": _accuracy(logits, self.maps.test.labels)}
 
     def _ceiling(self, seed: int) -> dict[str, Any]:
         """A detector per category and part, each a "filter" that is measured on its own part alone."""
         views, (height, width) = self.maps.views, self.field.input_size
-        r2: dict[str, list[float]] = {}
-        instability: list[float] = []
+        found: dict[str, list[dict[str, Any]]] = {places: [] for places in PLACES}
         owners = [label for label in range(len(self.dataset.classes)) if label != self.dataset.background]
         for label in owners:
             for index, part in enumerate(self.dataset.parts):
@@ -266,25 +266,33 @@ class Task:
                 if len(landmarks) == int(landmarks.isnan().any(dim=1).sum()):
                     continue
                 detector = train_detector(views.maps, views.frames, landmarks.to(views.frames), self.field, seed=seed)
-                found = self._detected(detector, label, index)
-                if part in found["r2"]:
-                    r2.setdefault(part, []).append(found["r2"][part])
-                    instability.append(found["location_instability"])
-        by_part = {part: mean(values) for part, values in r2.items()}
-        return {
-            "r2": by_part,
-            "best_r2": by_part,
-            "location_instability": mean(instability),
-        }
+                for places, figures in self._detected(detector, label, index).items():
+                    if part in figures["r2"]:
+                        found[places].append(figures)
+        peak, expected = (self._detectors(found[places]) for places in PLACES)
+        return peak | {"expected": expected}
 
-    def _detected(self, detector: nn.Module, label: int, index: int) -> dict[str, Any]:
+    def _detectors(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of all detectors, of one part each."""
+        values = {part: [one["r2"][part] for one in found if part in one["r2"]] for part in self.dataset.parts}
+        by_part = {part: mean(r2) for part, r2 in values.items() if r2}
+        instability = mean(one["location_instability"] for one in found)
+        return {"r2": by_part, "best_r2": by_part, "location_instability": instability}
+
+    def _detected(self, detector: nn.Module, label: int, index: int) -> dict[str, dict[str, Any]]:
+        """The figures by how a place is read: the cell of most log-odds, or the mean cell under their softmax."""
         pictures = self.maps.test
         with torch.no_grad():
             scores = torch.cat([detector(self.maps.projected(batch)) for batch in pictures.maps.split(64)])
-        found = Peaks.of_maps(scores, self.field, pictures.landmarks[:, index : index + 1], pictures.labels)
-        found = replace(found, scores=found.scores - found.scores.min() + 1)  # log-odds: none means "silent"
-        owner = torch.tensor([label])
-        return filter_figures(found, found, owner, [self.dataset.parts[index]], self.field.input_size)
+        peak = Peaks.of_maps(scores, self.field, pictures.landmarks[:, index : index + 1], pictures.labels)
+        peak = replace(peak, scores=peak.scores - peak.scores.min() + 1)  # log-odds: none means "silent"
+        cells = mean_cells(scores).round()  # as a filter's
+        expected = replace(peak, places=self.field.centers_px(cells.double()))
+        owner, parts = torch.tensor([label]), [self.dataset.parts[index]]
+        return {
+            places: filter_figures(found, found, owner, parts, self.field.input_size)
+            for places, found in zip(PLACES, (peak, expected), strict=True)
+        }
 
     def _classifier(self, seed: int) -> dict[str, Any]:
         """The trunk's own channels as filters, and a linear classifier on their means over the map.
@@ -305,14 +313,22 @@ class Task:
         activation = torch.stack([pooled[train.labels == label].mean(dim=0) for label in range(linear.out_features)])
         if self.dataset.background is not None:
             activation[self.dataset.background] = -torch.inf
-        own, kept_out = (Peaks.of_maps(one.maps, self.field, one.landmarks, one.labels) for one in (train, test))
-        figures = self._figures(own, kept_out, activation.argmax(dim=0))
+        figures = self._figures(train.maps, test.maps, activation.argmax(dim=0))
         with torch.no_grad():
             logits = linear((pooled_test - center) / std)
         return figures | {"accuracy": _accuracy(logits, test.labels)}
 
-    def _figures(self, train: Peaks, test: Peaks, filter_category: Tensor) -> dict[str, Any]:
-        return filter_figures(train, test, filter_category, list(self.dataset.parts), self.field.input_size)
+    def _figures(self, train: Tensor, test: Tensor, filter_category: Tensor) -> dict[str, Any]:
+        """Of the maps [image, filter, row, col] of both splits: of their peaks, and of their expected places."""
+
+        def read(places: str) -> dict[str, Any]:
+            own, kept_out = (
+                Peaks.of_maps(maps, self.field, pictures.landmarks, pictures.labels, places)
+                for maps, pictures in ((train, self.maps.train), (test, self.maps.test))
+            )
+            return filter_figures(own, kept_out, filter_category, list(self.dataset.parts), self.field.input_size)
+
+        return read("peak") | {"expected": read("expected")}
 
 
 def _categories(config: ObjectivesConfig, data: str) -> list[str | None]:
@@ -333,4 +349,6 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 
 def _or_none(value: Any) -> Any:
     """nan is not JSON."""
+    if isinstance(value, dict):
+        return {name: _or_none(one) for name, one in value.items()}
     return None if value != value else value

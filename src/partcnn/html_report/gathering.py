@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn import layers
 from partcnn.attribution import Attribution, attribute
 from partcnn.conversion import conversion_of, unwrapped
 from partcnn.datasets import PartDataset, PartMask, Point, Sample
 from partcnn.evaluation import Evaluation
 from partcnn.layers import part_masks
 from partcnn.receptive_field import ReceptiveField, receptive_field
-from partcnn.templates import map_peaks
 
 MOST_PICTURES = 600  # in one page; of more, the strongest of the filters and an even choice of the others
 NUM_TOP = 8  # pictures of a filter whose maps are kept
@@ -57,7 +57,7 @@ class Gathered:
     Args:
         pictures: at most `MOST_PICTURES`, in the order of the data set.
         num_images: of the data set.
-        cells: [picture, filter] number of the peak's cell, row by row.
+        cells: [picture, filter] number of the part's cell, row by row.
         scores: [picture, filter] activation at the peak, before the mask.
         logits: [picture, class].
         predicted: the predicted class's logit of every picture, split.
@@ -102,7 +102,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     record = conversion_of(model)
     input_size = record.preprocessing.input_size
     side = _long_side(len(indices))
-    kept = _Kept(wanted, len(evaluation.filters))
+    kept = _Kept(wanted, mask)
     for start in range(0, len(indices), _BATCH):
         samples = [(index, dataset.samples[index]) for index in indices[start : start + _BATCH]]
         loaded = [sample.load_image() for _, sample in samples]
@@ -139,7 +139,7 @@ class _Kept:
     """What is kept of the batches so far."""
 
     wanted: dict[int, list[tuple[int, int]]]  # place of a picture → (filter, rank) whose map is shown
-    num_filters: int
+    mask: layers.PartMask
     pictures: list[PagePicture] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
     cells: list[Tensor] = field(default_factory=list)
@@ -159,8 +159,8 @@ class _Kept:
         maps = found.feature_maps
         predictions = found.logits.argmax(dim=1)
         self.is_exact = found.is_exact
-        peaks = map_peaks(maps)
-        self.cells.append(peaks[..., 0] * maps.shape[3] + peaks[..., 1])
+        cells = self.mask.part_cells(maps)
+        self.cells.append(cells[..., 0] * maps.shape[3] + cells[..., 1])
         self.scores.append(maps.amax(dim=(2, 3)))
         self.logits.append(found.logits)
         self.predictions += predictions.tolist()
@@ -172,9 +172,9 @@ class _Kept:
             places = (first + is_wrong.nonzero()[:, 0]).tolist()
             self.true |= dict(zip(places, _split(again, true), strict=True))
         if not self.top_maps.numel():
-            self.top_maps = torch.zeros(self.num_filters, NUM_TOP, *maps.shape[2:])
-            self.sums = torch.zeros(self.num_filters, dtype=torch.float64)
-            self.products = torch.zeros(self.num_filters, self.num_filters, dtype=torch.float64)
+            self.top_maps = torch.zeros(self.mask.num_filters, NUM_TOP, *maps.shape[2:])
+            self.sums = torch.zeros(self.mask.num_filters, dtype=torch.float64)
+            self.products = torch.zeros(self.mask.num_filters, self.mask.num_filters, dtype=torch.float64)
         for offset in range(len(maps)):
             for filter_index, rank in self.wanted.get(first + offset, []):
                 self.top_maps[filter_index, rank] = maps[offset, filter_index]

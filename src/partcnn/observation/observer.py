@@ -1,6 +1,6 @@
 """One pass of a network over a data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,6 @@ from partcnn.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.observation.protocol import Protocol
 from partcnn.observation.records import PictureRecords
 from partcnn.receptive_field import receptive_field
-from partcnn.templates import map_peaks
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,10 @@ class _Observer:
     """What `observe` keeps between batches."""
 
     def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol) -> None:
-        self.protocol = protocol
         self.input_size = conversion_of(model).preprocessing.input_size
         num_classes, num_parts = len(dataset.classes), len(dataset.parts)
         masks = list(part_masks(model))
+        self.masks = [mask for _, mask in masks]
         self.layers = [
             LayerObservation(
                 name,
@@ -113,7 +112,8 @@ class _Observer:
             )
             for name, mask in masks
         ]
-        self.top_mask: PartMask = masks[-1][1]
+        self.top_mask: PartMask = self.masks[-1]
+        self.protocol = replace(protocol, places=protocol.places or self.top_mask.places)
         self.head = model.head if isinstance(model, PartNetwork) else None
         self.parts = None
         if num_parts:
@@ -135,9 +135,9 @@ class _Observer:
         predictions = logits.argmax(dim=1)
         self.confusion.index_put_((labels, predictions), torch.ones_like(labels), accumulate=True)
         self.num_shapes += batch.num_shapes.sum(dim=0)
-        for layer in self.layers:
+        for layer, mask in zip(self.layers, self.masks, strict=True):
             found = maps[layer.layer]
-            cells, scores = map_peaks(found).cpu(), found.amax(dim=(2, 3)).float().cpu()
+            cells, scores = mask.part_cells(found, self.protocol.places).cpu(), found.amax(dim=(2, 3)).float().cpu()
             sums = found.sum(dim=(2, 3)).float().cpu()
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
         masked = self.top_mask.masked(found)

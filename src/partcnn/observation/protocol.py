@@ -7,6 +7,7 @@ from partcnn.part_metrics.arguments import check_fraction, check_positive, check
 from partcnn.part_metrics.interpretability import IOU_THRESHOLD
 from partcnn.part_metrics.pointing import TOLERANCE_PX
 from partcnn.part_metrics.quantile import QUANTILE
+from partcnn.part_places import check_places
 
 _PAPER_SIDE_PX = 224
 
@@ -17,6 +18,8 @@ class Protocol:
 
     Args:
         top: images per filter and part, as in the paper.
+        places: how a filter's place is read from its map: "peak", as in the paper, or "expected"
+            (`partcnn.part_places`). None takes the network's own; an evaluation says which that is.
         quantile: share of cells above a filter's threshold.
         radius_px: of the disc around a cell above the threshold, in pixels of the input, and of the disc that stands
             for a part given as a point. The paper gives none; None takes two strides of the layer.
@@ -34,6 +37,7 @@ class Protocol:
     """
 
     top: int = 100
+    places: str | None = None
     quantile: float = QUANTILE
     radius_px: float | None = None
     iou_threshold: float = IOU_THRESHOLD
@@ -46,6 +50,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         check_top(self.top)
+        if self.places is not None:
+            check_places(self.places)
         check_fraction("quantile", self.quantile)
         check_fraction("iou_threshold", self.iou_threshold)
         check_fraction("confidence", self.confidence)
