@@ -149,7 +149,7 @@ def row(model: PartNetwork, keep: float, epochs: int, kept_out: KeptOut) -> dict
 def tracking(model: PartNetwork, maps: Tensor, kept_out: KeptOut) -> float:
     """Mean over filters of each one's best part, on the pictures of its own category, as `partcnn evaluate` has it."""
     mask = list(part_masks(model))[-1][1]
-    peaks = Peaks.of_maps(maps, kept_out.field, kept_out.landmarks, kept_out.labels)
+    peaks = Peaks.of_maps(maps, kept_out.field, kept_out.landmarks, kept_out.labels, mask.places)
     found = []
     for category in mask.filter_category.unique().tolist():
         own = peaks.of_category(category, (mask.filter_category == category).nonzero().squeeze(1))

@@ -12,7 +12,7 @@ import yaml
 from partcnn.benchmarks.detector import target_cells, train_detector
 from partcnn.benchmarks.filter_figures import Peaks, filter_figures
 from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
-from partcnn.benchmarks.objectives_table import averages, goals, interval, page, plot
+from partcnn.benchmarks.objectives_table import averages, goals, interval, page, plot, read_as
 from partcnn.cli import main
 from partcnn.datasets import load_dataset
 from partcnn.errors import ConfigError
@@ -70,7 +70,7 @@ def test_figures_of_filters_are_those_of_evaluate(tmp_path: Path) -> None:
         landmarks = torch.stack([example.landmarks for example in examples])
         labels = torch.tensor([example.label for example in examples])
         field = run_field(run.model)
-        peaks.append(Peaks.of_maps(mask.feature_maps, field, landmarks, labels))
+        peaks.append(Peaks.of_maps(mask.feature_maps, field, landmarks, labels, mask.places))
     figures = filter_figures(*peaks, mask.filter_category, list(splits[0].parts), field.input_size)
     summary = evaluate(run.model, splits[1], selection=splits[0]).summary
     for name in ("part_tracking_r2", "part_tracking_r2_top_quarter", "part_tracking_r2_best", "location_instability"):
@@ -227,6 +227,17 @@ def test_the_page_stars_categories_that_settings_were_chosen_on(tmp_path: Path) 
     assert "| ceiling | 2 | 2 | 0.50 [" in text
     plot(ROWS, config, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+def test_the_page_has_both_readings_of_places_where_rows_have_both() -> None:
+    config = ObjectivesConfig(methods={})
+    expected = [one | {"expected": one | {"r2": {"head": 0.33}, "best_r2": {"head": 0.44}}} for one in ROWS]
+    assert read_as(ROWS, "expected") == []
+    assert averages(read_as(expected, "expected"), "head")["plain"]["R² mean"][0] == pytest.approx(0.33)
+    text = page(expected, config)
+    first, second = text.index("as expected"), text.index("as the map's peak")
+    assert first < text.index("| fox | 0.33 (0.44) |") < second < text.index("| fox | 0.70 (0.80) |")
+    assert "as expected" not in page(ROWS, config)
 
 
 def test_a_method_of_few_categories_stands_beside_the_default_on_these() -> None:

@@ -88,10 +88,12 @@ def test_evaluate_takes_other_numbers_of_the_measures_and_leaves_the_runs_figure
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (run / "metrics.json").read_bytes()
-    numbers = ["--radius-px", "9", "--iou-threshold", "0.5", "--top", "7"]
+    numbers = ["--radius-px", "9", "--iou-threshold", "0.5", "--top", "7", "--places", "peak"]
     assert main(["evaluate", str(run), "--json", "--workers", "0", *numbers]) == 0
     protocol = json.loads(capsys.readouterr().out)["protocol"]
     assert (protocol["radius_px"], protocol["iou_threshold"], protocol["top"]) == (9, 0.5, 7)
+    assert protocol["places"] == "peak"
+    assert json.loads(before)["protocol"]["places"] == "expected"
     assert (run / "metrics.json").read_bytes() == before
     assert "top: expected at least 2" in one_line_error(capsys, ["evaluate", str(run), "--top", "1"])
 

@@ -15,8 +15,9 @@ from partcnn.backbones import DemoNet
 from partcnn.conversion import convert, part_masks
 from partcnn.datasets import Box, Sample
 from partcnn.errors import DataError, LayerError
-from partcnn.evaluation import Evaluation, evaluate, shown
+from partcnn.evaluation import Evaluation, Protocol, compare, evaluate, shown
 from partcnn.observation import observe
+from partcnn.part_places import PLACES
 from pointing_network import BIRDS, BLUE, RED, SIDE, Drawer, centre, image_ids, pointer, with_classes
 
 
@@ -116,6 +117,23 @@ def test_accuracy_is_the_share_of_pictures_whose_largest_logit_is_their_class(on
     with torch.no_grad():
         model.head.bias[0] = 1.0
     assert evaluate(model, one_class.dataset(**BIRDS)).summary["accuracy"] == 0.5
+
+
+def test_places_are_read_as_the_network_was_made_to_or_as_the_protocol_asks(one_class: Drawer) -> None:
+    dataset, names = one_class.dataset(**BIRDS), ["background", "bird"]
+    given = {places: with_classes(pointer([(RED, 0.0)], masks=False, places=places), names) for places in PLACES}
+    found = {places: evaluate(model, dataset) for places, model in given.items()}
+    for places, evaluation in found.items():
+        assert evaluation.protocol["places"] == places
+        assert f"places {places}; " in str(evaluation.table().caption)
+        asked = evaluate(given["peak"], dataset, protocol=Protocol(places=places))
+        assert asked.summary == pytest.approx(evaluation.summary, nan_ok=True)
+    # One red cell of 64: the peak is in it, and the mean over all cells nearer to the middle of the picture.
+    r2 = {places: evaluation.summary["part_tracking_r2"] for places, evaluation in found.items()}
+    assert r2["peak"] == pytest.approx(1)
+    assert 0 < r2["expected"] < r2["peak"]
+    cautions = compare(found).cautions()
+    assert cautions == ["expected: another reading of places than peak"]
 
 
 def test_class_weight_is_the_mean_contribution_over_the_pictures_of_the_filters_category(one_class: Drawer) -> None:

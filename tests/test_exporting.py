@@ -64,9 +64,13 @@ def test_onnxruntime_gives_what_the_network_gives_at_any_number_of_images(
     [
         (lambda: torchvision.models.resnet18(num_classes=3), "layer2", {"objective": "official", "new_layers": 2}),
         (lambda: torchvision.models.squeezenet1_1(num_classes=3), "features.7", {"head": "original"}),
-        (lambda: torchvision.models.densenet121(num_classes=3), "features.transition2", {"masks": False}),
+        (
+            lambda: torchvision.models.densenet121(num_classes=3),
+            "features.transition2",
+            {"masks": False, "places": "expected"},
+        ),
     ],
-    ids=["learned slopes, two layers", "original head", "no masks"],
+    ids=["learned slopes, two layers", "original head", "expected places"],
 )
 def test_other_conversions_agree_too(
     build: Callable[[], nn.Module], layer: str, settings: dict[str, Any], tmp_path: Path, generator: torch.Generator

@@ -166,6 +166,7 @@ def made_page(
         field=ReceptiveField((300, 300), (16, 16), (7.5, 7.5), (14, 14), (224, 224), "traced"),
         slopes=torch.full((num_filters,), 4.0),
         is_masked=True,
+        places="peak",
         is_exact=True,
     )
     filters = [invented_filter(index, pictures, top[index], classes, list(parts)) for index in range(num_filters)]

@@ -403,7 +403,7 @@ def _benchmark_paper(options: Namespace) -> int:
     from partcnn.benchmarks.paper import write_tables
     from partcnn.benchmarks.paper_runs import read_figures, read_runs, train_missing, wanted_runs
     from partcnn.errors import ConfigError
-    from partcnn.runs import RunSettings
+    from partcnn.runs import NetworkSettings, RunSettings
 
     out = Path(options.out)
     figures = read_runs(Path(run) for run in options.runs)
@@ -419,6 +419,7 @@ def _benchmark_paper(options: Namespace) -> int:
             epochs=options.epochs,
             layers=options.layers,
             workers=options.workers,
+            network=NetworkSettings(places="peak"),  # as the paper measures
         )
         wanted = wanted_runs(
             base,

@@ -15,8 +15,19 @@ REACHED = 0.3  # R² of the ceiling from which a part counts as one that this tr
 COVERED = 0.75  # share of the ceiling's R² from which a part counts as covered
 _PLAIN, _DEFAULT = "plain", "part filters"
 _DRAWS = 2000
+_READINGS = {
+    "expected": "Places as expected over the whole map, the default",
+    "peak": "Places as the map's peak, the paper's",
+}
 
 Rows = Sequence[dict[str, Any]]
+
+
+def read_as(rows: Rows, places: str) -> list[dict[str, Any]]:
+    """The rows with figures of places read so (`partcnn.part_places`); those that have none are left out."""
+    if places == "peak":
+        return list(rows)
+    return [row | row[places] for row in rows if places in row]
 
 
 def r2_of(row: dict[str, Any], part: str, key: str = "r2") -> float:
@@ -101,7 +112,17 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         "The ceiling is a detector trained with the labels of the parts. Settings were chosen on",
         f"{', '.join(config.chosen_on) or 'no category'}; the other categories confirm. Written by",
         "`partcnn benchmark objectives`.",
-        "",
+    ]
+    for places, title in _READINGS.items():
+        own = read_as(rows, places)
+        if own:
+            lines += ["", f"## {title}", "", *_averages(own, part), *_in_pairs(own, part)]
+            lines += ["", *_goals(own, config), "", *_by_category(own, config)]
+    return "\n".join(lines) + "\n"
+
+
+def _averages(rows: Rows, part: str) -> list[str]:
+    lines = [
         "| method | categories | runs | R² mean | best filter | best part, mean | instability | constant point | dead "
         "| accuracy |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -112,17 +133,18 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         figures += [_figure(found[name][0], 3) for name in ("instability", "constant point")]
         figures += [_percent(found["dead"][0]), _percent(found["accuracy"][0])]
         lines.append(f"| {method} | {len(_values(own, 'category'))} | {len(own)} | " + " | ".join(figures) + " |")
-    lines += _in_pairs(rows, part)
-    lines += ["", *_goals(rows, config)]
-    lines += ["", *_by_category(rows, config)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
-    """R² of every method, mean over filters and best filter, with 95 % intervals over its categories; a PNG."""
+    """R² of every method, mean over filters and best filter, with 95 % intervals over its categories; a PNG.
+
+    Of expected places, where rows have them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rows = read_as(rows, "expected") or rows
     found = averages(rows, config.part)
     figure = Figure(figsize=(7, 0.55 * len(found) + 1.4), layout="constrained")
     FigureCanvasAgg(figure)

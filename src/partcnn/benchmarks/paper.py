@@ -187,13 +187,14 @@ def _markdown_table(table: dict[str, Any]) -> str:
 
 
 def _markdown_runs(runs: list[dict[str, Any]]) -> str:
-    header = ["run", "network", "data", "category", "seed", "epochs", "views", "pictures kept out"]
-    lines = [header, ["---"] * 4 + ["---:"] * 4]
+    header = ["run", "network", "data", "category", "seed", "epochs", "views", "places", "pictures kept out"]
+    lines = [header, ["---"] * 4 + ["---:"] * 3 + ["---", "---:"]]
     for run in runs:
         options = run["options"]
         told = [run["place"], f"{run['network']} {run['variant']}", run["kind"], run["category"] or "several"]
         split = {"test": "", None: ""}.get(options.get("split"), f" ({options.get('split')})")
         told += [_told(options.get(name)) for name in ("seed", "epochs", "num_views")]
+        told.append(options.get("places", "peak"))  # how they were read; the paper reads peaks
         lines.append([*told, _told(options.get("num_images")) + split])
     return "\n".join(["## Runs", "", *(f"| {' | '.join(line)} |" for line in lines)])
 

@@ -34,8 +34,8 @@ class RunFigures:
         category: full name; None where several are told apart.
         summary: of its `Evaluation`.
         constant_point: measure → what the middle of the picture gets on the same pictures.
-        options: how it was trained and measured, as the page tells: data, layers, seed, epochs, num_views, split,
-            num_images.
+        options: how it was trained and measured, as the page tells: data, layers, seed, epochs, num_views, places,
+            split, num_images.
     """
 
     place: str
@@ -111,7 +111,8 @@ def read_figures(run: Path) -> RunFigures:
         | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
         options={name: settings.get(name) for name in ("data", "layers", "seed")}
         | {name: settings.get("recipe", {}).get(name) for name in ("epochs", "num_views")}
-        | {name: evaluation.data.get(name) for name in ("split", "num_images")},
+        | {name: evaluation.data.get(name) for name in ("split", "num_images")}
+        | {"places": evaluation.protocol.get("places", "peak")},  # an earlier version read no others
     )
 
 

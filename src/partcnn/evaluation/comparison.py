@@ -16,6 +16,7 @@ _BETTER = {"accuracy": 1, "part_tracking_r2_top_quarter": 1, "part_tracking_r2_b
 # Numbers of the protocol that figures depend on.
 _DECISIVE = {
     "iou_threshold": "IoU threshold",
+    "places": "reading of places",
     "quantile": "quantile",
     "radius_px": "radius of the discs",
     "regions": "kind of part annotations",
@@ -82,8 +83,9 @@ class Comparison:
         (name, first), *others = self.evaluations.items()
         found = [f"{other}: other pictures than {name}" for other, one in others if _pictures(one) != _pictures(first)]
         for other, one in others:
-            both = one.protocol.keys() & first.protocol.keys() & _DECISIVE.keys()
-            differing = [_DECISIVE[key] for key in sorted(both) if one.protocol[key] != first.protocol[key]]
+            one_told, first_told = ({"places": "peak"} | told.protocol for told in (one, first))  # the earlier: peaks
+            both = one_told.keys() & first_told.keys() & _DECISIVE.keys()
+            differing = [_DECISIVE[key] for key in sorted(both) if one_told[key] != first_told[key]]
             found += [f"{other}: another {', '.join(differing)} than {name}"] if differing else []
         return found
 

@@ -197,7 +197,8 @@ class Evaluation:
         if "regions" not in self.protocol:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]
-        return f"parts as {regions}; discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
+        places = f"places {self.protocol.get('places', 'peak')}; "
+        return f"{places}parts as {regions}; discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
 
 
 def shown(value: Any) -> str:

@@ -69,6 +69,7 @@ class Gathered:
         field: receptive field of the layer.
         slopes: [filter] β of the templates.
         is_masked: whether the layers above see masked maps.
+        places: how cells were read, "peak" or "expected" (`partcnn.part_places`).
         is_exact: whether the shares are exact; else gradient × activation.
     """
 
@@ -85,6 +86,7 @@ class Gathered:
     field: ReceptiveField
     slopes: Tensor
     is_masked: bool
+    places: str
     is_exact: bool
 
 
@@ -130,6 +132,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         field=receptive_field(inner, name, input_size),
         slopes=slope.detach().float().cpu() if isinstance(slope, Tensor) else torch.full((mask.num_filters,), slope),
         is_masked=mask.enabled,
+        places=mask.places,
         is_exact=kept.is_exact,
     )
 
