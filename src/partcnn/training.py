@@ -27,7 +27,14 @@ from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
 from partcnn.feature_cache import FeatureCache
-from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
+from partcnn.feature_views import (
+    EpochLoader,
+    FeatureViews,
+    GroupedOrder,
+    PictureViews,
+    compute_features,
+    set_projection,
+)
 from partcnn.layers import diversity_loss, equivariance_loss, filter_loss_terms, part_masks
 from partcnn.receptive_field import cell_centers, receptive_field
 from partcnn.trunk_features import trunk_features
@@ -56,6 +63,8 @@ class Recipe:
     Args:
         epochs: passes over the training pictures.
         batch_size: pictures per step, each in two of its views.
+        pictures_per_class: that are dealt together where there are more classes than a batch has room for
+            (`partcnn.feature_views.shuffled`); 1 mixes all pictures.
         lr: highest learning rate of the one-cycle schedule, AdamW.
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
@@ -75,6 +84,7 @@ class Recipe:
 
     epochs: int = 20
     batch_size: int = 32
+    pictures_per_class: int = 8
     lr: float = 3e-3
     trunk_lr_frac: float | None = None
     weight_decay: float = 0.3
@@ -87,7 +97,7 @@ class Recipe:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "num_views"):
+        for name in ("epochs", "batch_size", "pictures_per_class", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance", "diversity"):
@@ -291,6 +301,8 @@ def fit(
     batches: Iterable[Any] | None = features
     if batches is None:
         batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, cache, is_progress_shown)
+    if isinstance(batches, FeatureViews):
+        batches.pictures_per_class = recipe.pictures_per_class
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -360,7 +372,7 @@ def _batches(
     return EpochLoader(
         views,
         batch_size=recipe.batch_size,
-        shuffle=True,
+        sampler=GroupedOrder(views.labels, recipe.pictures_per_class, recipe.batch_size, seed=seed),
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
