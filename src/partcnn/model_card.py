@@ -21,6 +21,7 @@ _MEASURES = {
     "num_filters": "filters measured",
     "num_images": "pictures measured on, all kept out of training",
 }
+_PLACES = {"peak": "the peak of its map", "expected": "as expected over its whole map"}
 
 
 def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> str:
@@ -59,6 +60,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         f"| head | {arguments.get('head', 'additive')} |",
         f"| filters | {arguments.get('filters')} in {arguments.get('new_layers', 1)} part layer(s) |",
         f"| objective | {arguments.get('objective') or 'none (plain)'} |",
+        f"| a filter's place | {_PLACES.get(arguments.get('places', 'peak'), '?')} |",
         f"| classes | {len(config['classes'])} |",
         f"| input | RGB / 255, stretched to {_by(preprocessing['input_size'])} pixels (height × width), "
         f"− {preprocessing['mean']}, / {preprocessing['std']} |",
