@@ -78,7 +78,9 @@ def main() -> None:
 
 
 def trained_by(run: Run) -> dict[str, Any]:
-    return {"seed": run.settings["seed"]} | {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
+    arguments = conversion_of(run.model).arguments
+    told = {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
+    return {"seed": run.settings["seed"], "places": arguments.get("places", "peak")} | told
 
 
 def check_pair(run: Run, plain: Run) -> None:
@@ -206,7 +208,8 @@ def told_training(row: dict[str, Any]) -> list[str]:
     """Of the runs; rows of an earlier version do not say."""
     if "seed" not in row:
         return []
-    return [f"Runs of seed {row['seed']}, {row['epochs']} epochs, {row['num_views']} views of each picture.", ""]
+    runs = f"Runs of seed {row['seed']}, {row['epochs']} epochs, {row['num_views']} views of each picture"
+    return [f"{runs}; places: {row.get('places', 'peak')}.", ""]
 
 
 def verdict(rows: list[dict[str, Any]]) -> list[str]:
