@@ -328,6 +328,7 @@ def test_a_click_opens_a_filter_and_escape_leads_back_to_its_card(large: Path, o
     made.page.keyboard.press("ArrowRight")
     made.page.wait_for_url("**#filter-5")
     view.locator("h2", has_text="Filter 5").wait_for()  # the address changes first
+    assert view.locator("h2").text_content() == "Filter 5"
     made.page.keyboard.press("Escape")
     assert not view.is_visible()
     assert made.page.evaluate("document.activeElement.textContent") == "Filter 5"

@@ -32,8 +32,16 @@ def expected_positions(
     if feature_maps.shape[2:] != sizes:
         raise ShapeError(f"centers: expected {tuple(feature_maps.shape[2:])} rows and columns as the maps, got {sizes}")
     share = fitness[..., 1:].softmax(dim=2).unflatten(2, sizes)
-    rows, cols = (center.to(share) for center in centers)
-    return torch.stack([share.sum(dim=2) @ cols, share.sum(dim=3) @ rows], dim=-1)
+    return mean_positions(share, centers)
+
+
+def mean_positions(
+    shares: Tensor,  # [image, filter, row, col], each map sums to 1
+    centers: tuple[Tensor, Tensor],  # [row], [col]
+) -> Tensor:  # [image, filter, 2]
+    """The mean of the cells' places, weighed by their shares: (x, y) in the units of `centers`."""
+    rows, cols = (center.to(shares) for center in centers)
+    return torch.stack([shares.sum(dim=2) @ cols, shares.sum(dim=3) @ rows], dim=-1)
 
 
 def equivariance(

@@ -13,7 +13,7 @@ from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
 from partcnn.objectives.fitness import at_least_float32
-from partcnn.part_places import check_places, part_places
+from partcnn.part_places import FITNESS_SCALE, check_places, part_places
 from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
@@ -71,7 +71,7 @@ class PartMask(nn.Module):
         background: int | None = None,
         assignment: str | None = None,
         loss_weight: float = 0.2,
-        fitness_scale: float = 60.0,
+        fitness_scale: float = FITNESS_SCALE,
         beta: float = 4.0,
         is_signed: bool = False,
         places: str = "peak",

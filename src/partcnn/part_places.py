@@ -8,7 +8,7 @@ from partcnn.errors import ConfigError, ShapeError
 from partcnn.templates import map_peaks
 
 PLACES = ("peak", "expected")
-_FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1, as `partcnn.layers.PartMask` trains with
+FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `partcnn.layers.PartMask` trains with, places are read with
 
 
 def part_places(
@@ -72,6 +72,6 @@ def expected_cells(
         raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")
     height, width = feature_maps.shape[2:]
     peaks = feature_maps.amax(dim=(2, 3), keepdim=True)
-    cells = (torch.arange(height, device=feature_maps.device), torch.arange(width, device=feature_maps.device))
+    cells = (torch.arange(height), torch.arange(width))
     scaled = feature_maps / peaks.where(peaks > 0, 1)
-    return expected_positions(scaled, cells, tau=_FITNESS_SCALE / (height * width), beta=beta).flip(-1)
+    return expected_positions(scaled, cells, tau=FITNESS_SCALE / (height * width), beta=beta).flip(-1)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.equivariance import mean_positions
 from partcnn.receptive_field import ReceptiveField
 
 _WIDTH = 32
@@ -72,5 +73,5 @@ def target_cells(
 def mean_cells(scores: Tensor) -> Tensor:  # [image, filter, row, col] -> [image, filter, 2] (row, col)
     """The mean cell under the softmax of a detector's scores, as sure as its training made it of each."""
     shares = scores.flatten(2).softmax(dim=2).unflatten(2, scores.shape[2:])
-    rows, cols = (torch.arange(size).to(shares) for size in scores.shape[2:])
-    return torch.stack([shares.sum(dim=3) @ rows, shares.sum(dim=2) @ cols], dim=-1)
+    height, width = scores.shape[2:]
+    return mean_positions(shares, (torch.arange(height), torch.arange(width))).flip(-1)

@@ -112,7 +112,7 @@ def read_figures(run: Path) -> RunFigures:
         options={name: settings.get(name) for name in ("data", "layers", "seed")}
         | {name: settings.get("recipe", {}).get(name) for name in ("epochs", "num_views")}
         | {name: evaluation.data.get(name) for name in ("split", "num_images")}
-        | {"places": evaluation.protocol.get("places", "peak")},  # an earlier version read no others
+        | {"places": evaluation.protocol["places"]},
     )
 
 

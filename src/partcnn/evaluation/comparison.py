@@ -83,9 +83,8 @@ class Comparison:
         (name, first), *others = self.evaluations.items()
         found = [f"{other}: other pictures than {name}" for other, one in others if _pictures(one) != _pictures(first)]
         for other, one in others:
-            one_told, first_told = ({"places": "peak"} | told.protocol for told in (one, first))  # the earlier: peaks
-            both = one_told.keys() & first_told.keys() & _DECISIVE.keys()
-            differing = [_DECISIVE[key] for key in sorted(both) if one_told[key] != first_told[key]]
+            both = one.protocol.keys() & first.protocol.keys() & _DECISIVE.keys()
+            differing = [_DECISIVE[key] for key in sorted(both) if one.protocol[key] != first.protocol[key]]
             found += [f"{other}: another {', '.join(differing)} than {name}"] if differing else []
         return found
 

@@ -35,6 +35,7 @@ def read_json(path: Path) -> Evaluation:
         intervals = {name: tuple(interval) for name, interval in content.pop("intervals", {}).items()}
         for name in ("by_category", "by_part", "confusion", "baselines"):
             content[name] = _with_nan(content.get(name, {}))
+        content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
         return Evaluation(filters=filters, intervals=intervals, **content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected the JSON that Evaluation.to_json writes ({error})") from error

@@ -197,7 +197,7 @@ class Evaluation:
         if "regions" not in self.protocol:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]
-        places = f"places {self.protocol.get('places', 'peak')}; "
+        places = f"places {self.protocol['places']}; "
         return f"{places}parts as {regions}; discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
 
 

@@ -98,8 +98,8 @@ class _Observer:
     def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol) -> None:
         self.input_size = conversion_of(model).preprocessing.input_size
         num_classes, num_parts = len(dataset.classes), len(dataset.parts)
-        masks = list(part_masks(model))
-        self.masks = [mask for _, mask in masks]
+        masks = dict(part_masks(model))
+        self.masks: list[PartMask] = list(masks.values())
         self.layers = [
             LayerObservation(
                 name,
@@ -110,16 +110,16 @@ class _Observer:
                 background=mask.background,
                 top=protocol.top,
             )
-            for name, mask in masks
+            for name, mask in masks.items()
         ]
-        self.top_mask: PartMask = self.masks[-1]
-        self.protocol = replace(protocol, places=protocol.places or self.top_mask.places)
+        top_mask = self.masks[-1]
+        self.protocol = replace(protocol, places=protocol.places or top_mask.places)
         self.head = model.head if isinstance(model, PartNetwork) else None
         self.parts = None
         if num_parts:
             self.parts = PartObservation(
                 self.layers[-1].field,
-                num_filters=self.top_mask.num_filters,
+                num_filters=top_mask.num_filters,
                 num_classes=num_classes,
                 num_parts=num_parts,
                 protocol=protocol,
@@ -140,7 +140,7 @@ class _Observer:
             cells, scores = mask.part_cells(found, self.protocol.places).cpu(), found.amax(dim=(2, 3)).float().cpu()
             sums = found.sum(dim=(2, 3)).float().cpu()
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
-        masked = self.top_mask.masked(found)
+        masked = mask.masked(found)  # of the top layer, the last
         self._add_contributions(masked, labels)
         self.records.add(index, labels, predictions == labels, sums)
         if self.parts is not None:
