@@ -22,6 +22,7 @@ FOUNDATION = {"errors", "_torchvision"}
 MATHEMATICS = {
     "templates",
     "objectives",
+    "category_memory",
     "equivariance",
     "diversity",
     "part_places",
@@ -39,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_torchvision": set(),
     "templates": {"errors"},
     "objectives": {"errors", "templates"},
-    "equivariance": {"errors", "objectives"},
+    "category_memory": set(),
+    "equivariance": {"errors", "category_memory", "objectives"},
     "diversity": {"errors", "objectives"},
     "part_places": {"errors", "equivariance", "templates"},
     "part_metrics": {"errors"},

@@ -23,15 +23,7 @@ from partcnn.checkpoint import load
 from partcnn.conversion import conversion_of, convert
 from partcnn.datasets import PartDataset, load_dataset
 from partcnn.errors import ConfigError
-from partcnn.feature_views import (
-    EpochLoader,
-    FeatureViews,
-    GroupedOrder,
-    PictureViews,
-    compute_features,
-    set_projection,
-    shuffled,
-)
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
 from partcnn.layers import part_masks
 from partcnn.training import History, PartTraining, Recipe, fit
 
@@ -358,7 +350,6 @@ def test_bfloat16_trains_with_finite_losses_and_keeps_weights_in_float32(
         {"epochs": 0},
         {"batch_size": 0},
         {"num_views": 0},
-        {"pictures_per_class": 0},
         {"lr": 0.0},
         {"trunk_lr_frac": -0.1},
         {"weight_decay": -1.0},
@@ -473,33 +464,6 @@ def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() ->
     assert len(features) == 3
     assert set((torch.cat(epochs) % 3).unique().tolist()) == {0, 1, 2}
     assert not torch.equal(epochs[0], epochs[1])
-
-
-def test_batches_hold_several_pictures_of_a_class_however_many_classes_there_are() -> None:
-    labels = torch.arange(10).repeat_interleave(torch.tensor([24, 20, 24, 24, 24, 1, 24, 24, 24, 24]))
-    order = shuffled(labels, 8, 32, torch.Generator().manual_seed(0))
-    assert order.sort().values.tolist() == list(range(len(labels)))
-    counts = torch.stack([labels[batch].bincount(minlength=10) for batch in order.split(32)[:-1]])
-    assert (counts > 0).sum(dim=1).max() <= 6  # of 10, where all mixed there would be nearly all
-    assert counts[counts > 0].float().mean() >= 6
-    again = shuffled(labels, 8, 32, torch.Generator().manual_seed(1))
-    assert not torch.equal(order, again)
-
-
-@pytest.mark.parametrize(("num_classes", "pictures_per_class"), [(2, 8), (4, 8), (10, 1), (1, 99)])
-def test_pictures_of_few_classes_are_all_mixed(num_classes: int, pictures_per_class: int) -> None:
-    labels = torch.arange(60) % num_classes
-    order = shuffled(labels, pictures_per_class, max(32, pictures_per_class), torch.Generator().manual_seed(3))
-    assert torch.equal(order, torch.randperm(60, generator=torch.Generator().manual_seed(3)))
-
-
-def test_a_loader_that_decodes_anew_deals_pictures_in_the_same_way() -> None:
-    labels = torch.arange(10).repeat(16)
-    order = GroupedOrder(labels, 8, 32, seed=5)
-    first, second = list(order), list(order)
-    assert len(order) == len(first) == 160
-    assert first == shuffled(labels, 8, 32, torch.Generator().manual_seed(5)).tolist()
-    assert first != second
 
 
 def test_one_view_in_all_gives_one_in_a_batch() -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from partcnn.category_memory import counted_for_all
 from partcnn.errors import ShapeError
 from partcnn.objectives import template_fitness
 
@@ -77,20 +78,61 @@ def equivariance(
     Raises:
         ShapeError: an odd number of images, or shapes that do not fit together.
     """
+    check_views(feature_maps, belongs, frames)
+    first, second = places_in_pictures(feature_maps, frames, centers, tau=tau, beta=beta)
+    return variance_ratio(first, second, belongs[: len(first)])
+
+
+def check_views(feature_maps: Tensor, belongs: Tensor, frames: Tensor) -> None:
+    """Raises ShapeError where these are not two views of each picture."""
     if len(feature_maps) % 2 or belongs.shape != feature_maps.shape[:2] or frames.shape != (len(feature_maps), 2, 3):
         raise ShapeError(
             "feature_maps, belongs, frames: expected two views of each picture, [2N, filter, row, col], "
             f"[2N, filter] and [2N, 2, 3], got {tuple(feature_maps.shape)}, {tuple(belongs.shape)} "
             f"and {tuple(frames.shape)}"
         )
+
+
+def places_in_pictures(
+    feature_maps: Tensor,  # [2 · picture, filter, row, col]
+    frames: Tensor,  # [2 · picture, 2, 3]
+    centers: tuple[Tensor, Tensor],
+    *,
+    tau: float | Tensor,
+    beta: float | Tensor = 4.0,
+) -> tuple[Tensor, Tensor]:  # [picture, filter, 2] twice
+    """A₁ e(x₁) and A₂ e(x₂) of `equivariance`: (x, y) in fractions of the picture's sides."""
     inside = expected_positions(feature_maps, centers, tau=tau, beta=beta)
     frames = frames.to(inside)
     in_picture = torch.einsum("ixy,ify->ifx", frames[..., :2], inside) + frames[:, None, :, 2]
-    first, second = in_picture.chunk(2)  # [picture, filter, 2]
-    counted = belongs[: len(first), :, None]
-    num_counted = counted.sum(dim=0).clamp(min=1)  # [filter, 1]
-    within = ((first - second) * counted).square().sum(dim=0) / num_counted / 2
+    first, second = in_picture.chunk(2)
+    return first, second
+
+
+def variance_ratio(
+    first: Tensor,  # [picture, filter, 2]
+    second: Tensor,  # [picture, filter, 2]
+    belongs: Tensor,  # [picture, filter] bool
+    remembered: Tensor | None = None,  # [slot, filter, 2]
+    is_remembered: Tensor | None = None,  # [slot, filter] bool
+) -> Tensor:  # [filter]
+    """The loss of `equivariance`, of places in pictures.
+
+    Args:
+        first, second: of two views of each picture.
+        belongs: the picture is of the filter's category.
+        remembered, is_remembered: middles of earlier pictures, which count between pictures beside the batch's
+            (`partcnn.category_memory`); a filter without a picture in the batch has 0 all the same.
+    """
+    counted = belongs[..., None]
+    num_counted = counted.sum(dim=0)
+    within = ((first - second) * counted).square().sum(dim=0) / num_counted.clamp(min=1) / 2
     middle = (first + second) / 2
+    if remembered is not None and is_remembered is not None:
+        middle = torch.cat([counted_for_all(middle, belongs, is_remembered), remembered])
+        counted = torch.cat([belongs, is_remembered & belongs.any(dim=0)])[..., None]
+        num_counted = counted.sum(dim=0)
+    num_counted = num_counted.clamp(min=1)  # [filter, 1]
     deviation = (middle - (middle * counted).sum(dim=0) / num_counted) * counted
     between = deviation.square().sum(dim=0) / num_counted
     return (within.sum(dim=1) + _FLOOR).log() - (between.sum(dim=1) + _FLOOR).log()

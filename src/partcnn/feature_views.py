@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from partcnn import _torchvision  # noqa: F401
 
@@ -74,10 +74,6 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         recipe = sorted(self.preprocessing.to_spec().items())
         return recipe, self.num_views, self._min_crop_frac, self.is_random, self.seed, self.epoch, self._room
 
-    @property
-    def labels(self) -> Tensor:  # [image]
-        return torch.tensor([sample.label for sample in self.dataset.samples])
-
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -117,14 +113,10 @@ class FeatureViews:
         labels: [image].
         batch_size: pictures in a batch.
         seed: of their order and choice of views.
-
-    Attributes:
-        pictures_per_class: see `shuffled`; 1, as it is made, mixes all pictures.
     """
 
     def __init__(self, maps: Tensor, frames: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> None:
         self.maps, self.frames, self.labels, self.batch_size = maps, frames, labels, batch_size
-        self.pictures_per_class = 1
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -136,7 +128,7 @@ class FeatureViews:
         The two views of a picture differ; with one view in all there is one in a batch.
         """
         num_images, num_views = self.maps.shape[:2]
-        order = shuffled(self.labels, self.pictures_per_class, self.batch_size, self._generator)
+        order = torch.randperm(num_images, generator=self._generator)
         views = torch.randint(num_views, (num_images, 1), generator=self._generator)
         if num_views > 1:
             others = torch.randint(1, num_views, (num_images, 1), generator=self._generator)
@@ -144,42 +136,6 @@ class FeatureViews:
         for chosen in order.split(self.batch_size):
             where = (chosen[:, None], views[chosen])
             yield self.maps[where].float(), self.frames[where], self.labels[chosen]
-
-
-def shuffled(
-    labels: Tensor,  # [image]
-    pictures_per_class: int,
-    batch_size: int,
-    generator: torch.Generator,
-) -> Tensor:  # [image]
-    """An order of all pictures in which batches hold several pictures of a class, however many classes there are.
-
-    What a filter's map tells about its category's pictures needs several of them at once: with 25 classes a batch of
-    32 has one of each. Where the classes, with so many pictures each, do not fit into a batch together, pictures of
-    a class are dealt in such groups; else all are mixed.
-    """
-    classes = labels.unique().tolist()
-    if pictures_per_class <= 1 or len(classes) * pictures_per_class <= batch_size:
-        return torch.randperm(len(labels), generator=generator)
-    groups: list[Tensor] = []
-    for label in classes:
-        own = (labels == label).nonzero()[:, 0]
-        groups += own[torch.randperm(len(own), generator=generator)].split(pictures_per_class)
-    return torch.cat([groups[index] for index in torch.randperm(len(groups), generator=generator).tolist()])
-
-
-class GroupedOrder(Sampler[int]):
-    """`shuffled`, of pictures that a loader decodes anew in every epoch."""
-
-    def __init__(self, labels: Tensor, pictures_per_class: int, batch_size: int, *, seed: int) -> None:
-        self._settings = (labels, pictures_per_class, batch_size)
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return len(self._settings[0])
-
-    def __iter__(self) -> Iterator[int]:
-        yield from shuffled(*self._settings, self._generator).tolist()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.category_memory import CategoryMemory, counted_for_all
 from partcnn.diversity import diversity
-from partcnn.equivariance import equivariance
+from partcnn.equivariance import check_views, places_in_pictures, variance_ratio
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
 from partcnn.objectives.fitness import at_least_float32
@@ -18,6 +19,7 @@ from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
 
+_OF_SEVERAL_IMAGES = ("labelled", "exact")  # objectives that say nothing of one image alone
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
 _SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
 
@@ -46,6 +48,9 @@ class PartMask(nn.Module):
             peak, and the positive part of the maps is what counts as `feature_maps`.
         places: how a filter's place is read from its map when it is measured or shown: "peak", where the mask is, or
             "expected", for a mask that is not enabled (`partcnn.part_places`).
+        memory: maps of each filter's own category, from earlier batches, that its losses count beside the batch's in
+            training, where several classes own filters (`partcnn.category_memory`); in `equivariance` half as many
+            pictures, of which a batch holds two maps each. They are no part of the state. 0: none.
 
     Attributes:
         feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
@@ -75,6 +80,7 @@ class PartMask(nn.Module):
         beta: float = 4.0,
         is_signed: bool = False,
         places: str = "peak",
+        memory: int = 0,
     ) -> None:
         super().__init__()
         if objective is not None and objective not in OBJECTIVES:
@@ -87,11 +93,14 @@ class PartMask(nn.Module):
                 "loss_weight, fitness_scale, beta: expected λ ≥ 0 and the others above 0, "
                 f"got {loss_weight}, {fitness_scale}, {beta}"
             )
+        if memory < 0:
+            raise ConfigError(f"memory: expected at least 0 maps, got {memory}")
         check_places(places)
         if enabled and places != "peak":
             raise ConfigError(f"places: expected peak with a mask, which is about the peak, got {places}")
         self.num_filters, self.num_classes = num_filters, num_classes
-        self.places = places
+        self.places, self.memory = places, memory
+        self._remembered: dict[str, CategoryMemory] = {}
         self.objective, self.enabled, self.background = objective, enabled, background
         self.assignment, self.loss_weight = assignment, loss_weight
         self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
@@ -144,6 +153,11 @@ class PartMask(nn.Module):
         if name is None:
             return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
         belongs, tau = self._belongs_and_tau(maps, labels)
+        if name in _OF_SEVERAL_IMAGES and (memory := self._memory_of("maps", self.memory)):
+            remembered, is_remembered = memory.recalled(maps, self.filter_category)
+            memory.add(maps, belongs, self.filter_category)
+            maps = torch.cat([counted_for_all(maps, belongs, is_remembered), remembered])
+            belongs = torch.cat([belongs, is_remembered])
         value = OBJECTIVES[name](maps, belongs, tau=tau, beta=self.template_slope)
         if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
             target = centroid_slopes(maps, belongs, beta=self.slopes)
@@ -163,7 +177,15 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
-        return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope)
+        check_views(maps, belongs, frames)
+        first, second = places_in_pictures(maps, frames, centers, tau=tau, beta=self.template_slope)
+        belongs = belongs[: len(first)]
+        memory = self._memory_of("places", self.memory // 2)
+        if memory is None:
+            return variance_ratio(first, second, belongs)
+        remembered, is_remembered = memory.recalled(first, self.filter_category)
+        memory.add((first + second) / 2, belongs, self.filter_category)
+        return variance_ratio(first, second, belongs, remembered, is_remembered)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
         """`partcnn.diversity.diversity` of the maps of the last forward pass, in float32.
@@ -192,7 +214,17 @@ class PartMask(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
-        return {**self.__dict__, "feature_maps": None}
+        return {**self.__dict__, "feature_maps": None, "_remembered": {}}
+
+    def _memory_of(self, what: str, size: int) -> CategoryMemory | None:
+        """None where nothing is to be remembered."""
+        num_owners = self.num_classes - (self.background is not None)
+        if not self.training or size == 0 or num_owners < 2:
+            return None
+        memory = self._remembered.get(what)
+        if memory is None or memory.size != size:
+            memory = self._remembered[what] = CategoryMemory(size)
+        return memory
 
     @torch.no_grad()
     def _observe(self, maps: Tensor, labels: Tensor) -> None:

@@ -27,14 +27,7 @@ from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError
 from partcnn.feature_cache import FeatureCache
-from partcnn.feature_views import (
-    EpochLoader,
-    FeatureViews,
-    GroupedOrder,
-    PictureViews,
-    compute_features,
-    set_projection,
-)
+from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
 from partcnn.layers import diversity_loss, equivariance_loss, filter_loss_terms, part_masks
 from partcnn.receptive_field import cell_centers, receptive_field
 from partcnn.trunk_features import trunk_features
@@ -63,8 +56,6 @@ class Recipe:
     Args:
         epochs: passes over the training pictures.
         batch_size: pictures per step, each in two of its views.
-        pictures_per_class: that are dealt together where there are more classes than a batch has room for
-            (`partcnn.feature_views.shuffled`). 1 mixes all pictures; 8 cost accuracy, also of a plain network.
         lr: highest learning rate of the one-cycle schedule, AdamW.
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
@@ -74,6 +65,8 @@ class Recipe:
             views of one (`partcnn.equivariance`); 0 leaves the paper's loss alone.
         diversity: weight of the term that spreads a category's filters over different places
             (`partcnn.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
+        memory: maps of each filter's category, from earlier batches, that its losses count beside the batch's where
+            several classes own filters (`partcnn.category_memory`); 0 counts the batch alone.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
         num_views: views of each picture that are made once, the first the picture itself, the others random crops
             with flips; a frozen trunk's maps of them too. With a trunk that learns and views of over 2 GiB every
@@ -84,23 +77,23 @@ class Recipe:
 
     epochs: int = 20
     batch_size: int = 32
-    pictures_per_class: int = 1
     lr: float = 3e-3
     trunk_lr_frac: float | None = None
     weight_decay: float = 0.3
     loss_weight: float = 0.2
     equivariance: float = 0.1
     diversity: float = 0.0
+    memory: int = 16
     loss_weight_schedule: str = "constant"
     num_views: int = 9
     min_crop_frac: float = 0.6
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "pictures_per_class", "num_views"):
+        for name in ("epochs", "batch_size", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance", "diversity"):
+        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance", "diversity", "memory"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.lr <= 0:
@@ -179,7 +172,7 @@ class PartTraining(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._sums, self._count = {}, 0
         for _, mask in part_masks(self.model):
-            mask.loss_weight = self.recipe.loss_weight_at(self.current_epoch)
+            mask.loss_weight, mask.memory = self.recipe.loss_weight_at(self.current_epoch), self.recipe.memory
 
     def train(self, mode: bool = True) -> "PartTraining":
         super().train(mode)
@@ -301,8 +294,6 @@ def fit(
     batches: Iterable[Any] | None = features
     if batches is None:
         batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, cache, is_progress_shown)
-    if isinstance(batches, FeatureViews):
-        batches.pictures_per_class = recipe.pictures_per_class
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -372,7 +363,7 @@ def _batches(
     return EpochLoader(
         views,
         batch_size=recipe.batch_size,
-        sampler=GroupedOrder(views.labels, recipe.pictures_per_class, recipe.batch_size, seed=seed),
+        shuffle=True,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),

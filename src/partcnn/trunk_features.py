@@ -50,7 +50,8 @@ def trunk_features(
     if found is not None and _is_what_the_trunk_makes(model, views, found):
         _log.info("trunk features: from the cache, %.0f s spared", found.seconds)
         maps, frames = found.tensors["maps"], found.tensors["frames"]
-        return FeatureViews(maps, frames, views.labels, batch_size=batch_size, seed=seed)
+        labels = torch.tensor([sample.label for sample in views.dataset.samples])
+        return FeatureViews(maps, frames, labels, batch_size=batch_size, seed=seed)
     began = time.monotonic()
     with torch.random.fork_rng(devices=[]):  # loaders draw from it: dropout would be another one than with a cache
         if not conversion_of(model).is_trained:

@@ -22,25 +22,37 @@ def expected_position(feature_map, centers, tau, beta):
     return x, y
 
 
-def equivariance(maps, belongs, frames, centers, tau, beta, floor=0.002):
-    """Per filter: log of (within + ε) / (between + ε), variances of places over the pictures that belong."""
-    num_pictures = len(maps) // 2
+def places_in_pictures(maps, frames, index, picture, centers, tau, beta):
+    """Where one filter's part is in a picture, as each of its two views tells it."""
+    places = []
+    for view in (picture, picture + len(maps) // 2):
+        x, y = expected_position(maps[view][index], centers, tau, beta)
+        places.append([a * x + b * y + c for a, b, c in frames[view]])
+    return places
+
+
+def equivariance(maps, belongs, frames, centers, tau, beta, floor=0.002, remembered=None):
+    """Per filter: log of (within + ε) / (between + ε), variances of places over the pictures that belong.
+
+    Pictures of a batch before, `remembered` as (maps, belongs, frames), count between pictures alone, and where the
+    batch has a picture that belongs.
+    """
     losses = []
     for index in range(len(maps[0])):
-        differences, middles = [], []
-        for picture in range(num_pictures):
-            if not belongs[picture][index]:
-                continue
-            places = []
-            for view in (picture, picture + num_pictures):
-                x, y = expected_position(maps[view][index], centers, tau, beta)
-                places.append([a * x + b * y + c for a, b, c in frames[view]])
-            differences.append(math.dist(*places))
-            middles.append([(one + other) / 2 for one, other in zip(*places, strict=True)])
-        if not middles:
+        pictures = [picture for picture in range(len(maps) // 2) if belongs[picture][index]]
+        if not pictures:
             losses.append(0.0)
             continue
-        within = sum(difference**2 for difference in differences) / len(differences) / 2
+        places = [places_in_pictures(maps, frames, index, picture, centers, tau, beta) for picture in pictures]
+        within = sum(math.dist(*one) ** 2 for one in places) / len(places) / 2
+        if remembered is not None:
+            maps_before, belonged, frames_before = remembered
+            places += [
+                places_in_pictures(maps_before, frames_before, index, picture, centers, tau, beta)
+                for picture in range(len(maps_before) // 2)
+                if belonged[picture][index]
+            ]
+        middles = [[(one + other) / 2 for one, other in zip(*pair, strict=True)] for pair in places]
         mean = [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
         between = sum(math.dist(middle, mean) ** 2 for middle in middles) / len(middles)
         losses.append(math.log((within + floor) / (between + floor)))
