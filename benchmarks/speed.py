@@ -4,13 +4,14 @@
     python benchmarks/speed.py --only loss memory    # some; the other rows stay as they were
 
 Everything compared is timed in turns in one process, by the processor's clock and with one thread unless asked
-otherwise: so other work on the machine does not enter. On a machine with a GPU, `--device cuda` adds the loss beside
-the GPU's own memory bandwidth.
+otherwise: so other work on the machine does not enter. On a machine with a GPU, `--device cuda` adds the loss, by torch
+and by Triton's kernels, beside the GPU's own memory bandwidth.
 """
 
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from torch.nn import functional as F
 import partcnn
 from partcnn.checkpoint import write_text
 from partcnn.objectives import OBJECTIVES, labelled
+from partcnn.objectives.kernel_choice import has_triton
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -210,20 +212,28 @@ def importing(options: argparse.Namespace) -> list[Row]:
 
 
 def cuda(options: argparse.Namespace) -> list[Row]:
-    """Beside a pass that reads the maps and writes as much: the floor of any loss with a gradient."""
+    """Beside a pass that reads the maps and writes as much: the floor of any loss with a gradient.
+
+    By torch, and where Triton is installed by its kernels.
+    """
     shape = (256, 512, 14, 14)
     maps, _ = batch(shape, "cuda")
     target = torch.empty_like(maps)
-    tasks = {"loss": there_and_back(labelled, shape, "cuda"), "copy": lambda: target.copy_(maps.detach())}
-    return [
-        below(
-            f"`labelled` at {list(shape)} on {torch.cuda.get_device_name()}",
-            alternate(tasks, options.repeats),
-            "loss",
-            "copy",
-            2.0,
-        )
-    ]
+    ways = {"torch": "0"} | ({"Triton": "1"} if has_triton() else {})
+    tasks = {way: wishing(wish, there_and_back(labelled, shape, "cuda")) for way, wish in ways.items()}
+    timings = alternate({**tasks, "copy": lambda: target.copy_(maps.detach())}, options.repeats)
+    title = f"`labelled` at {list(shape)} on {torch.cuda.get_device_name()} beside a copy of the maps"
+    return [below(f"{title}, by {way}", timings, way, "copy", 2.0) for way in ways]
+
+
+def wishing(wish: str, task: Callable[[], None]) -> Callable[[], None]:
+    """The task with `PARTCNN_TRITON` set."""
+
+    def with_wish() -> None:
+        os.environ["PARTCNN_TRITON"] = wish
+        task()
+
+    return with_wish
 
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {

@@ -10,6 +10,7 @@ from torch.special import xlogy
 
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
 from partcnn.objectives.fused import Slopes, fused
+from partcnn.objectives.kernel_choice import kernel_rule
 from partcnn.objectives.values import ObjectiveValue, nothing, value_of
 from partcnn.templates import template_prior
 
@@ -84,7 +85,8 @@ def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: f
     check_templates(tau, beta, maps.shape[1])
     if maps.shape[0] == 0:
         return value_of(**mutual_information(maps, tau=tau, beta=beta)._asdict())
-    loss, (inter_category,) = fused(_exact_of_fitness, maps, belongs, tau=tau, beta=beta)
+    rule = kernel_rule("exact", maps) or _exact_of_fitness
+    loss, (inter_category,) = fused(rule, maps, belongs, tau=tau, beta=beta)
     prior_entropy = torch.full_like(inter_category, math.log(1 + maps.shape[2] * maps.shape[3]))
     return value_of(
         loss,
@@ -99,13 +101,18 @@ def _exact_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) -> Sl
     found = _information(torch.cat([negative[..., None], positive], dim=2))
     absent = found.p_x_given_t[..., 0] / found.p_x_given_t.shape[2]  # p(T⁻, x)
     present = found.p_x_given_t[..., 1:].sum(dim=2) / found.p_x_given_t.shape[2]
-    inter_category = xlogy(absent + present, absent + present) - xlogy(absent, absent) - xlogy(present, present)
     return Slopes(
         loss=-found.value,
-        terms=(inter_category.sum(dim=0),),
+        terms=(entropy_of_presence(absent, present).sum(dim=0),),
         by_positive=-found.by_fitness[..., 1:],
         by_negative=-found.by_fitness[..., 0],
     )
+
+
+def entropy_of_presence(absent: Tensor, present: Tensor) -> Tensor:
+    """p(x) H(T' | X = x) of p(T⁻, x) and p(T⁺, x)."""
+    entropy: Tensor = xlogy(absent + present, absent + present) - xlogy(absent, absent) - xlogy(present, present)
+    return entropy
 
 
 def labelled(
@@ -138,7 +145,8 @@ def labelled(
     check_templates(tau, beta, maps.shape[1])
     if maps.shape[0] == 0:
         return nothing(maps, "prior_entropy", "inter_category_entropy", "spatial_entropy")
-    loss, (inter_category, information) = fused(_labelled_of_fitness, maps, belongs, tau=tau, beta=beta)
+    rule = kernel_rule("labelled", maps) or _labelled_of_fitness
+    loss, (inter_category, information) = fused(rule, maps, belongs, tau=tau, beta=beta)
     log_cells = math.log(maps.shape[2] * maps.shape[3])
     return value_of(
         loss,
@@ -152,20 +160,23 @@ def _labelled_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) ->
     """Terms: the logistic loss and MI(X_c; T⁺). Writes over `positive`."""
     place = positive.softmax(dim=2)  # p(T_μ | x, T⁺)
     log_sum = positive.amax(dim=2) - place.amax(dim=2).log()  # log Σ_μ exp s_μ: of the largest, p = exp(s) / Σ exp
-    log_odds = log_sum - math.log(positive.shape[2]) - negative
-    log_odds = log_odds - log_odds.mean(dim=0)
-    target = belongs.to(log_odds)
-    logistic = F.binary_cross_entropy_with_logits(log_odds, target, reduction="none").mean(dim=0)
-    by_log_odds = (log_odds.sigmoid() - target) / len(target)
-    by_log_odds = (by_log_odds - by_log_odds.mean(dim=0))[..., None]
-
-    found = _information(positive, target[..., None])
+    logistic, by_log_odds = logistic_loss(log_sum - math.log(positive.shape[2]) - negative, belongs)
+    found = _information(positive, belongs.to(positive)[..., None])
     return Slopes(
         loss=logistic - found.value,
         terms=(logistic, found.value),
-        by_positive=place.mul_(by_log_odds).sub_(found.by_fitness),
-        by_negative=-by_log_odds[..., 0],
+        by_positive=place.mul_(by_log_odds[..., None]).sub_(found.by_fitness),
+        by_negative=-by_log_odds,
     )
+
+
+def logistic_loss(log_odds: Tensor, belongs: Tensor) -> tuple[Tensor, Tensor]:
+    """mean over images of −log σ(±(g − ḡ)), [filter], and its slope by g, [image, filter]."""
+    log_odds = log_odds - log_odds.mean(dim=0)
+    target = belongs.to(log_odds)
+    loss = F.binary_cross_entropy_with_logits(log_odds, target, reduction="none").mean(dim=0)
+    by_log_odds = (log_odds.sigmoid() - target) / len(target)
+    return loss, by_log_odds - by_log_odds.mean(dim=0)
 
 
 class _Information(NamedTuple):
