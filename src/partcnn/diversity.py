@@ -5,7 +5,6 @@ from torch import Tensor
 
 from partcnn.errors import ShapeError
 from partcnn.objectives import template_fitness
-from partcnn.objectives.fitness import at_least_float32
 
 
 def position_information(
@@ -13,6 +12,7 @@ def position_information(
     *,
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
+    counted: Tensor | None = None,  # [image, filter] bool
 ) -> Tensor:  # [image]
     """Mutual information between filter and place on each picture: what a spread of the filters is worth.
 
@@ -25,6 +25,7 @@ def position_information(
         feature_maps: of the filters of one category on pictures of that category, activations ≥ 0, brought to
             scale by the caller; half precision is computed in float32.
         tau, beta: of the templates.
+        counted: which filters count on an image; None: all. An image without any has 0.
 
     Returns:
         In nats, between 0, all filters in one place or nowhere, and log min(filters, cells).
@@ -36,15 +37,17 @@ def position_information(
     fitness = template_fitness(feature_maps, tau=tau, beta=beta)
     log_place = fitness[..., 1:].log_softmax(dim=2)
     place = log_place.exp()
-    mixed = place.mean(dim=1)
-    mixed_entropy: Tensor = -torch.special.xlogy(mixed, mixed.clamp(min=torch.finfo(mixed.dtype).tiny)).sum(dim=1)
-    return mixed_entropy + (place * log_place).sum(dim=2).mean(dim=1)
+    share = torch.ones_like(place[..., 0]) if counted is None else counted.to(place)
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1)  # [image, filter]
+    mixed = torch.einsum("if,ifc->ic", share, place)
+    mixed_entropy = -torch.special.xlogy(mixed, mixed.clamp(min=torch.finfo(mixed.dtype).tiny)).sum(dim=1)
+    information: Tensor = mixed_entropy + (share * (place * log_place).sum(dim=2)).sum(dim=1)
+    return information
 
 
 def diversity(
     feature_maps: Tensor,  # [image, filter, row, col]
     belongs: Tensor,  # [image, filter] bool
-    filter_category: Tensor,  # [filter]
     *,
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
@@ -53,8 +56,7 @@ def diversity(
 
     Args:
         feature_maps, tau, beta: see there.
-        belongs: the picture is of the filter's category.
-        filter_category: the category of each filter.
+        belongs: the picture is of the filter's category, so that an image's are the filters of one category.
 
     Returns:
         In nats, ≤ 0; 0 with a graph where no picture belongs.
@@ -62,16 +64,11 @@ def diversity(
     Raises:
         ShapeError: shapes that do not fit together.
     """
-    if belongs.shape != feature_maps.shape[:2] or filter_category.shape != feature_maps.shape[1:2]:
+    if belongs.shape != feature_maps.shape[:2]:
         raise ShapeError(
-            "feature_maps, belongs, filter_category: expected [image, filter, row, col], [image, filter] and [filter], "
-            f"got {tuple(feature_maps.shape)}, {tuple(belongs.shape)} and {tuple(filter_category.shape)}"
+            "feature_maps, belongs: expected [image, filter, row, col] and [image, filter], "
+            f"got {tuple(feature_maps.shape)} and {tuple(belongs.shape)}"
         )
-    total = at_least_float32(feature_maps[:, :1]).sum() * 0  # with a graph
-    for category in filter_category.unique():
-        own = (filter_category == category).nonzero().squeeze(1)
-        pictures = belongs[:, own[0]].nonzero().squeeze(1)
-        if len(pictures):
-            slope = beta[own] if isinstance(beta, Tensor) else beta
-            total = total - position_information(feature_maps[pictures][:, own], tau=tau, beta=slope).mean()
-    return total
+    information = position_information(feature_maps, tau=tau, beta=beta, counted=belongs)
+    num_pictures = torch.where(belongs, belongs.sum(dim=0), 1).amax(dim=1)  # [image], of the image's category
+    return -(information / num_pictures).sum()

@@ -199,7 +199,7 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
-        return diversity(maps, belongs, self.filter_category, tau=tau, beta=self.template_slope)
+        return diversity(maps, belongs, tau=tau, beta=self.template_slope)
 
     @property
     def template_slope(self) -> float | Tensor:
