@@ -154,6 +154,27 @@ def test_the_trunk_learns_at_its_share_of_the_learning_rate(model: nn.Module) ->
         assert {id(p) for p in groups[1]["params"]} == low
 
 
+@pytest.mark.parametrize(
+    ("num_classes", "background", "lr", "expected"),
+    [(2, 0, None, 3e-3), (3, None, None, 2e-3), (3, 1, None, 2e-3), (3, 1, 0.5, 0.5)],
+    ids=["one category", "several", "several and background", "given"],
+)
+def test_the_learning_rate_is_lower_where_several_categories_own_filters(
+    num_classes: int, background: int | None, lr: float | None, expected: float
+) -> None:
+    model = convert(
+        DemoNet(num_classes), "features.block3", num_classes=num_classes, background=background, input_size=SIZE
+    )
+    module = PartTraining(model, Recipe(lr=lr), is_trunk_frozen=True, takes_features=False)
+    assert module._parameter_groups()[0]["lr"] == expected
+
+
+def test_the_recipe_sets_what_the_masks_remember(model: nn.Module, dataset: PartDataset) -> None:
+    for memory in (0, 6):
+        run(model, dataset, dataclasses.replace(QUICK, epochs=1, memory=memory))
+        assert [mask.memory for _, mask in part_masks(model)] == [memory]
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.1, 2.5])
 def test_the_loss_of_a_step_is_task_loss_filter_loss_and_equivariance(
     model: nn.Module, generator: torch.Generator, weight: float

@@ -20,7 +20,7 @@ from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layer_choice import check_masks_in_place, chosen_layers
 from partcnn.layer_shapes import LayerShape, probed, recorded_output
-from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, part_masks
+from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, num_owners, part_masks
 from partcnn.skip_connections import branch_below, residual_branches
 
 logger = logging.getLogger("partcnn")
@@ -204,7 +204,7 @@ def convert(
     specification = identify_network(cnn)
     network = cnn if inplace else copy.deepcopy(cnn)
     chosen, masked = _layers(network, layers, input_size, head=head, mask_skip=mask_skip)
-    owners = num_classes - (background is not None)
+    owners = num_owners(num_classes, background)
     if objective == "auto":
         objective = "exact" if owners == 1 else "labelled"
     num_filters = filters or min(32 * owners, max(chosen[0].num_channels, owners))

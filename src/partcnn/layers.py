@@ -218,8 +218,7 @@ class PartMask(nn.Module):
 
     def _memory_of(self, what: str, size: int) -> CategoryMemory | None:
         """None where nothing is to be remembered."""
-        num_owners = self.num_classes - (self.background is not None)
-        if not self.training or size == 0 or num_owners < 2:
+        if not self.training or size == 0 or num_owners(self.num_classes, self.background) < 2:
             return None
         memory = self._remembered.get(what)
         if memory is None or memory.size != size:
@@ -481,6 +480,11 @@ def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
         total = loss if total is None else total + loss
     assert total is not None  # part_masks yields at least one
     return total
+
+
+def num_owners(num_classes: int, background: int | None) -> int:
+    """How many classes own filters: all but the background."""
+    return num_classes - (background is not None)
 
 
 def _even_categories(num_filters: int, num_classes: int, background: int | None) -> Tensor:

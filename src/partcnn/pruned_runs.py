@@ -75,7 +75,7 @@ def prune_run(
 def finetuning_recipe(run: Run, epochs: int) -> Recipe:
     """The run's own recipe for some epochs more, at 0.3 of its learning rate."""
     recipe = Recipe(**run.settings.get("recipe", {}))
-    return replace(recipe, epochs=epochs, lr=recipe.lr * FINETUNE_LR_FRAC)
+    return replace(recipe, epochs=epochs, lr=recipe.learning_rate(run.model) * FINETUNE_LR_FRAC)
 
 
 def _settings(run: Run, directory: Path, model: Any, *, keep: float, finetune: int) -> dict[str, Any]:
