@@ -206,6 +206,9 @@ def test_figures_are_means_over_seeds_and_then_over_categories() -> None:
     low, high = found["R² mean"][1:]
     assert -0.2 <= low < found["R² mean"][0] < high <= 0.7
     assert all(math.isnan(value) for value in interval([]))
+    alone, *bounds = interval([0.4, math.nan])
+    assert alone == 0.4
+    assert all(math.isnan(value) for value in bounds)
 
 
 def test_goals_count_where_the_ceiling_reaches() -> None:
@@ -225,6 +228,10 @@ def test_the_page_stars_categories_that_settings_were_chosen_on(tmp_path: Path) 
     assert "| fox* | 0.70 (0.80) | -1.00 (0.10) | 0.80 |" in text
     assert "| cat | -0.20 (0.10) |" in text
     assert "| ceiling | 2 | 2 | 0.50 [" in text
+    assert "on\nfox; the other categories confirm. Written" in text
+    alone = page([one for one in ROWS if one["category"] == "fox"], config)
+    assert "on\nfox; no other confirms. Written" in alone
+    assert "| ceiling | 1 | 1 | 0.80 | 0.80 |" in alone
     plot(ROWS, config, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
 

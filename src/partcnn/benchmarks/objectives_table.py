@@ -56,10 +56,11 @@ def averages(rows: Rows, part: str) -> dict[str, dict[str, tuple[float, float, f
 
 
 def interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Mean and the 95 % bootstrap interval over these values, nan left out; nan where there is none."""
+    """Mean and the 95 % bootstrap interval over these values, nan left out; nan where there is none. One value has no
+    interval."""
     kept = np.array([value for value in values if not math.isnan(value)])
-    if len(kept) == 0:
-        return math.nan, math.nan, math.nan
+    if len(kept) < 2:
+        return (float(kept[0]) if len(kept) else math.nan), math.nan, math.nan
     draws = np.random.default_rng(0).choice(kept, (_DRAWS, len(kept))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(kept.mean()), float(low), float(high)
@@ -110,7 +111,7 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         "chosen on training pictures; a constant point has 0. Means over seeds, then over categories, with the 95 %",
         "interval over categories. Location instability stands beside that of a constant point, the picture's centre.",
         "The ceiling is a detector trained with the labels of the parts. Settings were chosen on",
-        f"{', '.join(config.chosen_on) or 'no category'}; the other categories confirm. Written by",
+        f"{', '.join(config.chosen_on) or 'no category'}; {_that_confirm(rows, config)}. Written by",
         "`partcnn benchmark objectives`.",
     ]
     for places, title in _READINGS.items():
@@ -119,6 +120,11 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
             lines += ["", f"## {title}", "", *_averages(own, part), *_in_pairs(own, part)]
             lines += ["", *_goals(own, config), "", *_by_category(own, config)]
     return "\n".join(lines) + "\n"
+
+
+def _that_confirm(rows: Rows, config: ObjectivesConfig) -> str:
+    others = set(_values(rows, "category")) - set(config.chosen_on)
+    return "the other categories confirm" if others else "no other confirms"
 
 
 def _averages(rows: Rows, part: str) -> list[str]:
@@ -273,7 +279,7 @@ def _short(value: float) -> str:
 
 def _with_interval(found: tuple[float, float, float]) -> str:
     value, low, high = found
-    return "–" if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return _figure(value, 2) + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
 
 
 def _percent(value: float) -> str:
