@@ -230,8 +230,12 @@ def wishing(wish: str, task: Callable[[], None]) -> Callable[[], None]:
     """The task with `PARTCNN_TRITON` set."""
 
     def with_wish() -> None:
+        before = os.environ.get("PARTCNN_TRITON", "")
         os.environ["PARTCNN_TRITON"] = wish
-        task()
+        try:
+            task()
+        finally:
+            os.environ["PARTCNN_TRITON"] = before
 
     return with_wish
 

@@ -175,6 +175,17 @@ def test_the_recipe_sets_what_the_masks_remember(model: nn.Module, dataset: Part
         assert [mask.memory for _, mask in part_masks(model)] == [memory]
 
 
+def test_what_one_training_remembers_is_not_of_the_next(model: nn.Module, dataset: PartDataset) -> None:
+    run(model, dataset, QUICK)  # sets the projection
+    start = copy.deepcopy(model.state_dict())
+    losses = []
+    for memory in (16, 16, 0):
+        model.load_state_dict(start)
+        history = run(model, dataset, dataclasses.replace(QUICK, memory=memory))
+        losses.append([one["filter_loss"] for one in history.epochs])
+    assert losses[0] == losses[1] != losses[2]
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.1, 2.5])
 def test_the_loss_of_a_step_is_task_loss_filter_loss_and_equivariance(
     model: nn.Module, generator: torch.Generator, weight: float

@@ -1,7 +1,15 @@
 """What each filter's own category looked like in earlier batches, where one batch holds too little of it."""
 
+import weakref
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class _Batch(NamedTuple):
+    values: Tensor  # [image, filter, ...]
+    labels: Tensor  # [image, filter], the filter's category where the image is of it, else -1
 
 
 class CategoryMemory:
@@ -17,35 +25,37 @@ class CategoryMemory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._values = torch.empty(0)  # [slot, filter, ...], the newest last
-        self._labels = torch.empty(0)  # [slot, filter], the class of each; -1 where the slot is empty
+        self._kept: _Batch | None = None  # [slot, filter, ...], [slot, filter], the newest last
+        self._latest: _Batch | None = None  # joins what is kept when another batch comes
+        self._seen: weakref.ref[Tensor] | None = None
 
-    def recalled(
+    def before(
         self,
-        like: Tensor,  # [image, filter, ...]
+        maps: Tensor,
+        values: Tensor,  # [image, filter, ...]
+        belongs: Tensor,  # [image, filter] bool
         filter_category: Tensor,  # [filter]
     ) -> tuple[Tensor, Tensor]:  # [slot, filter, ...], [slot, filter] bool
-        """What is remembered of each filter's present category, and which slots hold something; the others are 0.
+        """What is remembered of the batches before this one, and which slots hold something; the others are 0.
 
-        Values of another shape, type or device than `like` are forgotten.
+        Only values of a filter's present category are recalled, and none of another shape, type or device.
+
+        Args:
+            maps: of a forward pass. Asked again about the very same ones, the answer is the same.
+            values: to remember of that pass.
+            belongs: the image is of the filter's category.
+            filter_category: the category of each filter.
         """
-        if (
-            self._values.shape[1:] != like.shape[1:]
-            or self._values.dtype != like.dtype
-            or self._values.device != like.device
-        ):
-            self._values = like.new_zeros(self.size, *like.shape[1:])
-            self._labels = filter_category.new_full((self.size, like.shape[1]), -1)
-        is_own = self._labels == filter_category
-        return self._values * _wide(is_own, self._values), is_own
-
-    def add(self, values: Tensor, belongs: Tensor, filter_category: Tensor) -> None:
-        """Remember the values, [image, filter, ...], that `belongs`, [image, filter], says; after `recalled`."""
-        values = torch.cat([self._values, values.detach()])
-        labels = torch.cat([self._labels, torch.where(belongs, filter_category, -1)])
-        newest = (labels >= 0).int().argsort(dim=0, stable=True)[-self.size :]  # [slot, filter]
-        self._labels = labels.gather(0, newest)
-        self._values = values.gather(0, _wide(newest, values).expand(-1, -1, *values.shape[2:]))
+        kept = self._kept
+        if kept is None or not _are_alike(kept.values, values):
+            labels = filter_category.new_full((self.size, values.shape[1]), -1)
+            kept, self._latest = _Batch(values.new_zeros(self.size, *values.shape[1:]), labels), None
+        elif self._latest is not None and (self._seen is None or self._seen() is not maps):
+            kept = _newest(kept, self._latest, filter_category)
+        self._kept, self._seen = kept, weakref.ref(maps)
+        self._latest = _Batch(values.detach(), torch.where(belongs, filter_category, -1))
+        is_own = kept.labels == filter_category
+        return kept.values * _wide(is_own, kept.values), is_own
 
 
 def counted_for_all(
@@ -55,12 +65,25 @@ def counted_for_all(
 ) -> Tensor:  # [image, filter, ...]
     """The same values; their gradients times all that is counted of the category over what the batch holds of it.
 
-    Remembered values have no gradient. The batch's are a sample of all that are counted, and with this factor their
-    gradient is, but for chance, what all of them would have given.
+    Remembered values have no gradient. Where the batch holds at least one of the category, its own are a sample of all
+    that are counted, and with this factor their gradient is, in the mean over batches, that of all: but for what the
+    weights have changed since the others were seen.
     """
     in_batch, remembered = (counted.sum(dim=0).to(values.dtype) for counted in (belongs, is_remembered))
     extra = belongs * (remembered / in_batch.clamp(min=1))  # [image, filter]
     return values + _wide(extra, values) * (values - values.detach())
+
+
+def _newest(kept: _Batch, batch: _Batch, filter_category: Tensor) -> _Batch:
+    """The newest of each filter's present category, as many as are kept."""
+    values, labels = (torch.cat(both) for both in zip(kept, batch, strict=True))
+    chosen = (labels == filter_category).int().argsort(dim=0, stable=True)[-len(kept.labels) :]  # [slot, filter]
+    of_values = _wide(chosen, values).expand(-1, -1, *values.shape[2:])
+    return _Batch(values.gather(0, of_values), labels.gather(0, chosen))
+
+
+def _are_alike(values: Tensor, others: Tensor) -> bool:
+    return (values.shape[1:], values.dtype, values.device) == (others.shape[1:], others.dtype, others.device)
 
 
 def _wide(of_filters: Tensor, like: Tensor) -> Tensor:

@@ -12,14 +12,13 @@ from partcnn.category_memory import CategoryMemory, counted_for_all
 from partcnn.diversity import diversity
 from partcnn.equivariance import check_views, places_in_pictures, variance_ratio
 from partcnn.errors import ConfigError, LayerError, ShapeError
-from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes
+from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes, labelled
 from partcnn.objectives.fitness import at_least_float32
 from partcnn.part_places import FITNESS_SCALE, check_places, part_places
 from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
 
-_OF_SEVERAL_IMAGES = ("labelled", "exact")  # objectives that say nothing of one image alone
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
 _SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
 
@@ -48,8 +47,8 @@ class PartMask(nn.Module):
             peak, and the positive part of the maps is what counts as `feature_maps`.
         places: how a filter's place is read from its map when it is measured or shown: "peak", where the mask is, or
             "expected", for a mask that is not enabled (`partcnn.part_places`).
-        memory: maps of each filter's own category, from earlier batches, that its losses count beside the batch's in
-            training, where several classes own filters (`partcnn.category_memory`); in `equivariance` half as many
+        memory: maps of each filter's own category, from earlier batches, that "labelled" counts beside the batch's in
+            training, where several classes own filters (`partcnn.category_memory`); `equivariance` counts half as many
             pictures, of which a batch holds two maps each. They are no part of the state. 0: none.
 
     Attributes:
@@ -153,11 +152,15 @@ class PartMask(nn.Module):
         if name is None:
             return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
         belongs, tau = self._belongs_and_tau(maps, labels)
-        if name in _OF_SEVERAL_IMAGES and (memory := self._memory_of("maps", self.memory)):
-            remembered, is_remembered = memory.recalled(maps, self.filter_category)
-            memory.add(maps, belongs, self.filter_category)
-            maps = torch.cat([counted_for_all(maps, belongs, is_remembered), remembered])
-            belongs = torch.cat([belongs, is_remembered])
+        if name == self.objective == "labelled" and len(maps) and (memory := self._memory_of("maps", self.memory)):
+            remembered, is_remembered = memory.before(maps, maps, belongs, self.filter_category)
+            return labelled(
+                torch.cat([counted_for_all(maps, belongs, is_remembered), remembered]),
+                torch.cat([belongs, is_remembered]),
+                tau=tau,
+                beta=self.template_slope,
+                counted=torch.cat([torch.ones_like(belongs), is_remembered]),
+            )
         value = OBJECTIVES[name](maps, belongs, tau=tau, beta=self.template_slope)
         if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
             target = centroid_slopes(maps, belongs, beta=self.slopes)
@@ -181,10 +184,9 @@ class PartMask(nn.Module):
         first, second = places_in_pictures(maps, frames, centers, tau=tau, beta=self.template_slope)
         belongs = belongs[: len(first)]
         memory = self._memory_of("places", self.memory // 2)
-        if memory is None:
+        if memory is None or not len(maps):
             return variance_ratio(first, second, belongs)
-        remembered, is_remembered = memory.recalled(first, self.filter_category)
-        memory.add((first + second) / 2, belongs, self.filter_category)
+        remembered, is_remembered = memory.before(maps, (first + second) / 2, belongs, self.filter_category)
         return variance_ratio(first, second, belongs, remembered, is_remembered)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
@@ -200,6 +202,10 @@ class PartMask(nn.Module):
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
         return diversity(maps, belongs, tau=tau, beta=self.template_slope)
+
+    def forget(self) -> None:
+        """Empty the memory: other pictures, or other weights, are to come."""
+        self._remembered.clear()
 
     @property
     def template_slope(self) -> float | Tensor:

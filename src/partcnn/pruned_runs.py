@@ -73,8 +73,16 @@ def prune_run(
 
 
 def finetuning_recipe(run: Run, epochs: int) -> Recipe:
-    """The run's own recipe for some epochs more, at 0.3 of its learning rate."""
-    recipe = Recipe(**run.settings.get("recipe", {}))
+    """The run's own recipe for some epochs more, at 0.3 of its learning rate.
+
+    Raises:
+        RunError: the recipe has settings that there are no more.
+    """
+    try:
+        recipe = Recipe(**run.settings.get("recipe", {}))
+    except TypeError as error:
+        file = run.directory / SETTINGS_FILE
+        raise RunError(f"run: expected a recipe of {Recipe.__name__}, got {error}; take it out of {file}") from error
     return replace(recipe, epochs=epochs, lr=recipe.learning_rate(run.model) * FINETUNE_LR_FRAC)
 
 

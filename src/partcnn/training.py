@@ -58,7 +58,7 @@ class Recipe:
         epochs: passes over the training pictures.
         batch_size: pictures per step, each in two of its views.
         lr: highest learning rate of the one-cycle schedule, AdamW. None takes 3e-3 where one category owns all
-            filters, 2e-3 where several do: with 24 animals a fifth of the filters died at 3e-3.
+            filters, 2e-3 where several do: with 24 animals a fifth of them died at 3e-3.
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
@@ -67,8 +67,9 @@ class Recipe:
             views of one (`partcnn.equivariance`); 0 leaves the paper's loss alone.
         diversity: weight of the term that spreads a category's filters over different places
             (`partcnn.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
-        memory: maps of each filter's category, from earlier batches, that its losses count beside the batch's where
-            several classes own filters (`partcnn.category_memory`); 0 counts the batch alone.
+        memory: maps of each filter's category, from earlier batches, that "labelled" counts beside the batch's where
+            several classes own filters (`partcnn.category_memory`); the equivariance term counts half as many
+            pictures. 0 counts the batch alone.
         loss_weight_schedule: "constant"; "linear", from 2λ down to 0; or "inverse", λ/epoch as in the paper.
         num_views: views of each picture that are made once, the first the picture itself, the others random crops
             with flips; a frozen trunk's maps of them too. With a trunk that learns and views of over 2 GiB every
@@ -307,12 +308,22 @@ def fit(
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
+    _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
-    _run(trainer, module, batches, history)
+    try:
+        _run(trainer, module, batches, history)
+    finally:
+        _forget(model)
     history.seconds = time.monotonic() - began
     record.is_trained = True
     model.eval()
     return history
+
+
+def _forget(model: nn.Module) -> None:
+    """What masks remember is of one training, of its pictures and its weights."""
+    for _, mask in part_masks(model):
+        mask.forget()
 
 
 def check_trunk(trunk: str, model: nn.Module) -> None:

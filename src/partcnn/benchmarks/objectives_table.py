@@ -111,7 +111,7 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
         "chosen on training pictures; a constant point has 0. Means over seeds, then over categories, with the 95 %",
         "interval over categories. Location instability stands beside that of a constant point, the picture's centre.",
         "The ceiling is a detector trained with the labels of the parts. Settings were chosen on",
-        f"{', '.join(config.chosen_on) or 'no category'}; {_that_confirm(rows, config)}. Written by",
+        f"{_chosen_on(rows, config)}. Written by",
         "`partcnn benchmark objectives`.",
     ]
     for places, title in _READINGS.items():
@@ -122,9 +122,10 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _that_confirm(rows: Rows, config: ObjectivesConfig) -> str:
-    others = set(_values(rows, "category")) - set(config.chosen_on)
-    return "the other categories confirm" if others else "no other confirms"
+def _chosen_on(rows: Rows, config: ObjectivesConfig) -> str:
+    if set(_values(rows, "category")) <= set(config.chosen_on):
+        return "these very categories, so that nothing confirms them"
+    return f"{', '.join(config.chosen_on) or 'no category'}; the other categories confirm"
 
 
 def _averages(rows: Rows, part: str) -> list[str]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.special import xlogy
 
+from partcnn.errors import ShapeError
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
 from partcnn.objectives.fused import Slopes, fused
 from partcnn.objectives.kernel_choice import kernel_rule
@@ -116,7 +117,12 @@ def entropy_of_presence(absent: Tensor, present: Tensor) -> Tensor:
 
 
 def labelled(
-    feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: float | Tensor = 4.0
+    feature_maps: Tensor,
+    belongs: Tensor,
+    *,
+    tau: float | Tensor,
+    beta: float | Tensor = 4.0,
+    counted: Tensor | None = None,
 ) -> ObjectiveValue:
     """Eq. 5 with its inter-category question answered from the labels that training has anyway (ours).
 
@@ -132,21 +138,26 @@ def labelled(
         feature_maps: [image, filter, row, col], activations ≥ 0; half precision is computed in float32.
         belongs: [image, filter] bool.
         tau, beta: of the templates; they get no gradient.
+        counted: [image, filter] bool: the images that there are for a filter, None: all. Others are nothing to its
+            loss, and do not belong.
 
     Returns:
         Terms prior_entropy (log n²), inter_category_entropy (the logistic loss) and spatial_entropy
         (log n² − MI), with loss = −prior + inter + spatial. Fewer than two images of c: MI is 0.
 
     Raises:
-        ShapeError: maps, `belongs` or β have the wrong shape.
+        ShapeError: maps, `belongs`, `counted` or β have the wrong shape.
         ConfigError: τ, or β as a number, is not positive.
     """
     maps = checked_maps(feature_maps, belongs)
     check_templates(tau, beta, maps.shape[1])
+    if counted is not None and counted.shape != belongs.shape:
+        raise ShapeError(f"counted: expected the shape of belongs, {tuple(belongs.shape)}, got {tuple(counted.shape)}")
     if maps.shape[0] == 0:
         return nothing(maps, "prior_entropy", "inter_category_entropy", "spatial_entropy")
     rule = kernel_rule("labelled", maps) or _labelled_of_fitness
-    loss, (inter_category, information) = fused(rule, maps, belongs, tau=tau, beta=beta)
+    marks = belongs if counted is None else torch.where(counted, belongs.to(torch.int8), -1)
+    loss, (inter_category, information) = fused(rule, maps, marks, tau=tau, beta=beta)
     log_cells = math.log(maps.shape[2] * maps.shape[3])
     return value_of(
         loss,
@@ -156,12 +167,12 @@ def labelled(
     )
 
 
-def _labelled_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) -> Slopes:
-    """Terms: the logistic loss and MI(X_c; T⁺). Writes over `positive`."""
+def _labelled_of_fitness(positive: Tensor, negative: Tensor, marks: Tensor) -> Slopes:
+    """Terms: the logistic loss and MI(X_c; T⁺). Marks as in `logistic_loss`. Writes over `positive`."""
     place = positive.softmax(dim=2)  # p(T_μ | x, T⁺)
     log_sum = positive.amax(dim=2) - place.amax(dim=2).log()  # log Σ_μ exp s_μ: of the largest, p = exp(s) / Σ exp
-    logistic, by_log_odds = logistic_loss(log_sum - math.log(positive.shape[2]) - negative, belongs)
-    found = _information(positive, belongs.to(positive)[..., None])
+    logistic, by_log_odds = logistic_loss(log_sum - math.log(positive.shape[2]) - negative, marks)
+    found = _information(positive, (marks > 0).to(positive)[..., None])
     return Slopes(
         loss=logistic - found.value,
         terms=(logistic, found.value),
@@ -170,13 +181,18 @@ def _labelled_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) ->
     )
 
 
-def logistic_loss(log_odds: Tensor, belongs: Tensor) -> tuple[Tensor, Tensor]:
-    """mean over images of −log σ(±(g − ḡ)), [filter], and its slope by g, [image, filter]."""
-    log_odds = log_odds - log_odds.mean(dim=0)
-    target = belongs.to(log_odds)
-    loss = F.binary_cross_entropy_with_logits(log_odds, target, reduction="none").mean(dim=0)
-    by_log_odds = (log_odds.sigmoid() - target) / len(target)
-    return loss, by_log_odds - by_log_odds.mean(dim=0)
+def logistic_loss(log_odds: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
+    """mean over images of −log σ(±(g − ḡ)), [filter], and its slope by g, [image, filter].
+
+    Marks, [image, filter], are 1 where the image belongs and 0 where not, and −1 where it is not counted.
+    """
+    is_counted = (marks >= 0).to(log_odds)
+    share = is_counted / is_counted.sum(dim=0).clamp(min=1)
+    log_odds = log_odds - (share * log_odds).sum(dim=0)
+    target = (marks > 0).to(log_odds)
+    loss = (share * F.binary_cross_entropy_with_logits(log_odds, target, reduction="none")).sum(dim=0)
+    by_log_odds = share * (log_odds.sigmoid() - target)
+    return loss, by_log_odds - share * by_log_odds.sum(dim=0)
 
 
 class _Information(NamedTuple):

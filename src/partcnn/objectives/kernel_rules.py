@@ -41,13 +41,13 @@ def exact_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) -> Slo
     )
 
 
-def labelled_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) -> Slopes:
+def labelled_of_fitness(positive: Tensor, negative: Tensor, marks: Tensor) -> Slopes:
     """Of `partcnn.objectives.labelled`. Terms: the logistic loss and MI(X_c; T⁺). Writes over `positive`."""
     num_templates = positive.shape[2]
-    passes = _Passes(positive, belongs.to(positive.dtype).contiguous())
+    passes = _Passes(positive, (marks > 0).to(positive.dtype).contiguous())
     log_z = passes.log_partition()
     sum_p, log_sum = passes.sum_over_templates(log_z)
-    logistic, by_log_odds = logistic_loss(log_sum - math.log(num_templates) - negative, belongs)
+    logistic, by_log_odds = logistic_loss(log_sum - math.log(num_templates) - negative, marks)
     log_p_x = _log_mean(sum_p, num_templates)
     of_template = passes.information_of_templates(log_z, log_p_x)
     passes.write_slopes(log_z, log_p_x, of_template, num_templates, odds=(log_sum, by_log_odds))
