@@ -1,10 +1,12 @@
 """partcnn redundancy and partcnn prune: measured against maps set by hand, and whole runs on drawn pictures."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from partcnn.checkpoint import load
@@ -14,7 +16,7 @@ from partcnn.datasets import load_dataset
 from partcnn.datasets.drawing import draw_animal
 from partcnn.pruning import num_parameters
 from partcnn.redundancy import measure_redundancy, redundancy_table
-from partcnn.runs import NetworkSettings, Recipe, RunSettings, open_run, train_run
+from partcnn.runs import SETTINGS_FILE, NetworkSettings, Recipe, RunSettings, open_run, train_run
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,21 @@ def test_redundancy_puts_runs_side_by_side(run: Path, capsys: pytest.CaptureFixt
     assert sorted(index for group in found["groups"] for index in group) == list(range(8))
     assert main(["redundancy", str(run), str(run), "--workers", "0"]) == 0
     assert "effective number" in capsys.readouterr().out
+
+
+def test_a_recipe_with_a_setting_of_another_version_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "pruned"
+    shutil.copytree(run, other)
+    settings = yaml.safe_load((other / SETTINGS_FILE).read_text())
+    settings["recipe"]["pictures_per_class"] = 8
+    (other / SETTINGS_FILE).write_text(yaml.safe_dump(settings))
+    assert main(["prune", str(other), "--keep", "0.5", "--finetune", "1", "--out", str(out), "--workers", "0"]) != 0
+    assert "unexpected keyword argument 'pictures_per_class'; take it out of" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not out.exists()
 
 
 def test_a_pruned_run_is_a_run_that_every_command_takes(
