@@ -17,7 +17,13 @@ from torch import Tensor
 
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, information, kernel_choice, kernel_rules, kernels
 from reference import objectives as twin
-from test_fast_objectives import LAYOUTS, laid_out, random_belongs, random_maps
+from test_fast_objectives import (
+    LAYOUTS,
+    assert_a_second_pass_gives_the_same_gradient,
+    laid_out,
+    random_belongs,
+    random_maps,
+)
 from test_objectives import BATCHES, GRADIENTS, batch_named
 
 NAMES = ("exact", "labelled")
@@ -231,10 +237,7 @@ def test_a_map_that_is_nan_is_not_hidden_and_spoils_no_other_filter(name: str) -
 @each_objective
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
 def test_a_second_pass_backwards_gives_the_same_gradient(name: str, dtype: torch.dtype) -> None:
-    maps, belongs = random_maps(4, 2, 3, 5, dtype=dtype).requires_grad_(), random_belongs(4, 2)
-    loss = OBJECTIVES[name](maps, belongs, tau=0.3).loss.mean()
-    first, second = (torch.autograd.grad(loss, maps, retain_graph=True)[0] for _ in range(2))
-    torch.testing.assert_close(first, second)
+    assert_a_second_pass_gives_the_same_gradient(name, random_maps(4, 2, 3, 5, dtype=dtype))
 
 
 @pytest.mark.parametrize(("name", "tau"), [("labelled", 1e-6), ("exact", 2e-3)])

@@ -16,6 +16,27 @@ _LOWEST = tl.constexpr(-(2.0**127))  # a finite stand-in for −∞ in both type
 
 
 @triton.jit
+def _counted_fitness(
+    fitness,
+    counted,
+    f,
+    images,  # [block_images, 1]
+    cells,  # [block_cells]
+    num_images,
+    num_filters,
+    num_cells,
+    image_stride,
+    filter_stride,
+    cell_stride,
+):
+    """s_μ(x) of a block, `_LOWEST` where x is not counted or outside of the maps, and where it is counted."""
+    is_counted = tl.load(counted + images * num_filters + f, mask=images < num_images, other=0) > 0
+    is_counted = is_counted & (cells < num_cells)[None, :]
+    places = images * image_stride + f * filter_stride + cells[None, :] * cell_stride
+    return tl.load(fitness + places, mask=is_counted, other=_LOWEST), is_counted
+
+
+@triton.jit
 def log_partition(
     fitness,
     counted,
@@ -36,10 +57,19 @@ def log_partition(
     total = tl.zeros([block_cells], fitness.dtype.element_ty)
     for start in range(0, num_images, block_images):
         images = (start + tl.arange(0, block_images)).to(tl.int64)[:, None]
-        is_counted = tl.load(counted + images * num_filters + f, mask=images < num_images, other=0) > 0
-        is_counted = is_counted & (cells < num_cells)[None, :]
-        places = images * image_stride + f * filter_stride + cells[None, :] * cell_stride
-        s = tl.load(fitness + places, mask=is_counted, other=_LOWEST)
+        s, is_counted = _counted_fitness(
+            fitness,
+            counted,
+            f,
+            images,
+            cells,
+            num_images,
+            num_filters,
+            num_cells,
+            image_stride,
+            filter_stride,
+            cell_stride,
+        )
         higher = tl.maximum(top, tl.max(s, axis=0))
         added = tl.where(is_counted, tl.exp(s - higher[None, :]), 0.0)
         total = total * tl.exp(top - higher) + tl.sum(added, axis=0)
@@ -110,10 +140,20 @@ def information_of_templates(
     found = tl.zeros([block_cells], fitness.dtype.element_ty)
     for start in range(0, num_images, block_images):
         images = (start + tl.arange(0, block_images)).to(tl.int64)[:, None]
-        is_counted = tl.load(counted + images * num_filters + f, mask=images < num_images, other=0) > 0
-        is_counted = is_counted & (cells < num_cells)[None, :]
-        places = images * image_stride + f * filter_stride + cells[None, :] * cell_stride
-        log_p = tl.load(fitness + places, mask=is_counted, other=_LOWEST) - of_z
+        s, is_counted = _counted_fitness(
+            fitness,
+            counted,
+            f,
+            images,
+            cells,
+            num_images,
+            num_filters,
+            num_cells,
+            image_stride,
+            filter_stride,
+            cell_stride,
+        )
+        log_p = s - of_z
         of_x = tl.load(log_p_x + images * num_filters + f, mask=images < num_images, other=0)
         found += tl.sum(tl.where(is_counted, tl.exp(log_p) * (log_p - of_x), 0.0), axis=0)
     tl.store(of_template + f * num_cells + cells, found, mask=cells < num_cells)
