@@ -12,6 +12,12 @@ class _Batch(NamedTuple):
     labels: Tensor  # [image, filter], the filter's category where the image is of it, else -1
 
 
+class _State(NamedTuple):
+    kept: _Batch  # [slot, filter, ...], [slot, filter], the newest last
+    latest: _Batch  # joins what is kept when another batch comes
+    maps: "weakref.ref[Tensor]"  # of that batch
+
+
 class CategoryMemory:
     """The newest values of every filter's own category, without a graph. Not part of a network's state.
 
@@ -25,9 +31,7 @@ class CategoryMemory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._kept: _Batch | None = None  # [slot, filter, ...], [slot, filter], the newest last
-        self._latest: _Batch | None = None  # joins what is kept when another batch comes
-        self._seen: weakref.ref[Tensor] | None = None
+        self._state: _State | None = None
 
     def before(
         self,
@@ -46,14 +50,16 @@ class CategoryMemory:
             belongs: the image is of the filter's category.
             filter_category: the category of each filter.
         """
-        kept = self._kept
-        if kept is None or not _are_alike(kept.values, values):
+        state = self._state
+        if state is None or not _are_alike(state.kept.values, values):
             labels = filter_category.new_full((self.size, values.shape[1]), -1)
-            kept, self._latest = _Batch(values.new_zeros(self.size, *values.shape[1:]), labels), None
-        elif self._latest is not None and (self._seen is None or self._seen() is not maps):
-            kept = _newest(kept, self._latest, filter_category)
-        self._kept, self._seen = kept, weakref.ref(maps)
-        self._latest = _Batch(values.detach(), torch.where(belongs, filter_category, -1))
+            kept = _Batch(values.new_zeros(self.size, *values.shape[1:]), labels)
+        elif state.maps() is maps:
+            kept = state.kept
+        else:
+            kept = _newest(state.kept, state.latest, filter_category)
+        latest = _Batch(values.detach(), torch.where(belongs, filter_category, -1))
+        self._state = _State(kept, latest, weakref.ref(maps))
         is_own = kept.labels == filter_category
         return kept.values * _wide(is_own, kept.values), is_own
 

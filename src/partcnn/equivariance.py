@@ -1,5 +1,7 @@
 """A part moves with its picture: a filter's place differs between pictures, and not between two views of one."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,7 @@ def equivariance(
     *,
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
+    earlier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> Tensor:  # [filter]
     """Log ratio of the variance of a filter's places within a picture to that between pictures.
 
@@ -70,6 +73,8 @@ def equivariance(
         frames: A of every view: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
         centers: y of each row and x of each column, fractions of the view's sides.
         tau, beta: of the templates.
+        earlier: of the middles of these pictures, [picture, filter, 2], to the middles of earlier ones that count
+            between pictures beside them, and which there are: see `variance_ratio`. None: none.
 
     Returns:
         In nats; below 0 where places differ more between pictures than within. A filter without a picture that
@@ -78,35 +83,18 @@ def equivariance(
     Raises:
         ShapeError: an odd number of images, or shapes that do not fit together.
     """
-    check_views(feature_maps, belongs, frames)
-    first, second = places_in_pictures(feature_maps, frames, centers, tau=tau, beta=beta)
-    return variance_ratio(first, second, belongs[: len(first)])
-
-
-def check_views(feature_maps: Tensor, belongs: Tensor, frames: Tensor) -> None:
-    """Raises ShapeError where these are not two views of each picture."""
     if len(feature_maps) % 2 or belongs.shape != feature_maps.shape[:2] or frames.shape != (len(feature_maps), 2, 3):
         raise ShapeError(
             "feature_maps, belongs, frames: expected two views of each picture, [2N, filter, row, col], "
             f"[2N, filter] and [2N, 2, 3], got {tuple(feature_maps.shape)}, {tuple(belongs.shape)} "
             f"and {tuple(frames.shape)}"
         )
-
-
-def places_in_pictures(
-    feature_maps: Tensor,  # [2 · picture, filter, row, col]
-    frames: Tensor,  # [2 · picture, 2, 3]
-    centers: tuple[Tensor, Tensor],
-    *,
-    tau: float | Tensor,
-    beta: float | Tensor = 4.0,
-) -> tuple[Tensor, Tensor]:  # [picture, filter, 2] twice
-    """A₁ e(x₁) and A₂ e(x₂) of `equivariance`: (x, y) in fractions of the picture's sides."""
     inside = expected_positions(feature_maps, centers, tau=tau, beta=beta)
     frames = frames.to(inside)
     in_picture = torch.einsum("ixy,ify->ifx", frames[..., :2], inside) + frames[:, None, :, 2]
-    first, second = in_picture.chunk(2)
-    return first, second
+    first, second = in_picture.chunk(2)  # [picture, filter, 2]
+    remembered = earlier((first + second) / 2) if earlier is not None else ()
+    return variance_ratio(first, second, belongs[: len(first)], *remembered)
 
 
 def variance_ratio(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from partcnn.category_memory import CategoryMemory, counted_for_all
 from partcnn.diversity import diversity
-from partcnn.equivariance import check_views, places_in_pictures, variance_ratio
+from partcnn.equivariance import equivariance
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes, labelled
 from partcnn.objectives.fitness import at_least_float32
@@ -180,14 +181,11 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
-        check_views(maps, belongs, frames)
-        first, second = places_in_pictures(maps, frames, centers, tau=tau, beta=self.template_slope)
-        belongs = belongs[: len(first)]
-        memory = self._memory_of("places", self.memory // 2)
-        if memory is None or not len(maps):
-            return variance_ratio(first, second, belongs)
-        remembered, is_remembered = memory.before(maps, (first + second) / 2, belongs, self.filter_category)
-        return variance_ratio(first, second, belongs, remembered, is_remembered)
+        earlier = None
+        if len(maps) and (memory := self._memory_of("places", self.memory // 2)):
+            of_pictures = belongs[: len(maps) // 2]
+            earlier = partial(memory.before, maps, belongs=of_pictures, filter_category=self.filter_category)
+        return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope, earlier=earlier)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
         """`partcnn.diversity.diversity` of the maps of the last forward pass, in float32.
