@@ -33,12 +33,14 @@ def test_a_part_falls_in_the_cell_of_each_view_that_shows_it() -> None:
     assert target_cells(frames, landmarks, FIELD).tolist() == [[12, 15], [15, -1], [-1, -1]]
 
 
-def test_the_detector_finds_a_part_that_one_channel_shows() -> None:
+@pytest.mark.parametrize("num_rows_below", [0, 3])
+def test_the_detector_finds_a_part_by_what_one_channel_shows_there_or_further_up(num_rows_below: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(6, (60,), generator=generator)
+    rows = torch.randint(6 - num_rows_below, (60,), generator=generator)
     cols = torch.randint(4, (60,), generator=generator)
     maps = torch.rand(60, 1, 3, 6, 4, generator=generator)
     maps[torch.arange(60), 0, 1, rows, cols] += 3
+    rows += num_rows_below
     landmarks = torch.stack([(cols + 0.5) / 4, (rows + 0.5) / 6], dim=1)
     landmarks[50:] = torch.nan  # the last ten are not annotated
     detector = train_detector(maps, torch.tensor(WHOLE).expand(60, 1, 2, 3), landmarks, FIELD, seed=0)

@@ -8,9 +8,13 @@ from partcnn.equivariance import mean_positions
 from partcnn.receptive_field import ReceptiveField
 
 _WIDTH = 32
-_EPOCHS = 40
-_BATCH = 64
-_LR = 1e-3
+_DILATIONS = (1, 2, 4)
+_DROPOUT = 0.2  # of the maps' channels
+_EPOCHS = 60
+_BATCH = 32
+_LR = 3e-3
+_WEIGHT_DECAY = 0.05
+_TARGET_STD_CELLS = 1.0
 
 
 def train_detector(
@@ -21,39 +25,55 @@ def train_detector(
     *,
     seed: int,
 ) -> nn.Sequential:
-    """A 3 × 3 layer of 32 filters and a 3 × 3 layer of one, trained to fire in the cell of the part.
+    """Three 3 × 3 layers of 32 filters, dilated by 1, 2 and 4, and one of a single filter, trained to fire at the part.
 
-    Cross-entropy over the map's cells against the cell whose centre is nearest to the part; Adam, 40 epochs, one
-    random view of every picture an epoch; a picture counts where its view holds the part.
+    Cross-entropy over the map's cells against a Gaussian of one cell's standard deviation around the cell whose centre
+    is nearest to the part; AdamW, one cycle up to 3e-3, 60 epochs, one random view of every picture an epoch; a
+    picture counts where its view holds the part.
 
     Args:
         maps: of the trunk, through the projection.
         frames: of the views: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
         landmarks: (x, y) of the part in fractions of the picture's sides, nan where absent.
         field: of the maps' cells.
-        seed: of weights, views and order.
+        seed: of weights, views, order and dropout.
 
     Returns:
         Maps [image, channel, row, col] → scores [image, 1, row, col].
     """
     torch.manual_seed(seed)
-    detector = nn.Sequential(
-        nn.Conv2d(maps.shape[2], _WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(_WIDTH, 1, 3, padding=1)
-    )
+    detector = _detector(maps.shape[2])
     cells = target_cells(frames, landmarks, field)  # [image, view], −1 where the view does not hold the part
     shown = (cells >= 0).any(dim=1).nonzero().squeeze(1)
     if len(shown) == 0:
-        return detector
-    optimizer = torch.optim.Adam(detector.parameters(), lr=_LR)
+        return detector.eval()
+    targets = _gaussians(field.map_size)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=_LR, weight_decay=_WEIGHT_DECAY)
+    num_steps = _EPOCHS * -(-len(shown) // _BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=num_steps)
     for _ in range(_EPOCHS):
         for chosen in shown[torch.randperm(len(shown))].split(_BATCH):
             views = torch.multinomial((cells[chosen] >= 0).float(), 1).squeeze(1)
             scores = detector(maps[chosen, views].float()).flatten(1)
-            loss = F.cross_entropy(scores, cells[chosen, views])
+            loss = F.cross_entropy(scores, targets[cells[chosen, views]])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     return detector.eval()
+
+
+def _detector(num_channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Dropout2d(_DROPOUT)]
+    for dilation in _DILATIONS:
+        layers += [nn.Conv2d(num_channels, _WIDTH, 3, padding=dilation, dilation=dilation), nn.ReLU()]
+        num_channels = _WIDTH
+    return nn.Sequential(*layers, nn.Conv2d(_WIDTH, 1, 3, padding=1))
+
+
+def _gaussians(map_size: tuple[int, int]) -> Tensor:  # [cell, cell], each row a distribution around its own cell
+    cells = torch.cartesian_prod(*(torch.arange(float(side)) for side in map_size))
+    return (-(torch.cdist(cells, cells) ** 2) / (2 * _TARGET_STD_CELLS**2)).softmax(dim=1)
 
 
 def target_cells(
