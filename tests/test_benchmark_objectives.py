@@ -23,6 +23,7 @@ from partcnn.runs import NetworkSettings, Recipe, RunSettings, train_run
 
 FIELD = ReceptiveField((10.0, 10.0), (10.0, 20.0), (4.5, 9.5), (6, 4), (60, 80), "traced")  # 6 rows, 4 columns
 WHOLE = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LEFT_HALF_FLIPPED = [[-0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
 
@@ -47,6 +48,11 @@ def test_the_detector_finds_a_part_by_what_one_channel_shows_there_or_further_up
     with torch.no_grad():
         found = detector(maps[50:, 0]).flatten(1).argmax(dim=1)
     assert (found == (rows * 4 + cols)[50:]).float().mean() >= 0.9
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("objectives*.yaml")), ids=lambda file: file.stem)
+def test_every_config_of_the_repository_is_read(file: Path) -> None:
+    assert "part filters" in ObjectivesConfig.read(file).methods
 
 
 def test_without_an_annotated_picture_the_detector_is_not_trained() -> None:
