@@ -127,6 +127,8 @@ def test_a_network_per_method_is_trained_once_and_the_page_is_written(
     assert all(0.3 < row["accuracy"] <= 1 for row in rows if row["method"] != "ceiling")
     text = out.with_suffix(".md").read_text()
     assert "| part filters | 1 | 1 |" in text
+    assert "chosen on\nother pictures than these. Written" in text
+    assert "* Settings" not in text
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     assert main([*wanted, "--json"]) == 0  # without --data it is only written anew

@@ -85,7 +85,7 @@ def goals(rows: Rows, part: str) -> dict[str, float]:
     ]
     return {
         "categories": len(best),
-        f"categories where the ceiling reaches {REACHED} on the {part}": len(within),
+        f"categories where the ceiling reaches {REACHED} on the {part}": len(within) if ceiling else math.nan,
         "there: R² mean over filters, share of the ceiling's": _share(
             mean(mean_r2[category] for category in within), mean(top[category] for category in within)
         ),
@@ -123,9 +123,11 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
 
 
 def _chosen_on(rows: Rows, config: ObjectivesConfig) -> str:
+    if not config.chosen_on:
+        return "other pictures than these"
     if set(_values(rows, "category")) <= set(config.chosen_on):
         return "these very categories, so that nothing confirms them"
-    return f"{', '.join(config.chosen_on) or 'no category'}; the other categories confirm"
+    return f"{', '.join(config.chosen_on)}; the other categories confirm"
 
 
 def _averages(rows: Rows, part: str) -> list[str]:
@@ -219,7 +221,8 @@ def _by_category(rows: Rows, config: ObjectivesConfig) -> list[str]:
     methods = [name for name in (_DEFAULT, _PLAIN, CEILING) if name in _values(rows, "method")]
     parts = _parts(rows)
     lines = [
-        "R² by category; in brackets the best filter, chosen on training pictures. * Settings were chosen on it.",
+        "R² by category; in brackets the best filter, chosen on training pictures."
+        + (" * Settings were chosen on it." if config.chosen_on else ""),
         "",
         "| category | " + " | ".join(f"{name}, {part}" for part in parts for name in methods) + " | accuracy | plain |",
         "|" + "---|" * (len(parts) * len(methods) + 3),
