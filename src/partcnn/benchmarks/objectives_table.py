@@ -107,7 +107,7 @@ def page(rows: Rows, config: ObjectivesConfig) -> str:
     lines = [
         f"# Objectives: {config.backbone} at {config.layers}",
         "",
-        f"Pictures kept out (30 %). R² on the {part}: mean over the top layer's filters, and of the best filter,",
+        f"Pictures kept out of training. R² on the {part}: mean over the top layer's filters, and of the best filter,",
         "chosen on training pictures; a constant point has 0. Means over seeds, then over categories, with the 95 %",
         "interval over categories. Location instability stands beside that of a constant point, the picture's centre.",
         "The ceiling is a detector trained with the labels of the parts. Settings were chosen on",
