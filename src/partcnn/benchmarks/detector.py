@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from partcnn.equivariance import mean_positions
 from partcnn.receptive_field import ReceptiveField
+from partcnn.templates import cell_distances
 
 _WIDTH = 32
 _DILATIONS = (1, 2, 4)
@@ -72,8 +73,7 @@ def _detector(num_channels: int) -> nn.Sequential:
 
 
 def _gaussians(map_size: tuple[int, int]) -> Tensor:  # [cell, cell], each row a distribution around its own cell
-    cells = torch.cartesian_prod(*(torch.arange(float(side)) for side in map_size))
-    return (-(torch.cdist(cells, cells) ** 2) / (2 * _TARGET_STD_CELLS**2)).softmax(dim=1)
+    return (-(cell_distances(map_size, norm="l2") ** 2) / (2 * _TARGET_STD_CELLS**2)).softmax(dim=1)
 
 
 def target_cells(

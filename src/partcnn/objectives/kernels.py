@@ -17,22 +17,20 @@ _LOWEST = tl.constexpr(-(2.0**127))  # a finite stand-in for −∞ in both type
 
 @triton.jit
 def _counted_fitness(
-    fitness,
+    fitness,  # both from the program's filter on
     counted,
-    f,
     images,  # [block_images, 1]
     cells,  # [block_cells]
     num_images,
     num_filters,
     num_cells,
     image_stride,
-    filter_stride,
     cell_stride,
 ):
     """s_μ(x) of a block, `_LOWEST` where x is not counted or outside of the maps, and where it is counted."""
-    is_counted = tl.load(counted + images * num_filters + f, mask=images < num_images, other=0) > 0
+    is_counted = tl.load(counted + images * num_filters, mask=images < num_images, other=0) > 0
     is_counted = is_counted & (cells < num_cells)[None, :]
-    places = images * image_stride + f * filter_stride + cells[None, :] * cell_stride
+    places = images * image_stride + cells[None, :] * cell_stride
     return tl.load(fitness + places, mask=is_counted, other=_LOWEST), is_counted
 
 
@@ -55,20 +53,11 @@ def log_partition(
     cells = tl.program_id(1) * block_cells + tl.arange(0, block_cells)
     top = tl.full([block_cells], _LOWEST, fitness.dtype.element_ty)
     total = tl.zeros([block_cells], fitness.dtype.element_ty)
+    own, marks = fitness + f * filter_stride, counted + f
     for start in range(0, num_images, block_images):
         images = (start + tl.arange(0, block_images)).to(tl.int64)[:, None]
         s, is_counted = _counted_fitness(
-            fitness,
-            counted,
-            f,
-            images,
-            cells,
-            num_images,
-            num_filters,
-            num_cells,
-            image_stride,
-            filter_stride,
-            cell_stride,
+            own, marks, images, cells, num_images, num_filters, num_cells, image_stride, cell_stride
         )
         higher = tl.maximum(top, tl.max(s, axis=0))
         added = tl.where(is_counted, tl.exp(s - higher[None, :]), 0.0)
@@ -138,20 +127,11 @@ def information_of_templates(
     cells = tl.program_id(1) * block_cells + tl.arange(0, block_cells)
     of_z = tl.load(log_z + f * num_cells + cells, mask=cells < num_cells, other=0)[None, :]
     found = tl.zeros([block_cells], fitness.dtype.element_ty)
+    own, marks = fitness + f * filter_stride, counted + f
     for start in range(0, num_images, block_images):
         images = (start + tl.arange(0, block_images)).to(tl.int64)[:, None]
         s, is_counted = _counted_fitness(
-            fitness,
-            counted,
-            f,
-            images,
-            cells,
-            num_images,
-            num_filters,
-            num_cells,
-            image_stride,
-            filter_stride,
-            cell_stride,
+            own, marks, images, cells, num_images, num_filters, num_cells, image_stride, cell_stride
         )
         log_p = s - of_z
         of_x = tl.load(log_p_x + images * num_filters + f, mask=images < num_images, other=0)
