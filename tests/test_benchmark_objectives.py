@@ -228,6 +228,7 @@ def test_goals_count_where_the_ceiling_reaches() -> None:
     assert found["there: R² of the best filter, share of the ceiling's"] == pytest.approx(1.0)
     assert found["categories with R² mean of at least 0"] == 1
     assert found["covered: parts whose ceiling reaches 0.3 with a filter of 0.75 of it"] == 1.0
+    assert found["covered so by plain"] == 0.0  # 0.1 of the ceiling's 0.8
     assert found["accuracy lost against plain, points"] == pytest.approx((2.0 - 1.0) / 2)
     assert found["most lost in a category, points"] == pytest.approx(2.0)
 

@@ -26,13 +26,13 @@ class Contribution:
 
     filter: int
     value: float  # share of the logit, in its units; negative where the filter speaks against the class
-    score: float  # activation at the peak; 0: the filter found nothing, and its position means nothing
-    position_px: tuple[float, float]  # (x, y) of the peak, in continuous pixels of the given picture
+    score: float  # largest activation; 0: the filter found nothing, and its position means nothing
+    position_px: tuple[float, float]  # (x, y) of its `part_places`, in continuous pixels of the given picture
     box_px: tuple[float, float, float, float]  # its receptive field there, clipped to the picture
     category: str  # that the filter serves
     heatmap: npt.NDArray[np.float32]  # [height, width] of the given picture: the masked map, upsampled
     hidden_change: float | None = None  # of the logit when `hidden_box_px` is covered; None: not asked for
-    hidden_box_px: tuple[float, float, float, float] | None = None  # around the peak; see `hiding_boxes`
+    hidden_box_px: tuple[float, float, float, float] | None = None  # around the position; see `hiding_boxes`
 
 
 @dataclass(frozen=True)

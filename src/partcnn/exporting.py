@@ -5,7 +5,7 @@ Inputs and outputs by name, the number of images free:
     images                [image, 3, row, col], preprocessed; the size the network was converted for
     logits                [image, class]
     masked_feature_maps   [image, filter, row, col] of the top part layer    (these three only with `parts`)
-    peaks                 [image, filter, 2], the cell (row, col) of each map's largest value
+    peaks                 [image, filter, 2], the cell (row, col) of each filter's part, read as `PartMask.places` says
     contributions         [image, class, filter]; logits = bias + their sum over filters. Additive head only
 
 The file's metadata says under "partcnn", as JSON, how pictures become inputs, what the logits are called, their bias,
