@@ -543,9 +543,33 @@ def test_the_projection_is_the_principal_components_of_the_trunks_maps(model: nn
     kept = projected.projection(maps.float()).movedim(1, -1).flatten(0, 2).double()
     torch.testing.assert_close(kept.mean(dim=0), torch.zeros(6, dtype=torch.float64), atol=1e-4, rtol=0)
     variances = singular[:6].square() / len(cells)
-    expected = (centred @ components[:6].T) * (variances.mean() / variances).pow(0.25)
+    expected = (centred @ components[:6].T) * (0.07 / (variances.mean() * variances).sqrt()).sqrt()
     sign = (expected * kept).sum(dim=0).sign()
     torch.testing.assert_close(kept * sign, expected, atol=1e-3 * float(expected.abs().max()), rtol=0)
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps * self.factor
+
+
+def test_projected_maps_have_one_scale_whatever_the_trunks(dataset: PartDataset) -> None:
+    """A recipe chosen on one network's maps then suits another's."""
+    views = PictureViews(dataset, Preprocessing(SIZE))
+    maps = []
+    for scale in (1.0, 300.0):
+        torch.manual_seed(0)
+        network = convert(DemoNet(num_classes=2), "features", num_classes=2, filters=4, projection=6, input_size=SIZE)
+        network.trunk = nn.Sequential(network.trunk, Times(scale)).eval()
+        set_projection(network, views)
+        with torch.no_grad():
+            maps.append(network.features(views[0][0]))
+    assert maps[0].std() > 0.05
+    torch.testing.assert_close(maps[0], maps[1], atol=1e-3, rtol=1e-3)
 
 
 def test_features_are_the_trunks_maps_of_every_view(model: nn.Module, dataset: PartDataset) -> None:

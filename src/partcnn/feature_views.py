@@ -23,6 +23,7 @@ from partcnn.errors import ConfigError
 _WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 _PROJECTION_PICTURES = 256
 _LEAST_VARIANCE_FRAC = 1e-3
+_VARIANCE = 0.07  # of a component: what ResNet-18's layer3 has, 128 of them, for which the recipe was chosen
 _CPU_BATCH = 8  # pictures through the trunk at once: activations of more leave the cache and are paged in anew
 _ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
 
@@ -238,8 +239,9 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
     """Set the projection to the principal components of the trunk's maps on at most 256 of the pictures, centred.
 
     Components are scaled to half-way between their own variance and one variance for all (a power of −1/4 of the
-    variance): the small ones that tell parts apart are heard, the smallest, noise, are not made loud. A model
-    without a projection stays as it is.
+    variance): the small ones that tell parts apart are heard, the smallest, noise, are not made loud. The one variance
+    is the same for every trunk, so that one recipe suits them all: maps of SqueezeNet deviate from their mean 75 times
+    as far as those of ResNet-18. A model without a projection stays as it is.
 
     Args:
         model: its trunk is put in evaluation mode.
@@ -270,7 +272,8 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
         variances = variances.flip(0)[: layer.out_channels]
         variances = variances.clamp(min=_LEAST_VARIANCE_FRAC * variances.mean().item())  # silent channels stay so
         components = components.flip(1)[:, : layer.out_channels]
-        weight = (components * (variances.mean() / variances).pow(0.25)).T
+        scaled = _VARIANCE * (variances / variances.mean()).sqrt()
+        weight = (components * (scaled / variances).sqrt()).T
         layer.weight.copy_(weight[..., None, None])
         assert layer.bias is not None
         layer.bias.copy_(-weight @ mean)
