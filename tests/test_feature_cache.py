@@ -201,7 +201,9 @@ class TestFeatures:
         assert torch.equal(found.maps, features(scaled(), dataset, None).maps)
         assert any("not what this network makes" in message for message in caplog.messages)
 
-    def test_the_key_follows_all_that_the_features_depend_on(self, dataset: PartDataset) -> None:
+    def test_the_key_follows_all_that_the_features_depend_on(
+        self, dataset: PartDataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         model = network()
         trained = network()
         conversion_of(trained).is_trained = True
@@ -228,6 +230,9 @@ class TestFeatures:
         assert len(set(keys)) == len(keys)
         again = [features_key(network(seed=9), views(dataset)), features_key(network().train(), views(dataset))]
         assert again == [keys[0]] * 2  # the random projection before training counts for nothing
+        monkeypatch.setattr("partcnn.trunk_features.COMPONENT_VARIANCE", 1.0)
+        assert features_key(model, views(dataset)) not in keys
+        assert features_key(trained, views(dataset)) == keys[2]
 
     def test_the_key_is_the_same_in_another_process(self, dataset: PartDataset) -> None:
         code = (

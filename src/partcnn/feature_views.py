@@ -23,7 +23,7 @@ from partcnn.errors import ConfigError
 _WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 _PROJECTION_PICTURES = 256
 _LEAST_VARIANCE_FRAC = 1e-3
-_VARIANCE = 0.07  # of a component: what ResNet-18's layer3 has, 128 of them, for which the recipe was chosen
+COMPONENT_VARIANCE = 0.07  # the mean one's, as it is in ResNet-18's layer3, on which the recipe was chosen
 _CPU_BATCH = 8  # pictures through the trunk at once: activations of more leave the cache and are paged in anew
 _ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
 
@@ -272,7 +272,7 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
         variances = variances.flip(0)[: layer.out_channels]
         variances = variances.clamp(min=_LEAST_VARIANCE_FRAC * variances.mean().item())  # silent channels stay so
         components = components.flip(1)[:, : layer.out_channels]
-        scaled = _VARIANCE * (variances / variances.mean()).sqrt()
+        scaled = COMPONENT_VARIANCE * (variances / variances.mean()).sqrt()
         weight = (components * (scaled / variances).sqrt()).T
         layer.weight.copy_(weight[..., None, None])
         assert layer.bias is not None

@@ -12,6 +12,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.pictures import in_threads
 from partcnn.feature_cache import CachedTensors, FeatureCache, content_key, network_digest
 from partcnn.feature_views import (
+    COMPONENT_VARIANCE,
     FeatureViews,
     PictureFeatures,
     PictureViews,
@@ -106,7 +107,7 @@ def features_key(model: PartNetwork, views: PictureViews) -> str:
     """The name of these features in a cache: a hash of all that they follow from."""
     # A projection that is still to be set follows from the trunk and the pictures.
     is_set = conversion_of(model).is_trained
-    projection = network_digest(model.projection) if is_set else repr(model.projection)
+    projection = network_digest(model.projection) if is_set else f"{model.projection!r}, variance {COMPONENT_VARIANCE}"
     return content_key(network_digest(model.trunk), projection, views.settings, digests(views.dataset))
 
 
