@@ -240,8 +240,8 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
 
     Components are scaled to half-way between their own variance and one variance for all (a power of −1/4 of the
     variance): the small ones that tell parts apart are heard, the smallest, noise, are not made loud. The one variance
-    is the same for every trunk, so that one recipe suits them all: maps of SqueezeNet deviate from their mean 75 times
-    as far as those of ResNet-18. A model without a projection stays as it is.
+    is the same for every trunk, so that one recipe suits them all: maps of SqueezeNet deviate from their mean some 70
+    times as far as those of ResNet-18. A model without a projection stays as it is.
 
     Args:
         model: its trunk is put in evaluation mode.
