@@ -105,9 +105,9 @@ def picture_features(
 
 def features_key(model: PartNetwork, views: PictureViews) -> str:
     """The name of these features in a cache: a hash of all that they follow from."""
-    # A projection that is still to be set follows from the trunk and the pictures.
+    # A projection that is still to be set follows from the trunk, the pictures and the scale.
     is_set = conversion_of(model).is_trained
-    projection = network_digest(model.projection) if is_set else f"{model.projection!r}, variance {COMPONENT_VARIANCE}"
+    projection = network_digest(model.projection) if is_set else (repr(model.projection), COMPONENT_VARIANCE)
     return content_key(network_digest(model.trunk), projection, views.settings, digests(views.dataset))
 
 
