@@ -174,7 +174,8 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     counts = [len(_values(_of(rows, method), "category")) for method in found]
     axis.set_yticks(range(len(found)), [f"{method} ({count})" for method, count in zip(found, counts, strict=True)])
     axis.invert_yaxis()
-    axis.set_xlabel(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)")
+    label = f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)"
+    figure.supxlabel(label, fontsize="medium")  # by the figure's width: methods with long names leave the axis less
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
