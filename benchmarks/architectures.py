@@ -24,13 +24,14 @@ from torch.nn import functional as F
 
 import partcnn
 from partcnn.backbones import load_backbone
-from partcnn.checkpoint import write_text
-from partcnn.conversion import HookedTrunk, conversion_of
 from partcnn.errors import PartCNNError
 from partcnn.exporting import onnx_differences
+from partcnn.files import write_text
 from partcnn.layer_shapes import layer_shapes
-from partcnn.layers import filter_loss
+from partcnn.losses import filter_loss
+from partcnn.network import conversion_of
 from partcnn.receptive_field import traced_fields
+from partcnn.trunks import HookedTrunk
 
 OURS = ["demo", "vgg_m", "vgg_s"]
 TORCHVISION = """

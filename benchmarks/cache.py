@@ -25,14 +25,16 @@ import torch
 from alternation import alternate
 from torch import Tensor, nn
 
-from partcnn.checkpoint import write_text
-from partcnn.conversion import PartNetwork, conversion_of
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.feature_cache import FeatureCache
-from partcnn.feature_views import EpochLoader, PictureViews
+from partcnn.files import write_text
+from partcnn.module import PartTraining
+from partcnn.network import PartNetwork, conversion_of
+from partcnn.recipe import Recipe
 from partcnn.runs import RunSettings, built_network
-from partcnn.training import PartTraining, Recipe
 from partcnn.trunk_features import trunk_features
+from partcnn.views import EpochLoader, PictureViews
 
 EPOCH_GOAL = 15.0
 ROUNDING_GOAL = 2**-7  # of the largest logit; bfloat16 keeps 8 bits of each map value

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from partcnn.benchmarks.filter_figures import Peaks, tracking_of_peaks
 from partcnn.benchmarks.trunk_maps import measured_pictures
-from partcnn.checkpoint import write_text
-from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features
-from partcnn.layers import part_masks
+from partcnn.features import FeatureViews, compute_features
+from partcnn.files import write_text
+from partcnn.fit import fit
+from partcnn.mask import part_masks
+from partcnn.network import PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.pruned_runs import finetuning_recipe
 from partcnn.pruning import num_parameters, prune
 from partcnn.receptive_field import ReceptiveField, receptive_field
 from partcnn.runs import Run, open_run, run_evaluation
-from partcnn.training import fit
+from partcnn.views import PictureViews
 
 GOAL_KEEP, GOAL_LOSS = 0.125, 0.005  # 8 times fewer filters, at most 0.5 points of accuracy
 

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partcnn.checkpoint import write_text
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
+from partcnn.files import write_text
 from partcnn.observation.pictures import ObservedPictures, describe_shapes
 from partcnn.part_metrics import constant_peaks, measure_baseline, random_peaks
 

@@ -23,10 +23,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import partcnn
-from partcnn.backbones import Preprocessing, load_backbone
-from partcnn.checkpoint import write_text
-from partcnn.conversion import conversion_of, convert
-from partcnn.datasets import PartDataset, Sample, load_dataset
+from partcnn.backbones import load_backbone
+from partcnn.conversion import convert
+from partcnn.datasets import PartDataset, Sample
+from partcnn.datasets.loading import load_dataset
+from partcnn.files import write_text
+from partcnn.network import conversion_of
+from partcnn.preprocessing import Preprocessing
 
 MOST = 1.15  # times the plain pass
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from partcnn.attribution import attribute
-from partcnn.checkpoint import write_text
-from partcnn.conversion import conversion_of
+from partcnn.files import write_text
+from partcnn.network import conversion_of
 from partcnn.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.receptive_field import receptive_field
 from partcnn.runs import Run, open_run

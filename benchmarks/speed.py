@@ -4,14 +4,13 @@
     python benchmarks/speed.py --only loss memory    # some; the other rows stay as they were
 
 Everything compared is timed in turns in one process, by the processor's clock and with one thread unless asked
-otherwise: so other work on the machine does not enter. On a machine with a GPU, `--device cuda` adds the loss, by torch
-and by Triton's kernels, beside the GPU's own memory bandwidth.
+otherwise: so other work on the machine does not enter. On a machine with a GPU, `--device cuda` adds the loss, as it is
+and by `torch.compile`, beside the GPU's own memory bandwidth.
 """
 
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,9 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import partcnn
-from partcnn.checkpoint import write_text
+from partcnn.files import write_text
 from partcnn.objectives import OBJECTIVES, labelled
-from partcnn.objectives.kernel_choice import has_triton
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -212,32 +210,15 @@ def importing(options: argparse.Namespace) -> list[Row]:
 
 
 def cuda(options: argparse.Namespace) -> list[Row]:
-    """Beside a pass that reads the maps and writes as much: the floor of any loss with a gradient.
-
-    By torch, and where Triton is installed by its kernels.
-    """
+    """Beside a pass that reads the maps and writes as much: the floor of any loss with a gradient."""
     shape = (256, 512, 14, 14)
     maps, _ = batch(shape, "cuda")
     target = torch.empty_like(maps)
-    ways = {"torch": "0"} | ({"Triton": "1"} if has_triton() else {})
-    tasks = {way: wishing(wish, there_and_back(labelled, shape, "cuda")) for way, wish in ways.items()}
+    ways = {"torch": labelled, "torch.compile": torch.compile(labelled)}
+    tasks = {way: there_and_back(objective, shape, "cuda") for way, objective in ways.items()}
     timings = alternate({**tasks, "copy": lambda: target.copy_(maps.detach())}, options.repeats)
     title = f"`labelled` at {list(shape)} on {torch.cuda.get_device_name()} beside a copy of the maps"
     return [below(f"{title}, by {way}", timings, way, "copy", 2.0) for way in ways]
-
-
-def wishing(wish: str, task: Callable[[], None]) -> Callable[[], None]:
-    """The task with `PARTCNN_TRITON` set."""
-
-    def with_wish() -> None:
-        before = os.environ.get("PARTCNN_TRITON", "")
-        os.environ["PARTCNN_TRITON"] = wish
-        try:
-            task()
-        finally:
-            os.environ["PARTCNN_TRITON"] = before
-
-    return with_wish
 
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {

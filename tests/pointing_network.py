@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from partcnn.backbones import Preprocessing
-from partcnn.conversion import PartNetwork, conversion_of, convert
+from partcnn.conversion import convert
 from partcnn.datasets import Catalogue, PartDataset, Point, Sample, assign_split
+from partcnn.network import PartNetwork, conversion_of
+from partcnn.preprocessing import Preprocessing
 
 SIDE = 64  # of the pictures and the input
 CELL = 8  # pixels a cell: the maps are 8 × 8

@@ -243,7 +243,7 @@ def test_a_wrong_arrow_is_seen_however_it_is_written(tmp_path: Path, file: str, 
     assert len(wrong_arrows(arrows(tmp_path))) == 1
 
 
-_HEAVY = ("triton", "lightning", "torchvision", "matplotlib", "timm", "tensorboard", "PIL", "jsonargparse")
+_HEAVY = ("lightning", "torchvision", "matplotlib", "timm", "tensorboard", "PIL", "jsonargparse")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from partcnn.backbones import Backbone, DemoNet, Preprocessing, build_network, load_backbone
+from partcnn.backbones import Backbone, build_network, load_backbone
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, WeightsError
+from partcnn.preprocessing import Preprocessing
 from partcnn.tensorflow_padding import TensorFlowConv2d
 
 # Animal-Part category -> name of the one ImageNet class that it is

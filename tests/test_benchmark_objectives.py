@@ -14,7 +14,7 @@ from partcnn.benchmarks.filter_figures import Peaks, filter_figures
 from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
 from partcnn.benchmarks.objectives_table import averages, goals, interval, page, plot, read_as
 from partcnn.cli import main
-from partcnn.datasets import load_dataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import ConfigError
 from partcnn.evaluation import evaluate
 from partcnn.feature_cache import FeatureCache
@@ -88,14 +88,14 @@ def test_figures_of_filters_are_those_of_evaluate(tmp_path: Path) -> None:
 
 
 def found_transform(model: Any) -> Any:
-    from partcnn.conversion import conversion_of
+    from partcnn.network import conversion_of
 
     return conversion_of(model).preprocessing.transform()
 
 
 def run_field(model: Any) -> ReceptiveField:
-    from partcnn.conversion import conversion_of
-    from partcnn.layers import part_masks
+    from partcnn.mask import part_masks
+    from partcnn.network import conversion_of
     from partcnn.receptive_field import receptive_field
 
     return receptive_field(model, next(part_masks(model))[0], conversion_of(model).preprocessing.input_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 from partcnn.category_memory import CategoryMemory, counted_for_all
 from partcnn.equivariance import variance_ratio
 from partcnn.errors import ConfigError, ShapeError
-from partcnn.layers import PartMask
+from partcnn.mask import PartMask
 from partcnn.objectives import labelled
 from reference import equivariance as twin
 from reference import objectives as objectives_twin

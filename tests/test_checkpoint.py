@@ -14,11 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from partcnn import checkpoint
-from partcnn.backbones import DemoNet, Preprocessing
-from partcnn.checkpoint import CARD_FILE, CONFIG_FILE, FORMAT, WEIGHTS_FILE, load, replace_file, save
-from partcnn.conversion import conversion_of, convert, part_masks
+from partcnn.checkpoint import CARD_FILE, CONFIG_FILE, FORMAT, WEIGHTS_FILE, load, save
+from partcnn.conversion import convert, part_masks
+from partcnn.demo_net import DemoNet
 from partcnn.errors import LayerError, PartCNNError, RunError, WeightsError
-from partcnn.layers import filter_loss
+from partcnn.files import replace_file
+from partcnn.losses import filter_loss
+from partcnn.network import conversion_of
+from partcnn.preprocessing import Preprocessing
 from partcnn.tensorflow_padding import with_padding
 
 SIZE = (64, 64)

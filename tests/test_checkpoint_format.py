@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from partcnn.checkpoint import load, save
 from partcnn.checkpoint_files import WEIGHTS_FILE
-from partcnn.conversion import conversion_of
-from partcnn.layers import filter_loss
+from partcnn.losses import filter_loss
+from partcnn.network import conversion_of
 from test_checkpoint import OwnNet
 
 DATA = Path(__file__).parent / "data"

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from partcnn.backbones import DemoNet
 from partcnn.checkpoint import load, save
 from partcnn.checkpoint_files import CONFIG_FILE, FORMAT, WEIGHTS_FILE
 from partcnn.conversion import convert
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, LayerError, PartCNNError, RunError, WeightsError
 
 SIZE = [64, 64]

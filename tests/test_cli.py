@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from data_files import write_cub
 from partcnn.cli import main
-from partcnn.datasets import load_dataset
 from partcnn.datasets.drawing import draw_animal
+from partcnn.datasets.loading import load_dataset
 from partcnn.runs import open_run
 
 TRAIN = ["--backbone", "demo", "--layers", "features.block4", "--epochs", "1", "--workers", "0"]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from partcnn.contact_sheet import contact_sheet
-from partcnn.datasets import Box, Catalogue, PartDataset, PartMask, Point, Sample
+from partcnn.datasets import Box, Catalogue, MaskShape, PartDataset, Point, Sample
 from partcnn.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def dataset(tmp_path: Path) -> PartDataset:
     Image.new("RGB", (2000, 1500), "white").save(picture)
     mask = np.zeros((1500, 2000), dtype=np.bool_)
     mask[300:600, 1000:1400] = True
-    parts = {"beak": [PartMask(mask)], "eye": [Point(1200, 350)], "wing": [Box(100, 700, 900, 1300)]}
+    parts = {"beak": [MaskShape(mask)], "eye": [Point(1200, 350)], "wing": [Box(100, 700, 900, 1300)]}
     samples = [Sample(picture, 0, Box(50, 100, 1900, 1450), parts, "large")]
     return PartDataset(Catalogue(samples, ["bird"], sorted(parts)))
 

@@ -11,20 +11,15 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.backbones import DemoNet
-from partcnn.conversion import (
-    Conversion,
-    HookedTrunk,
-    PartNetwork,
-    conversion_of,
-    convert,
-    recorded_feature_maps,
-    remove_masks,
-)
+from partcnn.conversion import convert, remove_masks
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layer_shapes import layer_shapes
-from partcnn.layers import PartMask, filter_loss, part_masks
+from partcnn.losses import filter_loss
+from partcnn.mask import PartMask, part_masks
+from partcnn.network import Conversion, PartNetwork, conversion_of, recorded_feature_maps
 from partcnn.templates import part_mask
+from partcnn.trunks import HookedTrunk
 
 SIZE = (64, 64)
 NETWORKS = ["alexnet", "vgg11_bn", "squeezenet1_1", "resnet18", "densenet121", "mobilenet_v2"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from partcnn.datasets import Box, PartDataset, load_dataset
+from partcnn.datasets import Box, PartDataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 CATEGORIES = {"n1": "giant panda", "n2": "red panda", "n3": "domestic cat", "n4": "cattle"}

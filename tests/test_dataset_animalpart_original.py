@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from data_files import NO_ENTRY, TRUTH, frog_entry, write_animalpart_original, write_mat5, write_mat73
-from partcnn.datasets import Box, PartDataset, load_dataset
+from partcnn.datasets import Box, PartDataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 FROG = "n01639765"

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from data_files import coco_document, write_coco, write_picture
-from partcnn.datasets import Box, PartDataset, PartMask, Point, load_dataset
+from partcnn.datasets import Box, MaskShape, PartDataset, Point
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 
@@ -52,7 +53,7 @@ def test_a_polygon_becomes_a_mask(tmp_path: Path) -> None:
     (ear,) = read(write_coco(tmp_path)).samples[0].parts["ear"]
     expected = np.zeros((40, 60), dtype=bool)
     expected[2:5, 2:8] = True
-    assert isinstance(ear, PartMask)
+    assert isinstance(ear, MaskShape)
     assert (ear.mask == expected).all()
 
 
@@ -98,7 +99,7 @@ def test_run_lengths_become_the_mask_they_came_from(tmp_path: Path, is_compresse
         segmentation["counts"] = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
     document = with_annotation({"segmentation": segmentation}, 4)
     (ear,) = read(write_coco(tmp_path, document)).samples[0].parts["ear"]
-    assert isinstance(ear, PartMask)
+    assert isinstance(ear, MaskShape)
     assert (ear.mask == mask).all()
 
 
@@ -210,6 +211,6 @@ def test_the_file_of_another_tool_agrees_with_pycocotools(tmp_path: Path) -> Non
     assert len(samples) == len(other.getAnnIds(catIds=[1, 2], iscrowd=False))
     (ear,) = samples[0].parts["ear"]
     theirs = other.annToMask(other.loadAnns([14])[0]).astype(bool)
-    assert isinstance(ear, PartMask)
+    assert isinstance(ear, MaskShape)
     # theirs draws a polygon's outline on a finer grid: single pixels of it may differ
     assert (ear.mask & theirs).sum() / (ear.mask | theirs).sum() > 0.95

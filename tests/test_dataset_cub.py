@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from data_files import CUB_FILES, write_cub, write_picture
-from partcnn.datasets import Box, PartDataset, Point, load_dataset
+from partcnn.datasets import Box, PartDataset, Point
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 

@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
-from partcnn.datasets import Box, PartMask, load_dataset
+from partcnn.datasets import Box, MaskShape
 from partcnn.datasets.drawing import KINDS, draw_animal
 from partcnn.datasets.drawn.figures import PARTS
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 KIND = sorted(KINDS)[1]
@@ -41,7 +42,7 @@ def test_a_sample_is_the_drawing_of_its_number() -> None:
     assert sample.object_box == Box(*drawing.object_box)
     assert sample.parts.keys() == drawing.masks.keys()
     for part, (shape,) in sample.parts.items():
-        assert isinstance(shape, PartMask)
+        assert isinstance(shape, MaskShape)
         assert np.array_equal(shape.mask, drawing.masks[part])
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from data_files import write_picture
-from partcnn.datasets import Box, PartDataset, Point, load_dataset
+from partcnn.datasets import Box, PartDataset, Point
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import DataError
 
 HEADER = "image,part,x0,y0,x1,y1"

@@ -33,7 +33,8 @@ from data_files import (
     write_pascal_part,
     write_picture,
 )
-from partcnn.datasets import load_dataset, read_picture
+from partcnn.datasets import read_picture
+from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.pictures import check_picture
 from partcnn.errors import PartCNNError
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data_files import block, pascal_object, write_mat5, write_pascal_part, write_pascal_picture, write_picture
-from partcnn.datasets import Box, PartDataset, PartMask, Sample, load_dataset
+from partcnn.datasets import Box, MaskShape, PartDataset, Sample
+from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.pascal_part import MERGED_PARTS
 from partcnn.errors import DataError
 
@@ -26,7 +27,7 @@ def read(root: Path | str, category: str | None = None, **options: Any) -> PartD
 
 def mask_of(sample: Sample, part: str) -> np.ndarray:
     (shape,) = sample.parts[part]
-    assert isinstance(shape, PartMask)
+    assert isinstance(shape, MaskShape)
     return shape.mask
 
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from data_files import write_picture
-from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample, load_dataset
+from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample
+from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.placement import crop_to_object
 from partcnn.errors import ConfigError, DataError
@@ -79,7 +80,7 @@ class TestCrop:
     def test_points_boxes_and_masks_move_together(self) -> None:
         mask = np.zeros((60, 80), dtype=bool)
         mask[20:26, 30:34] = True
-        parts: dict[str, list[Any]] = {"p": [Point(32, 23)], "b": [Box(30, 20, 34, 26)], "m": [PartMask(mask)]}
+        parts: dict[str, list[Any]] = {"p": [Point(32, 23)], "b": [Box(30, 20, 34, 26)], "m": [MaskShape(mask)]}
         sample = Sample(Path("x.png"), 0, Box(25, 15, 45, 35), PackedShapes(parts), "x")
         moved = crop_to_object(sample, (60, 80), margin=0.0)
         assert {part: moved.landmark(part) for part in parts} == dict.fromkeys(parts, Point(7, 8))
@@ -97,7 +98,7 @@ class TestCrop:
         for before, after in zip(whole.samples, cropped.samples, strict=True):
             assert (after.load_image().size == before.load_image().size) == (before.object_box is None)
         mask = cropped.samples[-1].parts["head"][0]
-        assert isinstance(mask, PartMask)
+        assert isinstance(mask, MaskShape)
         assert mask.mask.shape[::-1] == cropped.samples[-1].load_image().size
 
     def test_the_split_is_that_of_the_whole_pictures(self, shared: Path) -> None:
@@ -175,7 +176,7 @@ def test_packed_shapes_are_the_shapes() -> None:
         height, width = random.integers(1, 40, 2)
         mask = random.random((height, width)) < 0.1
         mask[random.integers(height), random.integers(width)] = True
-        (found, point) = PackedShapes({"a": [PartMask(mask), Point(1, 2)]})["a"]
-        assert isinstance(found, PartMask)
+        (found, point) = PackedShapes({"a": [MaskShape(mask), Point(1, 2)]})["a"]
+        assert isinstance(found, MaskShape)
         assert (found.mask == mask).all()
         assert point == Point(1, 2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partcnn.datasets import Box, PartMask, Point, Sample, read_picture
+from partcnn.datasets import Box, MaskShape, Point, Sample, read_picture
 from partcnn.datasets.pictures import check_picture, results_or_errors
 from partcnn.errors import DataError
 
@@ -15,13 +15,13 @@ ORIENTATION_TAG = 0x0112
 TURN_LEFT = 6  # the camera was held so that the stored picture must turn by 90° clockwise
 
 
-def mask_of(rows: slice, cols: slice) -> PartMask:
+def mask_of(rows: slice, cols: slice) -> MaskShape:
     mask = np.zeros((6, 8), dtype=bool)
     mask[rows, cols] = True
-    return PartMask(mask)
+    return MaskShape(mask)
 
 
-def sample_of(parts: dict[str, list[Box | Point | PartMask]]) -> Sample:
+def sample_of(parts: dict[str, list[Box | Point | MaskShape]]) -> Sample:
     return Sample(Path("x.png"), 1, None, parts, "x")
 
 
@@ -42,7 +42,7 @@ class TestShapes:
         mask = np.zeros((6, 8), dtype=bool)
         mask[0, :] = True
         mask[5, 0] = True  # the centroid would lie near the top
-        assert PartMask(mask).center == Point(4, 3)
+        assert MaskShape(mask).center == Point(4, 3)
 
     @pytest.mark.parametrize(
         "mask",
@@ -51,7 +51,7 @@ class TestShapes:
     )
     def test_what_is_no_mask_is_refused(self, mask: np.ndarray) -> None:
         with pytest.raises(DataError, match="mask: expected"):
-            PartMask(mask)
+            MaskShape(mask)
 
 
 class TestLandmark:

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tvf
 
-from partcnn.datasets import Box, Catalogue, PartDataset, PartMask, Point, Sample, from_tv_tensors, to_tv_tensors
+from partcnn.datasets import Box, Catalogue, MaskShape, PartDataset, Point, Sample, from_tv_tensors, to_tv_tensors
 from partcnn.errors import ConfigError
 
 WIDTH, HEIGHT = 40, 30
@@ -30,9 +30,9 @@ def dataset(tmp_path: Path) -> PartDataset:
     pixels[6:8, 24:28] = 255
     Image.fromarray(pixels).save(tmp_path / "marked.png")
     Image.new("RGB", (50, 20)).save(tmp_path / "plain.png")
-    parts: dict[str, list[Box | Point | PartMask]] = {
+    parts: dict[str, list[Box | Point | MaskShape]] = {
         "box": [MARKER],
-        "mask": [PartMask(pixels[..., 0] > 0)],
+        "mask": [MaskShape(pixels[..., 0] > 0)],
         "pair": [Box(0, 0, 4, 4), Box(6, 0, 9, 4)],
         "point": [MARKER.center],
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from partcnn.datasets import DATASETS, PartDataset, assign_split, load_dataset
+from partcnn.datasets import PartDataset, assign_split
+from partcnn.datasets.loading import DATASETS, load_dataset
 from partcnn.errors import ConfigError, DataError
 
 MakeFolder = Callable[..., Path]

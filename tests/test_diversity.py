@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from partcnn.conversion import convert
 from partcnn.diversity import diversity, position_information
 from partcnn.errors import ShapeError
-from partcnn.layers import diversity_loss, part_masks
+from partcnn.losses import diversity_loss
+from partcnn.mask import part_masks
 from reference import diversity as twin
 
 float64 = torch.float64

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from partcnn.conversion import convert
 from partcnn.equivariance import equivariance, expected_positions
 from partcnn.errors import LayerError, ShapeError
-from partcnn.layers import MapErasing, PartMask, equivariance_loss, part_masks
+from partcnn.losses import equivariance_loss
+from partcnn.mask import PartMask, part_masks
+from partcnn.modules import MapErasing
 from partcnn.receptive_field import cell_centers, receptive_field
 from reference import equivariance as twin
 

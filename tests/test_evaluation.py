@@ -11,9 +11,9 @@ import torch
 import torchvision
 from PIL import Image
 
-from partcnn.backbones import DemoNet
 from partcnn.conversion import convert, part_masks
 from partcnn.datasets import Box, Sample
+from partcnn.demo_net import DemoNet
 from partcnn.errors import DataError, LayerError
 from partcnn.evaluation import Evaluation, Protocol, compare, evaluate, shown
 from partcnn.observation import observe

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample
+from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample
 from partcnn.errors import ConfigError
 from partcnn.evaluation import Evaluation, FilterEvaluation, Protocol, evaluate
 from partcnn.metrics import METRICS
@@ -31,7 +31,7 @@ def drawer(tmp_path: Path) -> Drawer:
     return Drawer(tmp_path)
 
 
-def shape_of(kind: str, cell: Cell, size: int = SIDE) -> PartMask | Box | Point:
+def shape_of(kind: str, cell: Cell, size: int = SIDE) -> MaskShape | Box | Point:
     side, (row, col) = size // 8, cell
     if kind == "point":
         return centre(cell, (size, size))
@@ -39,7 +39,7 @@ def shape_of(kind: str, cell: Cell, size: int = SIDE) -> PartMask | Box | Point:
         return Box(col * side, row * side, (col + 1) * side, (row + 1) * side)
     mask = np.zeros((size, size), dtype=bool)
     mask[row * side : (row + 1) * side, col * side : (col + 1) * side] = True
-    return PartMask(mask)
+    return MaskShape(mask)
 
 
 def add_shape(drawer: Drawer, image_id: str, spots: dict[int, Cell], kind: str, cell: Cell, size: int = SIDE) -> None:
@@ -111,7 +111,7 @@ def test_a_shape_smaller_than_the_grid_is_not_lost(drawer: Drawer) -> None:
     drawer.add("a", 1, {}, {})
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[33, 12] = True
-    drawer.samples[-1] = replace(drawer.samples[-1], parts={"beak": [PartMask(mask)]})
+    drawer.samples[-1] = replace(drawer.samples[-1], parts={"beak": [MaskShape(mask)]})
     pictures = ObservedPictures(
         drawer.dataset(**BIRDS), lambda *pair: pair, grid=(8, 8), input_size=(SIDE, SIDE), point_radius_px=1.0
     )
@@ -514,7 +514,7 @@ def test_a_protocol_that_means_nothing_is_refused(change: dict[str, float], name
 
 
 def test_real_pictures_have_the_regions_of_their_boxes(shared: Path) -> None:
-    from partcnn.datasets import load_dataset
+    from partcnn.datasets.loading import load_dataset
 
     dataset = load_dataset(f"animalpart:{shared / 'data' / 'animalpart'}", category="frog", split="test")
     pictures = ObservedPictures(

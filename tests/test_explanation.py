@@ -9,10 +9,10 @@ from torch import nn
 
 from discs import INPUT_PX, disc_model, disc_picture, disc_place
 from partcnn.attribution import attribute
-from partcnn.conversion import conversion_of
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.explanation import Explanation, explain
-from partcnn.layers import AdditiveHead
+from partcnn.modules import AdditiveHead
+from partcnn.network import conversion_of
 from partcnn.occlusion import hiding_boxes, logits_when_hidden
 from partcnn.receptive_field import ReceptiveField
 

@@ -15,15 +15,17 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
-from partcnn.backbones import DemoNet
 from partcnn.checkpoint import save
 from partcnn.cli import main
-from partcnn.conversion import conversion_of, convert
+from partcnn.conversion import convert
 from partcnn.datasets.drawing import draw_animal
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, LayerError
 from partcnn.explanation import explain
 from partcnn.exporting import METADATA_KEY, export, onnx_differences, output_names
-from partcnn.layers import filter_loss, part_masks
+from partcnn.losses import filter_loss
+from partcnn.mask import part_masks
+from partcnn.network import conversion_of
 
 SIZE = (64, 80)  # not square, and 8 × 10 cells that a grid of 7 does not divide
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from partcnn.layers import PartMask
+from partcnn.mask import PartMask
 from partcnn.objectives import OBJECTIVES, exact, fused, labelled, mutual_information, template_fitness
 from partcnn.objectives.fitness import TransformedCones, cones
 from partcnn.templates import peak_templates

@@ -23,15 +23,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partcnn import convert
-from partcnn.backbones import DemoNet, Preprocessing
 from partcnn.cli import main
-from partcnn.conversion import PartNetwork, conversion_of
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError
 from partcnn.feature_cache import FeatureCache, content_key, default_directory, network_digest
-from partcnn.feature_views import FeatureViews, PictureViews
-from partcnn.training import Recipe, fit
+from partcnn.features import FeatureViews
+from partcnn.fit import fit
+from partcnn.network import PartNetwork, conversion_of
+from partcnn.preprocessing import Preprocessing
+from partcnn.recipe import Recipe
 from partcnn.trunk_features import features_key, trunk_features
+from partcnn.views import PictureViews
 
 SIZE = (48, 48)
 RECIPE = Recipe(epochs=2, batch_size=4, num_views=3)

@@ -13,9 +13,9 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 from torch import nn
 
-from partcnn.backbones import DemoNet
 from partcnn.checkpoint import METRICS_FILE, save, write_card
 from partcnn.conversion import convert
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, RunError
 from partcnn.hub import from_pretrained, push_to_hub
 

@@ -11,7 +11,7 @@ from partcnn.conversion import convert, remove_masks
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layer_choice import auto_layer, candidate_layers
 from partcnn.layer_shapes import LayerShape, layer_shapes
-from partcnn.layers import filter_loss
+from partcnn.losses import filter_loss
 from partcnn.receptive_field import receptive_field, traced_fields
 
 SIZE = (48, 64)

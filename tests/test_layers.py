@@ -11,10 +11,13 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.backbones import DemoNet
-from partcnn.conversion import PartNetwork, convert, part_masks
+from partcnn.conversion import convert, part_masks
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, LayerError, ShapeError
-from partcnn.layers import AdditiveHead, PartConv2d, PartMask, filter_loss, filter_loss_terms
+from partcnn.losses import filter_loss, filter_loss_terms
+from partcnn.mask import PartMask
+from partcnn.modules import AdditiveHead, PartConv2d
+from partcnn.network import PartNetwork
 from partcnn.objectives import OBJECTIVES
 from partcnn.templates import part_mask
 

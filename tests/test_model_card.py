@@ -8,10 +8,11 @@ import torch
 from huggingface_hub import ModelCard
 from torch import nn
 
-from partcnn.backbones import DemoNet
 from partcnn.checkpoint import CARD_FILE, METRICS_FILE, load, save, write_card
-from partcnn.conversion import conversion_of, convert
+from partcnn.conversion import convert
+from partcnn.demo_net import DemoNet
 from partcnn.model_card import MARK
+from partcnn.network import conversion_of
 
 SUMMARY = {"accuracy": 0.875, "part_tracking_r2": float("nan"), "num_images": 281, "part_tracking_r2_best": None}
 

@@ -11,8 +11,10 @@ from torch import nn
 
 import partcnn
 from partcnn.architectures import identify_network
-from partcnn.conversion import HookedTrunk, conversion_of, convert
-from partcnn.layers import filter_loss
+from partcnn.conversion import convert
+from partcnn.losses import filter_loss
+from partcnn.network import conversion_of
+from partcnn.trunks import HookedTrunk
 
 SIZE = (96, 128)
 # name -> layers that "auto", head="original", and that with mask_skip=False take; None: refused with a reason

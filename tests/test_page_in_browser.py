@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from discs import disc_model, disc_picture, disc_place
-from partcnn.datasets import load_dataset
 from partcnn.datasets.drawing import draw_animal
+from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
 from partcnn.html_report import report
 from partcnn.html_report.gathering import NUM_TOP, Attributed, Gathered, PagePicture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partcnn.errors import ConfigError, ShapeError
-from partcnn.layers import PartMask
+from partcnn.mask import PartMask
 from partcnn.part_places import PLACES, expected_cells, part_places
 from partcnn.templates import map_peaks
 from reference.part_places import expected_place

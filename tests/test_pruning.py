@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.attribution import attribute
-from partcnn.backbones import DemoNet
 from partcnn.checkpoint import load, save
-from partcnn.conversion import PartNetwork, convert
+from partcnn.conversion import convert
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, LayerError
-from partcnn.feature_views import FeatureViews
+from partcnn.features import FeatureViews
+from partcnn.network import PartNetwork
 from partcnn.pruning import layer_statistics, num_parameters, prune
 
 SIZE = (64, 64)

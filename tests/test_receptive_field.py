@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.errors import LayerError, ShapeError
-from partcnn.layers import PartMask
+from partcnn.mask import PartMask
 from partcnn.receptive_field import ReceptiveField, receptive_field
 from partcnn.tensorflow_padding import with_padding
 from reference.perturbed_pixels import seen_range

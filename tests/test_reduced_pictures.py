@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from partcnn.backbones import Preprocessing
-from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample
+from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample
 from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.pictures import read_picture, read_reduced
 from partcnn.datasets.placement import crop_to_object
-from partcnn.feature_views import PictureViews
 from partcnn.observation.pictures import ObservedPictures
+from partcnn.preprocessing import Preprocessing
+from partcnn.views import PictureViews
 
 WIDTH, HEIGHT = 1600, 1200
 SQUARE = Box(900, 240, 1100, 440)  # bright, in the whole picture as it is shown
@@ -39,7 +39,7 @@ def write(path: Path, orientation: int | None = None) -> Path:
 def sample(path: Path) -> Sample:
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
     mask[int(SQUARE.y0) : int(SQUARE.y1), int(SQUARE.x0) : int(SQUARE.x1)] = True
-    parts = {"box": [SQUARE], "point": [Point(*SQUARE.center)], "mask": [PartMask(mask)]}
+    parts = {"box": [SQUARE], "point": [Point(*SQUARE.center)], "mask": [MaskShape(mask)]}
     return Sample(path, 0, Box(800, 200, 1400, 600), parts, "a")
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from partcnn.checkpoint import load
 from partcnn.cli import main
 from partcnn.conversion import convert
-from partcnn.datasets import load_dataset
 from partcnn.datasets.drawing import draw_animal
+from partcnn.datasets.loading import load_dataset
 from partcnn.pruning import num_parameters
 from partcnn.redundancy import measure_redundancy, redundancy_table
 from partcnn.runs import SETTINGS_FILE, NetworkSettings, Recipe, RunSettings, open_run, train_run

@@ -20,10 +20,12 @@ from PIL import Image
 from torch import nn
 
 import partcnn.html_report
-from partcnn.backbones import DemoNet, load_backbone
-from partcnn.conversion import conversion_of, convert, recorded_feature_maps
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.backbones import load_backbone
+from partcnn.conversion import convert
+from partcnn.datasets import PartDataset
 from partcnn.datasets.drawing import draw_animal
+from partcnn.datasets.loading import load_dataset
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.html_report import report
@@ -33,6 +35,7 @@ from partcnn.html_report.parts_table import part_rows
 from partcnn.html_report.patches import PATCH_PX, patch_sheet
 from partcnn.html_report.remarks import write_remarks
 from partcnn.html_report.strip import make_instability_strip, make_strip
+from partcnn.network import conversion_of, recorded_feature_maps
 
 VOID = {"meta", "img", "input", "link", "br", "wbr"}
 NUM_FILTERS = 6

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import partcnn
-from partcnn.conversion import conversion_of, convert, recorded_feature_maps, remove_masks
+from partcnn.conversion import convert, remove_masks
 from partcnn.errors import LayerError
-from partcnn.layers import filter_loss, part_masks
+from partcnn.losses import filter_loss
+from partcnn.mask import part_masks
+from partcnn.network import conversion_of, recorded_feature_maps
 from partcnn.skip_connections import residual_branches
 from partcnn.templates import peak_templates
 

@@ -18,14 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn import training
-from partcnn.backbones import DemoNet, Preprocessing
 from partcnn.checkpoint import load
-from partcnn.conversion import conversion_of, convert
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.conversion import convert
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError
-from partcnn.feature_views import EpochLoader, FeatureViews, PictureViews, compute_features, set_projection
-from partcnn.layers import part_masks
-from partcnn.training import History, PartTraining, Recipe, fit
+from partcnn.features import FeatureViews, compute_features
+from partcnn.fit import History, fit
+from partcnn.mask import part_masks
+from partcnn.module import PartTraining
+from partcnn.network import conversion_of
+from partcnn.preprocessing import Preprocessing
+from partcnn.projection import set_projection
+from partcnn.recipe import Recipe
+from partcnn.views import EpochLoader, PictureViews
 
 SIZE = (48, 48)
 QUICK = Recipe(epochs=2, batch_size=6, num_views=2, lr=1e-2)

@@ -11,17 +11,19 @@ import torch  # noqa: F401
 
 if TYPE_CHECKING:
     from partcnn.checkpoint import load, save
-    from partcnn.conversion import convert, recorded_feature_maps, remove_masks
-    from partcnn.datasets import load_dataset
+    from partcnn.conversion import convert, remove_masks
+    from partcnn.datasets.loading import load_dataset
     from partcnn.errors import PartCNNError
     from partcnn.evaluation import Evaluation, evaluate
     from partcnn.explanation import Explanation, explain
     from partcnn.exporting import export
+    from partcnn.fit import fit
     from partcnn.html_report import report
     from partcnn.hub import from_pretrained, push_to_hub
-    from partcnn.layers import filter_loss
+    from partcnn.losses import filter_loss
+    from partcnn.network import recorded_feature_maps
     from partcnn.pruning import prune
-    from partcnn.training import Recipe, fit
+    from partcnn.recipe import Recipe
 
 __version__ = version("partcnn")
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.conversion import PartNetwork, recorded_feature_maps, unwrapped
 from partcnn.errors import LayerError, ShapeError
-from partcnn.layer_shapes import evaluation_mode
-from partcnn.layers import PartMask, part_masks
+from partcnn.mask import PartMask, part_masks
+from partcnn.network import PartNetwork, recorded_feature_maps, unwrapped
+from partcnn.probe import evaluation_mode
 
 _TOLERANCE = 1e-4  # of logit = bias + Σ shares, relative to the larger of the logit and 1
 

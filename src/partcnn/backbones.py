@@ -7,20 +7,18 @@ import difflib
 import importlib
 import importlib.util
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from partcnn import _torchvision  # noqa: F401
+from partcnn.demo_net import DemoNet
 from partcnn.errors import ConfigError, WeightsError
 from partcnn.paper_networks import VGGM, VGGS
+from partcnn.preprocessing import Preprocessing
 from partcnn.tensorflow_padding import Padding, with_padding
 from partcnn.weight_files import fit_weights, read_weights
 
@@ -28,46 +26,6 @@ _log = logging.getLogger("partcnn")
 _TIMM = "timm:"
 # They can have training heads, which turn the output of `forward` into a tuple, and warn about their start.
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes a network's input: RGB/255, resized, less the mean, over the std."""
-
-    input_size: tuple[int, int] = (224, 224)  # (height, width) in pixels
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in 0–1
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def transform(self) -> Callable[..., Any]:
-        """The torchvision v2 transform: the whole picture stretched, float32, normalised. Boxes follow it."""
-        from torchvision.transforms import v2
-
-        steps = [v2.Resize(self.input_size), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
-        composed: Callable[..., Any] = v2.Compose(steps)
-        return composed
-
-    def __call__(self, picture: Image.Image) -> Tensor:  # [3, height, width]
-        """One picture of any size and mode, through `transform`."""
-        pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-        network_input: Tensor = self.transform()(pixels)
-        return network_input
-
-    def to_spec(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON."""
-        return {key: list(value) for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> "Preprocessing":
-        """The inverse of `to_spec`.
-
-        Raises:
-            ConfigError: an entry is unknown or has another number of values.
-        """
-        wanted = {"input_size": 2, "mean": 3, "std": 3}
-        for key, values in spec.items():
-            if key not in wanted or len(values) != wanted[key]:
-                raise ConfigError(f"preprocessing: expected {wanted} (number of values), got {key}: {values}")
-        return cls(**{key: tuple(values) for key, values in spec.items()})
 
 
 @dataclass(frozen=True)
@@ -155,33 +113,6 @@ def build_network(spec: Mapping[str, Any]) -> nn.Module:
         aux_logits=bool(spec.get("aux_logits", False)),
     )
     return with_padding(network, spec.get("padding", "torch")).eval()
-
-
-class DemoNet(nn.Sequential):
-    """Four 3×3 convolutions with batch norm and ReLU, then average and classify; stride 8.
-
-    Small enough to train from random weights on two CPU cores. 112 × 112 pixels give 14 × 14 cells of 64
-    filters at `features.block4`, each of which sees 31 × 31 pixels.
-    """
-
-    input_size = (112, 112)
-
-    def __init__(self, num_classes: int = 1000) -> None:
-        widths, strides = (3, 16, 32, 64, 64), (2, 2, 2, 1)
-        blocks: OrderedDict[str, nn.Module] = OrderedDict(
-            (f"block{i + 1}", _block(widths[i], widths[i + 1], stride)) for i, stride in enumerate(strides)
-        )
-        head = {
-            "pool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "classifier": nn.Linear(64, num_classes),
-        }
-        super().__init__(OrderedDict(features=nn.Sequential(blocks), **head))
-
-
-def _block(num_inputs: int, num_filters: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(num_inputs, num_filters, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(num_filters), relu=nn.ReLU(inplace=True)))
 
 
 def _built(name: str, *, pretrained: bool, num_classes: int = 1000, aux_logits: bool = False) -> nn.Module:

@@ -11,8 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from partcnn.backbones import Preprocessing, build_network
+from partcnn.backbones import build_network
 from partcnn.checkpoint_files import (
     CONFIG_FILE,
     FORMAT,
@@ -32,9 +30,12 @@ from partcnn.checkpoint_files import (
     read_config,
     read_headers,
 )
-from partcnn.conversion import Conversion, conversion_of, convert, unwrapped
+from partcnn.conversion import convert
 from partcnn.errors import PartCNNError, RunError
+from partcnn.files import replace_file, write_text
 from partcnn.model_card import MARK, model_card
+from partcnn.network import Conversion, conversion_of, unwrapped
+from partcnn.preprocessing import Preprocessing
 
 _log = logging.getLogger("partcnn")
 
@@ -141,24 +142,6 @@ def _rebuilt(config: dict[str, Any], model: nn.Module | None) -> nn.Module:
     record.classes, record.is_trained = list(config["classes"]), True
     record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
     return converted
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it: a reader sees the old file or the new one."""
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`; on an error nothing is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes it readable by its owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _digest(file: Path) -> str | None:

@@ -60,7 +60,7 @@ def _train(options: Namespace) -> int:
 
 
 def _evaluate(options: Namespace) -> int:
-    from partcnn.datasets import load_dataset
+    from partcnn.datasets.loading import load_dataset
     from partcnn.errors import ConfigError
     from partcnn.evaluation import Protocol, evaluate
     from partcnn.runs import evaluate_run, open_run
@@ -235,8 +235,8 @@ def _export(options: Namespace) -> int:
     import torch
 
     from partcnn.checkpoint import load
-    from partcnn.conversion import conversion_of
     from partcnn.exporting import export, onnx_differences, output_names
+    from partcnn.network import conversion_of
 
     model = load(options.run)
     path = export(model, options.out, format=options.format, parts=options.parts)
@@ -294,7 +294,7 @@ def _info(options: Namespace) -> int:
 
 def _data_info(options: Namespace) -> None:
     from partcnn.contact_sheet import save_contact_sheet
-    from partcnn.datasets import load_dataset
+    from partcnn.datasets.loading import load_dataset
 
     dataset = load_dataset(
         options.data, category=options.category, split="all", crop=options.crop, margin=options.margin
@@ -438,8 +438,8 @@ def _benchmark_paper(options: Namespace) -> int:
 def _benchmark_objectives(options: Namespace) -> int:
     from partcnn.benchmarks.objectives import ObjectivesConfig, read_rows, run_benchmark
     from partcnn.benchmarks.objectives_table import page, plot
-    from partcnn.checkpoint import write_text
     from partcnn.feature_cache import default_cache
+    from partcnn.files import write_text
 
     config = ObjectivesConfig.read(
         Path(options.config),

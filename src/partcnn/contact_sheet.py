@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from partcnn.checkpoint import replace_file
-from partcnn.datasets import Box, PartDataset, PartMask, Point, Sample, Shape
+from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample, Shape
 from partcnn.errors import ConfigError
+from partcnn.files import replace_file
 
 _MOST_CLASSES = 12
 _NUM_PICTURES = 6
@@ -123,7 +123,7 @@ def _draw_shape(shape: Shape, axis: Axes, colour: _Colour) -> None:
         _draw_mask(shape, axis, colour)
 
 
-def _draw_mask(shape: PartMask, axis: Axes, colour: _Colour) -> None:
+def _draw_mask(shape: MaskShape, axis: Axes, colour: _Colour) -> None:
     step = max(1, max(shape.mask.shape) // _MOST_PX)
     covered = np.asarray(Image.fromarray(shape.mask.astype(np.uint8) * 255).reduce(step)) / 255
     height, width = covered.shape

@@ -5,10 +5,7 @@ head stand on it. `head="original"`: masks are hooked onto the chosen layers, ev
 """
 
 import copy
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,127 +13,21 @@ from torch import Tensor, nn
 
 from partcnn import _torchvision  # noqa: F401
 from partcnn.architectures import identify_network
-from partcnn.backbones import Preprocessing
 from partcnn.errors import ConfigError, LayerError
 from partcnn.layer_choice import check_masks_in_place, chosen_layers
-from partcnn.layer_shapes import LayerShape, probed, recorded_output
-from partcnn.layers import AdditiveHead, MapErasing, PartConv2d, PartMask, num_owners, part_masks
+from partcnn.layer_shapes import LayerShape
+from partcnn.mask import PartMask, num_owners
+from partcnn.modules import AdditiveHead, PartConv2d
+from partcnn.network import _RECORD_NAME, Conversion, PartNetwork
+from partcnn.preprocessing import Preprocessing
+from partcnn.probe import probed
 from partcnn.skip_connections import branch_below, residual_branches
-
-logger = logging.getLogger("partcnn")
+from partcnn.trunks import _trunk
 
 HEADS = ("additive", "original")
 MASK_NAME = "part_mask"  # the child that head="original" adds to a layer
-_RECORD_NAME = "part_conversion"
 
 _MAX_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
-
-
-@dataclass
-class Conversion:
-    """How a network was converted, and what its logits and inputs mean: all that a checkpoint needs beside weights.
-
-    Args:
-        arguments: of `convert`, the layers by name.
-        network: the specification of the network it was made from, or None where no library names it.
-        classes: names of the classes in the order of the logits.
-        preprocessing: how a picture becomes an input.
-        is_trained: `fit` has trained it, or it was loaded: its projection is set.
-    """
-
-    arguments: dict[str, Any]
-    network: dict[str, Any] | None
-    classes: list[str]
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    is_trained: bool = False
-
-
-def conversion_of(model: nn.Module) -> Conversion:
-    """The record that `convert` left on a network; also through DistributedDataParallel and torch.compile.
-
-    Raises:
-        LayerError: the network was not made by `convert`.
-    """
-    for module in (model, getattr(model, "module", None), getattr(model, "_orig_mod", None)):
-        record = getattr(module, _RECORD_NAME, None)
-        if isinstance(record, Conversion):
-            return record
-    raise LayerError("model: expected a network made by partcnn.convert, got another one")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The network within DistributedDataParallel or torch.compile; another network is given back as it is."""
-    inner: nn.Module = getattr(model, "module", getattr(model, "_orig_mod", model))
-    return inner
-
-
-class PartNetwork(nn.Module):
-    """A trunk, part layers and an additive head: logits are a sum over the top layer's filters.
-
-    Args:
-        trunk: pictures [image, channel, row, col] → maps [image, channel, row, col].
-        projection: a linear map of the trunk's channels, 1 × 1, to fewer. `fit` sets it to the principal
-            components of the trunk's maps and treats it as the trunk's last layer.
-        hidden: ordinary layers between the trunk and the part layers.
-        part_layers: at least one.
-        head: linear in the masked maps.
-        dropout: share of the projected channels dropped in training.
-        erasing: share of the projected maps that lose a rectangle in training.
-        layer: dotted name, in the network it comes from, of the trunk's last layer.
-    """
-
-    def __init__(
-        self,
-        trunk: nn.Module,
-        projection: nn.Module,
-        hidden: nn.Module,
-        part_layers: Sequence[PartConv2d],
-        head: AdditiveHead,
-        *,
-        dropout: float,
-        erasing: float,
-        layer: str,
-    ) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.projection = projection
-        self.erasing = MapErasing(erasing)
-        self.dropout = nn.Dropout2d(dropout)
-        self.hidden = hidden
-        self.part_layers = nn.ModuleList(part_layers)
-        self.head = head
-        self.layer = layer
-
-    def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, class]
-        """The logits."""
-        return self.forward_from_features(self.features(images))
-
-    def features(self, images: Tensor) -> Tensor:
-        """The trunk's projected maps: the same in every epoch when the trunk is frozen."""
-        return self.projection(self.trunk(images))  # type: ignore[no-any-return]
-
-    def forward_from_features(self, features: Tensor) -> Tensor:
-        """The logits from the projected maps."""
-        maps = self.hidden(self.dropout(self.erasing(features)))
-        for part_layer in self.part_layers:
-            maps = part_layer(maps)
-        return self.head(maps)  # type: ignore[no-any-return]
-
-
-class HookedTrunk(nn.Module):
-    """A network up to one of its layers where it cannot be traced: the whole runs, the layer's output is taken."""
-
-    def __init__(self, network: nn.Module, layer: str) -> None:
-        super().__init__()
-        self.network, self.layer = network, layer
-
-    def forward(self, images: Tensor) -> Tensor:
-        with recorded_output(self.network, self.layer) as outputs:
-            self.network(images)
-        return outputs[-1]
-
-    def extra_repr(self) -> str:
-        return f"layer={self.layer!r}"
 
 
 def convert(
@@ -333,39 +224,6 @@ def remove_masks(model: nn.Module) -> nn.Module:
     return model
 
 
-@contextmanager
-def recorded_feature_maps(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
-    """Within the context, the maps of the last forward pass by part layer name, before the mask; top layer last.
-
-    The model is left as it was, also after an error; maps hold no more memory after the context.
-    """
-    masks = dict(part_masks(model))
-    try:
-        yield _RecordedMaps(masks)
-    finally:
-        for mask in masks.values():
-            mask.feature_maps = None
-
-
-class _RecordedMaps(Mapping[str, Tensor]):
-    """A live view of the maps that the part masks recorded."""
-
-    def __init__(self, masks: dict[str, PartMask]) -> None:
-        self._masks = masks
-
-    def __getitem__(self, layer: str) -> Tensor:
-        maps = self._masks[layer].feature_maps
-        if maps is None:
-            raise ConfigError(f"feature maps of {layer}: expected a forward pass in this context, got none yet")
-        return maps
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._masks)
-
-    def __len__(self) -> int:
-        return len(self._masks)
-
-
 def _attach_mask(network: nn.Module, shape: LayerShape, num_classes: int, settings: dict[str, Any]) -> None:
     module = network.get_submodule(shape.name)
     while isinstance(module, nn.Sequential):  # a child added to a Sequential would run as its last layer
@@ -376,50 +234,6 @@ def _attach_mask(network: nn.Module, shape: LayerShape, num_classes: int, settin
     reference = next(network.parameters(), torch.zeros(()))
     module.add_module(MASK_NAME, mask.to(reference.device))
     module.register_forward_hook(mask.hook)
-
-
-def _trunk(network: nn.Module, shape: LayerShape) -> nn.Module:
-    """The network up to a layer, its state-dict keys unchanged where it can be traced; maps have channels first."""
-    trunk = HookedTrunk(network, shape.name) if shape.num_calls > 1 else _traced_or_hooked(network, shape.name)
-    return nn.Sequential(trunk, _ChannelsFirst()) if shape.is_channels_last else trunk
-
-
-def _traced_or_hooked(network: nn.Module, layer: str) -> nn.Module:
-    """A trace would end at a layer's first call: for those that run once."""
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    is_training = {module: module.training for module in network.modules()}
-    try:
-        return _TracedTrunk(create_feature_extractor(network, {layer: "maps"}))
-    except Exception as error:  # torch.fx raises nearly anything on control flow it cannot follow
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.info("the network cannot be traced (%s): it runs whole, and its head is not used", reason)
-        return HookedTrunk(network, layer)
-    finally:
-        for module, was_training in is_training.items():  # tracing sets one mode for all, and leaves it on an error
-            module.training = was_training
-
-
-class _ChannelsFirst(nn.Module):
-    def forward(self, maps: Tensor) -> Tensor:  # [image, row, col, channel] -> [image, channel, row, col]
-        return maps.permute(0, 3, 1, 2).contiguous()
-
-
-class _TracedTrunk(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)["maps"]  # type: ignore[no-any-return]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_TracedTrunk":
-        """A copy in the mode of the original: torchvision's copies are all in training mode."""
-        copied = _TracedTrunk(copy.deepcopy(self.network, memo))
-        copied.network.train(self.network.training)  # takes the graph of that mode
-        for name, module in self.named_modules():
-            copied.get_submodule(name).training = module.training
-        return copied
 
 
 def _check_arguments(

@@ -9,16 +9,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from partcnn.backbones import DemoNet
-from partcnn.checkpoint import replace_file
 from partcnn.conversion import convert, remove_masks
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
+from partcnn.demo_net import DemoNet
 from partcnn.evaluation import COVERAGE_R2, Evaluation
 from partcnn.explanation import explain
+from partcnn.files import replace_file
+from partcnn.fit import fit
 from partcnn.html_report import report
 from partcnn.plot import filter_gallery, heatmap_overlay
+from partcnn.recipe import Recipe
 from partcnn.runs import RunSettings, train_run
-from partcnn.training import Recipe, fit
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)

@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from partcnn.attribution import attribute
-from partcnn.conversion import Conversion, conversion_of, unwrapped
 from partcnn.datasets import read_picture
 from partcnn.errors import ConfigError, ShapeError
-from partcnn.layers import part_masks
+from partcnn.mask import part_masks
+from partcnn.network import Conversion, conversion_of, unwrapped
 from partcnn.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.receptive_field import receptive_field, upsample_map
 

@@ -28,11 +28,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from partcnn.checkpoint import replace_file
-from partcnn.conversion import PartNetwork, conversion_of, unwrapped
 from partcnn.errors import ConfigError, LayerError
-from partcnn.layers import PartMask, part_masks
-from partcnn.receptive_field import num_input_channels, receptive_field
+from partcnn.files import replace_file
+from partcnn.mask import PartMask, part_masks
+from partcnn.network import PartNetwork, conversion_of, unwrapped
+from partcnn.probe import num_input_channels
+from partcnn.receptive_field import receptive_field
 
 FORMATS = ("onnx", "torch-export")
 METADATA_KEY = "partcnn"

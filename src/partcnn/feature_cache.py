@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from partcnn.checkpoint import replace_file
 from partcnn.errors import ConfigError
+from partcnn.files import replace_file
 
 _log = logging.getLogger("partcnn")
 

@@ -1,16 +1,13 @@
 """What each layer of a network gives for a picture: channels, map, sign, and where in the network it lies."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from partcnn.errors import LayerError
-from partcnn.receptive_field import num_input_channels
+from partcnn.probe import probed, watched
 
 # Whatever one picture shows, these can give values below 0; classes of their own may hold an activation too.
 _LINEAR = {nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm}
@@ -60,7 +57,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
     """
     calls: dict[str, _Call] = {}
     names = [name for name, _ in cnn.named_modules() if name]
-    with _watched(cnn, names, lambda name, inputs, output: _note(calls, name, inputs, output)):
+    with watched(cnn, names, lambda name, inputs, output: _note(calls, name, inputs, output)):
         num_outputs = num_logits(cnn, input_size)
     if any(isinstance(module, nn.Linear) and module.out_features == num_outputs for module in cnn.modules()):
         num_outputs = None  # the scores come from a linear layer, not from a map
@@ -96,71 +93,6 @@ def num_logits(cnn: nn.Module, input_size: tuple[int, int]) -> int | None:
     """
     logits = probed(cnn, input_size)
     return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
-
-
-def probed(cnn: nn.Module, input_size: tuple[int, int]) -> Any:
-    """What the network gives for one picture of noise in eval mode, without a graph.
-
-    Raises:
-        LayerError: the network does not take pictures of this size.
-    """
-    reference = next(cnn.parameters(), torch.zeros(()))
-    num_channels = num_input_channels(cnn)
-    picture = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
-    with evaluation_mode(cnn), torch.no_grad():
-        try:
-            return cnn(picture.to(reference.device, reference.dtype))
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LayerError(
-                f"input_size: the network stops on a picture of {input_size[0]}×{input_size[1]} pixels with "
-                f"{num_channels} channels ({reason}); give the size it was made for"
-            ) from error
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Within the context all modules are in evaluation mode; each gets its own mode back, also after an error."""
-    was_training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in was_training:
-            module.training = True
-
-
-@contextmanager
-def recorded_output(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
-    """Within the context, copies of the tensors that the named module gave, run by run.
-
-    Copies, because a ReLU in place behind the module would change the tensor itself.
-    """
-    outputs: list[Tensor] = []
-
-    def record(name: str, inputs: tuple[Any, ...], output: Any) -> None:
-        outputs.append(output.clone())
-
-    with _watched(network, [layer], record):
-        yield outputs
-
-
-@contextmanager
-def _watched(network: nn.Module, names: Sequence[str], see: Any) -> Iterator[None]:
-    """Within the context, `see(name, inputs, output)` is called after each run of the named modules."""
-
-    def watcher(name: str) -> Any:
-        def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            see(name, inputs, output)
-
-        return watch
-
-    handles = [network.get_submodule(name).register_forward_hook(watcher(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _note(calls: dict[str, _Call], name: str, inputs: tuple[Any, ...], output: Any) -> None:

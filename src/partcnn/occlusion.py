@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.errors import ConfigError, ShapeError
-from partcnn.layer_shapes import evaluation_mode
+from partcnn.probe import evaluation_mode
 from partcnn.receptive_field import ReceptiveField
 
 HIDDEN_FRAC = 0.3  # largest side of a hidden box, as a share of the picture's side

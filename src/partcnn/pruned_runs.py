@@ -7,13 +7,15 @@ from typing import Any
 
 import yaml
 
-from partcnn.checkpoint import METRICS_FILE, save, write_text
-from partcnn.conversion import conversion_of
+from partcnn.checkpoint import METRICS_FILE, save
 from partcnn.errors import ConfigError, RunError
 from partcnn.evaluation import Evaluation
+from partcnn.files import write_text
+from partcnn.fit import fit
+from partcnn.network import conversion_of
 from partcnn.pruning import prune
+from partcnn.recipe import Recipe
 from partcnn.runs import SETTINGS_FILE, Run, check_free, evaluate_run
-from partcnn.training import Recipe, fit
 
 FINETUNE_LR_FRAC = 0.3  # of the run's own learning rate: the network is near a minimum already
 

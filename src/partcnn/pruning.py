@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from partcnn.conversion import PartNetwork, conversion_of, unwrapped
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError, LayerError
-from partcnn.feature_views import FeatureViews, PictureViews, compute_features
-from partcnn.layers import AdditiveHead, PartConv2d
+from partcnn.features import FeatureViews, compute_features
 from partcnn.map_statistics import MapMoments, chosen_filters, dropped_filters, merging_weights
+from partcnn.modules import AdditiveHead, PartConv2d
+from partcnn.network import PartNetwork, conversion_of, unwrapped
+from partcnn.views import PictureViews
 
 _MOST_PICTURES = 1024  # evenly from the training pictures; more say little more
 _BATCH = 64

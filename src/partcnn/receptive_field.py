@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from partcnn.errors import ConfigError, LayerError, ShapeError
 from partcnn.field_gradient import measured_field
 from partcnn.field_tracing import WHOLE, Field, FieldTracer, Place
+from partcnn.probe import num_input_channels
 
 
 @dataclass(frozen=True)
@@ -208,21 +209,6 @@ def _whole(
     stride_y, stride_x = (side / cells for side, cells in zip(input_size, map_size, strict=True))
     first_center = ((stride_y - 1) / 2, (stride_x - 1) / 2)
     return ReceptiveField(input_size, (stride_y, stride_x), first_center, map_size, input_size, method)
-
-
-def num_input_channels(model: nn.Module) -> int:
-    """Of the first convolution; 3 where there is none.
-
-    A convolution of its own class, such as timm's with standardised weights, is after tracing a plain module with
-    a weight of four axes.
-    """
-    for module in model.modules():
-        weight = module._parameters.get("weight")
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-        if weight is not None and weight.ndim == 4 and type(module) is nn.Module:
-            return weight.shape[1]
-    return 3
 
 
 def _noise(model: nn.Module, input_size: tuple[int, int]) -> Tensor:

@@ -9,11 +9,11 @@ from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader
 
-from partcnn.conversion import conversion_of, recorded_feature_maps, unwrapped
 from partcnn.datasets import PartDataset
-from partcnn.layer_shapes import evaluation_mode
-from partcnn.layers import part_masks
 from partcnn.map_statistics import MapMoments, PeakPairs, agreement_groups, effective_number, mean_over_pairs
+from partcnn.mask import part_masks
+from partcnn.network import conversion_of, recorded_feature_maps, unwrapped
+from partcnn.probe import evaluation_mode
 
 SAME_PLACE = 0.5  # filters of a group have peaks within one cell on at least this share of the pictures
 

@@ -21,13 +21,17 @@ import yaml
 from torch import nn
 
 from partcnn.backbones import BACKBONES, load_backbone
-from partcnn.checkpoint import METRICS_FILE, load, write_card, write_text
-from partcnn.conversion import PartNetwork, conversion_of, convert
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.checkpoint import METRICS_FILE, load, write_card
+from partcnn.conversion import convert
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.feature_cache import FeatureCache, default_cache
-from partcnn.training import History, Recipe, check_trunk, fit
+from partcnn.files import write_text
+from partcnn.fit import History, check_trunk, fit
+from partcnn.network import PartNetwork, conversion_of
+from partcnn.recipe import Recipe
 from partcnn.trunk_features import picture_features
 
 _log = logging.getLogger("partcnn")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from partcnn.errors import LayerError
-from partcnn.layer_shapes import probed
+from partcnn.probe import probed
 
 _ADDING = {"add", "add_", "__add__", "__iadd__", "__radd__"}
 

@@ -7,19 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from partcnn.conversion import PartNetwork, conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.datasets.pictures import in_threads
 from partcnn.feature_cache import CachedTensors, FeatureCache, content_key, network_digest
-from partcnn.feature_views import (
-    COMPONENT_VARIANCE,
-    FeatureViews,
-    PictureFeatures,
-    PictureViews,
-    compute_features,
-    compute_picture_features,
-    set_projection,
-)
+from partcnn.features import FeatureViews, PictureFeatures, compute_features, compute_picture_features
+from partcnn.network import PartNetwork, conversion_of
+from partcnn.projection import COMPONENT_VARIANCE, set_projection
+from partcnn.views import PictureViews
 
 _log = logging.getLogger("partcnn")
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits

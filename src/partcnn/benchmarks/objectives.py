@@ -20,19 +20,21 @@ from torch.nn import functional as F
 from partcnn.benchmarks.detector import mean_cells, train_detector
 from partcnn.benchmarks.filter_figures import Peaks, filter_figures
 from partcnn.benchmarks.trunk_maps import MeasuredPictures, RememberingTrunk, TaskMaps, task_maps
-from partcnn.checkpoint import write_text
-from partcnn.conversion import PartNetwork, conversion_of
-from partcnn.datasets import PartDataset, load_dataset
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import ConfigError
 from partcnn.evaluation.figures import mean
 from partcnn.feature_cache import FeatureCache
-from partcnn.feature_views import FeatureViews
-from partcnn.layer_shapes import evaluation_mode
-from partcnn.layers import part_masks
+from partcnn.features import FeatureViews
+from partcnn.files import write_text
+from partcnn.fit import fit
+from partcnn.mask import part_masks
+from partcnn.network import PartNetwork, conversion_of
 from partcnn.part_places import PLACES
+from partcnn.probe import evaluation_mode
 from partcnn.receptive_field import ReceptiveField, receptive_field
+from partcnn.recipe import Recipe
 from partcnn.runs import NetworkSettings, RunSettings, built_network, recipe_of
-from partcnn.training import Recipe, fit
 
 _log = logging.getLogger("partcnn")
 

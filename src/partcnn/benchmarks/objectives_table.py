@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from partcnn.benchmarks.objectives import CEILING, ObjectivesConfig
-from partcnn.checkpoint import replace_file
 from partcnn.evaluation.figures import mean
+from partcnn.files import replace_file
 
 REACHED = 0.3  # R² of the ceiling from which a part counts as one that this trunk can find
 COVERED = 0.75  # share of the ceiling's R² from which a part counts as covered

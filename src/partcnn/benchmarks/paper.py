@@ -16,7 +16,7 @@ from typing import Any
 from partcnn.benchmarks import paper_figures
 from partcnn.benchmarks.paper_figures import AVERAGE, NETWORKS, Printed, Rows
 from partcnn.benchmarks.paper_runs import PLAIN, RunFigures
-from partcnn.checkpoint import write_text
+from partcnn.files import write_text
 
 _DASH = "–"
 _NAMES = {"animalpart": "Animal-Part", "pascal-part": "VOC Part", "cub": "CUB"}

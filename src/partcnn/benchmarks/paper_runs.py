@@ -12,7 +12,7 @@ import yaml
 
 from partcnn.checkpoint import METRICS_FILE
 from partcnn.checkpoint_files import read_config
-from partcnn.datasets import load_dataset
+from partcnn.datasets.loading import load_dataset
 from partcnn.errors import ConfigError, DataError, RunError
 from partcnn.evaluation import Evaluation
 from partcnn.runs import SETTINGS_FILE, RunSettings, train_run

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn.backbones import Preprocessing
-from partcnn.conversion import PartNetwork
 from partcnn.datasets import PartDataset
 from partcnn.feature_cache import FeatureCache, content_key, network_digest
-from partcnn.feature_views import FeatureViews, PictureViews
-from partcnn.training import Recipe
+from partcnn.features import FeatureViews
+from partcnn.network import PartNetwork
+from partcnn.preprocessing import Preprocessing
+from partcnn.recipe import Recipe
 from partcnn.trunk_features import digests, trunk_features
+from partcnn.views import PictureViews
 
 
 class RememberingTrunk(nn.Module):

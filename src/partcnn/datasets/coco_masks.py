@@ -8,14 +8,14 @@ import numpy.typing as npt
 from matplotlib.path import Path as Outline
 
 from partcnn.datasets.annotations import Skips, number, whole_number
-from partcnn.datasets.samples import PartMask
+from partcnn.datasets.samples import MaskShape
 from partcnn.errors import DataError
 
 NO_PIXEL = "segmentations that cover no pixel"
 _FIRST = ord("0")  # of the 64 letters of compressed run lengths
 
 
-def segmentation_mask(segmentation: Any, size: tuple[int, int], place: str, skips: Skips) -> PartMask | None:
+def segmentation_mask(segmentation: Any, size: tuple[int, int], place: str, skips: Skips) -> MaskShape | None:
     """A mask of a picture; None, and counted, where it covers no pixel.
 
     Args:
@@ -31,7 +31,7 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], place: str, skip
     """
     mask = _runs(segmentation, size, place) if isinstance(segmentation, dict) else _polygons(segmentation, size, place)
     if mask.any():
-        return PartMask(mask)
+        return MaskShape(mask)
     skips.add(NO_PIXEL, place)
     return None
 

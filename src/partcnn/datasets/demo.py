@@ -11,7 +11,7 @@ from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category
 from partcnn.datasets.drawing import KINDS, draw_animal, draw_background
 from partcnn.datasets.drawn.figures import PARTS
 from partcnn.datasets.packed_shapes import PackedShapes
-from partcnn.datasets.samples import Box, PartMask, Sample, Shape
+from partcnn.datasets.samples import Box, MaskShape, Sample, Shape
 from partcnn.errors import DataError
 
 NUM_PICTURES = 200  # of each kind, and of background
@@ -78,7 +78,7 @@ class DrawnSample(Sample):
         if self.kind == BACKGROUND:
             return draw_background(self.index), None, PackedShapes({})
         drawing = draw_animal(self.kind, self.index)
-        masks = PackedShapes({part: [PartMask(mask)] for part, mask in drawing.masks.items()})
+        masks = PackedShapes({part: [MaskShape(mask)] for part, mask in drawing.masks.items()})
         return drawing.image, Box(*drawing.object_box), masks
 
 

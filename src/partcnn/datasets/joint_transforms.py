@@ -19,7 +19,7 @@ from partcnn import _torchvision  # noqa: F401
 # isort: split
 from torchvision import tv_tensors
 
-from partcnn.datasets.samples import Box, PartMask, Point, Sample, Shape
+from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
 
 TVShape: TypeAlias = tv_tensors.BoundingBoxes | tv_tensors.Mask
 
@@ -90,15 +90,15 @@ def _corners(shape: Box | Point) -> tuple[float, float, float, float]:
 
 
 def _to_tv_shapes(shapes: list[Shape], size: tuple[int, int]) -> TVShape:
-    masks = [shape.mask for shape in shapes if isinstance(shape, PartMask)]
+    masks = [shape.mask for shape in shapes if isinstance(shape, MaskShape)]
     if len(masks) == len(shapes):
         return tv_tensors.Mask(torch.from_numpy(np.stack(masks)))
-    return edge_boxes([shape.box if isinstance(shape, PartMask) else shape for shape in shapes], size)
+    return edge_boxes([shape.box if isinstance(shape, MaskShape) else shape for shape in shapes], size)
 
 
 def _from_tv_shapes(shapes: TVShape) -> list[Shape]:
     if isinstance(shapes, tv_tensors.Mask):
-        return [PartMask(mask) for mask in shapes.as_subclass(Tensor).bool().numpy() if mask.any()]
+        return [MaskShape(mask) for mask in shapes.as_subclass(Tensor).bool().numpy() if mask.any()]
     return list(_from_boxes(shapes))
 
 

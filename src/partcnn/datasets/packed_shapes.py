@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from partcnn.datasets.samples import PartMask, Shape
+from partcnn.datasets.samples import MaskShape, Shape
 
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A `PartMask`, packed.
+    """A `MaskShape`, packed.
 
     Args:
         bits: of the rows and columns within the mask's box.
@@ -26,16 +26,16 @@ class PackedMask:
     size: tuple[int, int]
 
     @classmethod
-    def pack(cls, mask: PartMask) -> "PackedMask":
+    def pack(cls, mask: MaskShape) -> "PackedMask":
         x0, y0, x1, y1 = (int(edge) for edge in mask.box)
         return cls(np.packbits(mask.mask[y0:y1, x0:x1]), (y0, x0), (y1 - y0, x1 - x0), mask.mask.shape)
 
-    def unpack(self) -> PartMask:
+    def unpack(self) -> MaskShape:
         (row, col), (height, width) = self.corner, self.box_size
         mask = np.zeros(self.size, dtype=np.bool_)
         inside = np.unpackbits(self.bits, count=height * width).reshape(height, width)
         mask[row : row + height, col : col + width] = inside
-        return PartMask(mask)
+        return MaskShape(mask)
 
 
 class PackedShapes(Mapping[str, list[Shape]]):
@@ -43,7 +43,7 @@ class PackedShapes(Mapping[str, list[Shape]]):
 
     def __init__(self, parts: Mapping[str, Sequence[Shape]]) -> None:
         self._parts = {
-            name: [PackedMask.pack(shape) if isinstance(shape, PartMask) else shape for shape in shapes]
+            name: [PackedMask.pack(shape) if isinstance(shape, MaskShape) else shape for shape in shapes]
             for name, shapes in parts.items()
         }
 

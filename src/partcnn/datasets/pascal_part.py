@@ -22,7 +22,7 @@ from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, par
 from partcnn.datasets.mat_files import read_mat
 from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.paths import check_folder, split_places
-from partcnn.datasets.samples import Box, PartMask, Sample, Shape
+from partcnn.datasets.samples import Box, MaskShape, Sample, Shape
 from partcnn.errors import DataError
 
 _ANNOTATIONS = "Annotations_Part"
@@ -161,13 +161,13 @@ def _object_sample(picture: Path, name: str, mask: npt.NDArray[np.bool_], parts:
         found = [part_mask for piece, part_mask in parts if pattern.fullmatch(piece)]
         union = np.logical_or.reduce(found) if found else np.zeros_like(mask)
         if union.any():
-            merged[part] = [PartMask(union)]
+            merged[part] = [MaskShape(union)]
     size = mask.shape[0], mask.shape[1]
     return Sample(picture, 1, box, PackedShapes(merged), picture.stem, size=size)
 
 
 def _mask_box(mask: npt.NDArray[np.bool_]) -> Box:
-    return PartMask(mask).box
+    return MaskShape(mask).box
 
 
 def _area(box: Box) -> float:

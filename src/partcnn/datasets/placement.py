@@ -7,7 +7,7 @@ from PIL import Image
 
 from partcnn.datasets.annotations import Skips
 from partcnn.datasets.packed_shapes import PackedShapes
-from partcnn.datasets.samples import Box, PartMask, Point, Sample, Shape
+from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
 from partcnn.errors import DataError
 
 OUTSIDE = "parts outside their picture"
@@ -62,7 +62,7 @@ def check_placement(sample: Sample, size: tuple[int, int], skips: Skips) -> Samp
     is_changed = False
     for name, shapes in sample.parts.items():
         for shape in shapes:
-            if isinstance(shape, PartMask) and shape.mask.shape != size:
+            if isinstance(shape, MaskShape) and shape.mask.shape != size:
                 raise DataError(_size_message(sample, shape.mask.shape, size))
             if _is_inside(shape, size):
                 parts.setdefault(name, []).append(shape)
@@ -119,10 +119,10 @@ def _moved_all(shapes: list[Shape], window: tuple[int, int, int, int]) -> list[S
     size = window[3] - window[1], window[2] - window[0]
     moved: list[Shape] = []
     for shape in shapes:
-        if isinstance(shape, PartMask):
+        if isinstance(shape, MaskShape):
             cut = shape.mask[window[1] : window[3], window[0] : window[2]]
             if cut.any():
-                moved.append(PartMask(cut))
+                moved.append(MaskShape(cut))
             continue
         place = _moved_box(shape, window) if isinstance(shape, Box) else Point(shape.x - window[0], shape.y - window[1])
         if _is_inside(place, size):
@@ -142,7 +142,7 @@ def _is_inside(shape: Shape, size: tuple[int, int]) -> bool:
 
 
 def _listed(shape: Shape) -> str:
-    return "mask" if isinstance(shape, PartMask) else "[" + ", ".join(f"{edge:g}" for edge in shape) + "]"
+    return "mask" if isinstance(shape, MaskShape) else "[" + ", ".join(f"{edge:g}" for edge in shape) + "]"
 
 
 def _size_message(sample: Sample, annotated: tuple[int, ...], size: tuple[int, int]) -> str:

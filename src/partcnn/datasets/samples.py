@@ -42,7 +42,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class PartMask:
+class MaskShape:
     """The pixels of a part.
 
     Args:
@@ -73,7 +73,7 @@ class PartMask:
         return self.box.center
 
 
-Shape: TypeAlias = Box | Point | PartMask
+Shape: TypeAlias = Box | Point | MaskShape
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,7 @@
 
 from partcnn.evaluation.comparison import Comparison, Difference, compare, compare_methods, methods_table
 from partcnn.evaluation.measurement import evaluate
-from partcnn.evaluation.result import (
-    COVERAGE_R2,
-    SCHEMA_VERSION,
-    Evaluation,
-    FilterEvaluation,
-    TopImage,
-    shown,
-)
+from partcnn.evaluation.result import COVERAGE_R2, SCHEMA_VERSION, Evaluation, FilterEvaluation, TopImage, shown
 from partcnn.observation import Protocol
 
 __all__ = [

@@ -6,12 +6,7 @@ from torch import Tensor
 from partcnn.evaluation.figures import mean
 from partcnn.evaluation.result import COVERAGE_R2
 from partcnn.observation import Observation
-from partcnn.part_metrics import (
-    instability_of_table,
-    least_location_instability,
-    scatter_of_table,
-    tracking_of_table,
-)
+from partcnn.part_metrics import instability_of_table, least_location_instability, scatter_of_table, tracking_of_table
 from partcnn.part_metrics.results import hit_shares
 
 BASELINES = {"constant_point": slice(0, 1), "random_filter": slice(1, None)}  # of the baseline filters observed

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.layers import PartMask
+from partcnn.mask import PartMask
 from partcnn.observation import Hits, LayerObservation, Observation
 from partcnn.part_metrics import (
     activation_shares,

@@ -8,9 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from partcnn.checkpoint import write_text
 from partcnn.errors import DataError
 from partcnn.evaluation.result import SCHEMA_VERSION, Evaluation, FilterEvaluation, TopImage
+from partcnn.files import write_text
 
 _NOT_IN_CSV = ("top_images",)
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from partcnn.conversion import conversion_of
 from partcnn.datasets import PartDataset
 from partcnn.evaluation.baselines import measured_baselines
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts, filter_categories, mean
 from partcnn.evaluation.intervals import measured_intervals
 from partcnn.evaluation.result import COVERAGE_R2, Evaluation, FilterEvaluation, TopImage
-from partcnn.feature_views import PictureFeatures
-from partcnn.layers import part_masks
+from partcnn.features import PictureFeatures
+from partcnn.mask import part_masks
+from partcnn.network import conversion_of
 from partcnn.observation import LayerObservation, Observation, Protocol, observe
 from partcnn.observation.pictures import describe_shapes
 

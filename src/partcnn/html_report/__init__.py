@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from partcnn.checkpoint import write_text
 from partcnn.datasets import PartDataset
 from partcnn.errors import ConfigError, RunError
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.files import write_text
 from partcnn.html_report.gathering import gather
 from partcnn.html_report.page import render_page
-from partcnn.layers import part_masks
+from partcnn.mask import part_masks
 from partcnn.plot import read_curves
 
 __all__ = ["report"]

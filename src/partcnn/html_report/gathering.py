@@ -10,12 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn import layers
 from partcnn.attribution import Attribution, attribute
-from partcnn.conversion import conversion_of, unwrapped
-from partcnn.datasets import PartDataset, PartMask, Point, Sample
+from partcnn.datasets import MaskShape, PartDataset, Point, Sample
 from partcnn.evaluation import Evaluation
-from partcnn.layers import part_masks
+from partcnn.mask import PartMask, part_masks
+from partcnn.network import conversion_of, unwrapped
 from partcnn.receptive_field import ReceptiveField, receptive_field
 
 MOST_PICTURES = 600  # in one page; of more, the strongest of the filters and an even choice of the others
@@ -142,7 +141,7 @@ class _Kept:
     """What is kept of the batches so far."""
 
     wanted: dict[int, list[tuple[int, int]]]  # place of a picture → (filter, rank) whose map is shown
-    mask: layers.PartMask
+    mask: PartMask
     pictures: list[PagePicture] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
     cells: list[Tensor] = field(default_factory=list)
@@ -239,5 +238,5 @@ def _page_picture(index: int, sample: Sample, picture: Image.Image, prediction: 
 
 
 def _shares(shape: object, size: tuple[int, int]) -> tuple[float, ...]:
-    flat = shape if isinstance(shape, Point) else shape.box if isinstance(shape, PartMask) else shape
+    flat = shape if isinstance(shape, Point) else shape.box if isinstance(shape, MaskShape) else shape
     return tuple(value / size[axis % 2] for axis, value in enumerate(flat))  # type: ignore[arg-type,var-annotated]

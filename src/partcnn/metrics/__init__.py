@@ -14,13 +14,7 @@ from partcnn.metrics.strongest import (
     LocationInstability,
     PartTracking,
 )
-from partcnn.metrics.sums import (
-    ActivationThresholds,
-    DeadFilters,
-    FilterPurity,
-    PartInterpretability,
-    PointingGame,
-)
+from partcnn.metrics.sums import ActivationThresholds, DeadFilters, FilterPurity, PartInterpretability, PointingGame
 
 __all__ = [
     "METRICS",

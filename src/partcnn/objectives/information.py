@@ -11,7 +11,6 @@ from torch.special import xlogy
 from partcnn.errors import ShapeError
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
 from partcnn.objectives.fused import Slopes, fused
-from partcnn.objectives.kernel_choice import kernel_rule
 from partcnn.objectives.values import ObjectiveValue, nothing, value_of
 from partcnn.templates import template_prior
 
@@ -86,8 +85,7 @@ def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: f
     check_templates(tau, beta, maps.shape[1])
     if maps.shape[0] == 0:
         return value_of(**mutual_information(maps, tau=tau, beta=beta)._asdict())
-    rule = kernel_rule("exact", maps) or _exact_of_fitness
-    loss, (inter_category,) = fused(rule, maps, belongs, tau=tau, beta=beta)
+    loss, (inter_category,) = fused(_exact_of_fitness, maps, belongs, tau=tau, beta=beta)
     prior_entropy = torch.full_like(inter_category, math.log(1 + maps.shape[2] * maps.shape[3]))
     return value_of(
         loss,
@@ -155,9 +153,8 @@ def labelled(
         raise ShapeError(f"counted: expected the shape of belongs, {tuple(belongs.shape)}, got {tuple(counted.shape)}")
     if maps.shape[0] == 0:
         return nothing(maps, "prior_entropy", "inter_category_entropy", "spatial_entropy")
-    rule = kernel_rule("labelled", maps) or _labelled_of_fitness
     marks = belongs if counted is None else torch.where(counted, belongs.to(torch.int8), -1)
-    loss, (inter_category, information) = fused(rule, maps, marks, tau=tau, beta=beta)
+    loss, (inter_category, information) = fused(_labelled_of_fitness, maps, marks, tau=tau, beta=beta)
     log_cells = math.log(maps.shape[2] * maps.shape[3])
     return value_of(
         loss,

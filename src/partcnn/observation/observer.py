@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from partcnn.conversion import PartNetwork, conversion_of, recorded_feature_maps, unwrapped
 from partcnn.datasets import PartDataset
 from partcnn.errors import DataError
-from partcnn.feature_views import PictureFeatures
-from partcnn.layer_shapes import evaluation_mode
-from partcnn.layers import PartMask, part_masks
+from partcnn.features import PictureFeatures
+from partcnn.mask import PartMask, part_masks
+from partcnn.network import PartNetwork, conversion_of, recorded_feature_maps, unwrapped
 from partcnn.observation.layers import LayerObservation
 from partcnn.observation.parts import PartObservation
 from partcnn.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.observation.protocol import Protocol
 from partcnn.observation.records import PictureRecords
+from partcnn.probe import evaluation_mode
 from partcnn.receptive_field import receptive_field
 
 

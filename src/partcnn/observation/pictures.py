@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from partcnn.datasets import Box, PartDataset, PartMask, Point
+from partcnn.datasets import Box, MaskShape, PartDataset, Point
 from partcnn.datasets.part_dataset import Example
 from partcnn.part_metrics import box_region, disc_region
 
 SHAPE_KINDS = ("mask", "box", "point")
-_Shape = Box | Point | PartMask
+_Shape = Box | Point | MaskShape
 
 
 class ObservedPicture(NamedTuple):
@@ -75,7 +75,7 @@ class ObservedPictures(Dataset[ObservedPicture]):
         if isinstance(shape, Point):
             point = (shape.x * across, shape.y * down)
             return disc_region(point, self._point_radius_px, self._grid, self._input_size)
-        if isinstance(shape, PartMask):
+        if isinstance(shape, MaskShape):
             rows, cols = (
                 ((np.arange(cells) + 0.5) * (side / cells)).astype(int)
                 for cells, side in zip(self._grid, shape.mask.shape, strict=True)
@@ -89,7 +89,7 @@ class ObservedPictures(Dataset[ObservedPicture]):
 
 
 def _kind(shape: _Shape) -> str:
-    if isinstance(shape, PartMask):
+    if isinstance(shape, MaskShape):
         return "mask"
     return "point" if isinstance(shape, Point) else "box"
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from partcnn.checkpoint import replace_file, write_text
 from partcnn.errors import ConfigError
 from partcnn.explanation import Contribution, Explanation
+from partcnn.files import replace_file, write_text
 from partcnn.plot.overlay import heatmap_overlay
 
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness

@@ -16,9 +16,9 @@ from typing import Any
 from PIL import Image
 from torch import nn
 
-from partcnn.conversion import conversion_of
 from partcnn.errors import ConfigError, DataError, PartCNNError
 from partcnn.explanation import explain
+from partcnn.network import conversion_of
 from partcnn.viewer.answer import page_text, picture_answer
 
 MOST_BYTES = 20_000_000  # of an upload

@@ -6,15 +6,7 @@ import numpy as np
 
 from partcnn.datasets.drawn.canvas import Colour, Decal, Paint
 from partcnn.datasets.drawn.curves import ellipse, outline, tube
-from partcnn.datasets.drawn.figures import (
-    Piece,
-    assembled,
-    darker,
-    eye,
-    lighter,
-    pick_coat,
-    rgb,
-)
+from partcnn.datasets.drawn.figures import Piece, assembled, darker, eye, lighter, pick_coat, rgb
 
 COATS = (  # back, breast, wing, beak
     ("7a6a55", "d9713c", "5c4e3f", "4a4038"),

@@ -4,17 +4,7 @@ import numpy as np
 
 from partcnn.datasets.drawn.canvas import Colour, Decal, Paint
 from partcnn.datasets.drawn.curves import blob, ellipse, moved, outline, tube
-from partcnn.datasets.drawn.figures import (
-    IVORY,
-    Piece,
-    Place,
-    assembled,
-    darker,
-    eye,
-    gait,
-    leg,
-    pick_coat,
-)
+from partcnn.datasets.drawn.figures import IVORY, Piece, Place, assembled, darker, eye, gait, leg, pick_coat
 
 COATS = (  # skin, inside of the ear
     ("8f959d", "c3a9a8"),

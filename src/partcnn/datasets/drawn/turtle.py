@@ -6,18 +6,7 @@ import numpy as np
 
 from partcnn.datasets.drawn.canvas import Colour, Decal, Paint
 from partcnn.datasets.drawn.curves import outline, tube
-from partcnn.datasets.drawn.figures import (
-    INK,
-    Piece,
-    assembled,
-    darker,
-    eye,
-    gait,
-    lighter,
-    mixed,
-    pick_coat,
-    spots,
-)
+from partcnn.datasets.drawn.figures import INK, Piece, assembled, darker, eye, gait, lighter, mixed, pick_coat, spots
 
 COATS = (  # shell, scutes, skin
     ("6a5a32", "a58c4a", "8fa65a"),

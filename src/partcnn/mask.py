@@ -1,7 +1,6 @@
-"""The modules that make a network's filters part filters: mask, convolution, head, and the loss that reads them."""
+"""The part mask: keeps what lies around each map's peak, and holds what the filter objective has learned."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,6 @@ from partcnn.part_places import FITNESS_SCALE, check_places, part_places
 from partcnn.templates import part_mask, peak_templates
 
 ASSIGNMENTS = ("even", "activation")
-
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
 _SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
 
@@ -279,108 +277,6 @@ class PartMask(nn.Module):
         return maps
 
 
-class PartConv2d(nn.Conv2d):
-    """A convolution of the same map size, its ReLU and its part mask: one interpretable layer.
-
-    The paper's new layer above the top convolution is one of these: 3 × 3, stride 1.
-
-    Args:
-        in_channels, num_filters: of the convolution.
-        num_classes: of the task.
-        kernel_size: odd.
-        mask_settings: keyword arguments of `PartMask`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        num_filters: int,
-        num_classes: int,
-        *,
-        kernel_size: int = 3,
-        **mask_settings: Any,
-    ) -> None:
-        if kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size: expected an odd number, got {kernel_size}")
-        super().__init__(in_channels, num_filters, kernel_size, padding=kernel_size // 2)
-        self.mask = PartMask(num_filters, num_classes, **mask_settings)
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[image, channel, row, col] → masked maps [image, filter, row, col], ≥ 0."""
-        return self.mask(F.relu(super().forward(input)))  # type: ignore[no-any-return]
-
-
-class AdditiveHead(nn.Module):
-    """Logits as a sum over filters: each map is pooled to a small grid, and all grids are weighed linearly.
-
-    logit_c = bias_c + Σ_f contribution_cf,   contribution_cf = Σ_g weight_cfg · pooled_fg.
-
-    Args:
-        num_filters, num_classes: at least 1.
-        grid: cells per side after average pooling; 1 gives a filter one number. On a map smaller than the grid
-            adaptive pooling repeats cells.
-    """
-
-    def __init__(self, num_filters: int, num_classes: int, *, grid: int = 7) -> None:
-        super().__init__()
-        if grid < 1:
-            raise ConfigError(f"grid: expected at least 1, got {grid}")
-        self.grid = grid
-        self.weight = nn.Parameter(torch.empty(num_classes, num_filters, grid, grid))
-        self.bias = nn.Parameter(torch.zeros(num_classes))
-        bound = 1 / math.sqrt(num_filters * grid * grid)
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, masked_feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] -> [image, class]
-        """The logits."""
-        pooled = F.adaptive_avg_pool2d(masked_feature_maps, self.grid)
-        return F.linear(pooled.flatten(1), self.weight.flatten(1), self.bias)
-
-    def contributions(self, masked_feature_maps: Tensor) -> Tensor:  # -> [image, class, filter]
-        """Each filter's share of each logit; their sum over filters plus the bias is the logit."""
-        pooled = F.adaptive_avg_pool2d(masked_feature_maps, self.grid)
-        return torch.einsum("ifhw,cfhw->icf", pooled, self.weight.to(pooled))
-
-
-class MapErasing(nn.Module):
-    """In training, a rectangle of a random half or so of the maps is set to 0, in all channels alike.
-
-    Random erasing (Zhong et al., 2020) on maps in place of pictures, so that it works on features computed once:
-    no single place may decide. Sides are 1/7 to 1/2 of the map's, the middle is anywhere.
-
-    Args:
-        share: of the images that lose a rectangle, in [0, 1].
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        if not 0 <= share <= 1:
-            raise ConfigError(f"erasing: expected a share in [0, 1], got {share}")
-        self.share = share
-
-    def forward(self, maps: Tensor) -> Tensor:  # [image, channel, row, col]
-        if not self.training or self.share == 0:
-            return maps
-        rows, cols = (self._inside(len(maps), size, maps) for size in maps.shape[2:])
-        is_chosen = torch.rand(len(maps), 1, 1, device=maps.device) < self.share
-        is_erased = rows[:, :, None] & cols[:, None, :] & is_chosen
-        return maps.masked_fill(is_erased[:, None], 0)
-
-    @staticmethod
-    def _inside(num_images: int, size: int, like: Tensor) -> Tensor:  # [image, cell] bool
-        side, middle = torch.rand(2, num_images, 1, device=like.device)
-        half = (1 / 7 + side * (1 / 2 - 1 / 7)) / 2
-        places = (torch.arange(size, device=like.device) + 0.5) / size
-        inside: Tensor = (places - middle).abs() < half
-        return inside
-
-    def extra_repr(self) -> str:
-        return f"share={self.share:g}"
-
-
 def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
     """The part masks of a network by dotted name, in the order of the forward pass as far as names tell.
 
@@ -391,99 +287,6 @@ def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
     if not masks:
         raise LayerError("model: expected a network with part filters, got one without; see partcnn.convert")
     yield from masks
-
-
-def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
-    """The term to add to the task loss: Σ over part layers of λ · mean over filters of the filter objective.
-
-    Args:
-        model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
-            torch.compile).
-        labels: [image] class indices.
-        objective: a name in `partcnn.objectives.OBJECTIVES` in place of each layer's own.
-
-    Returns:
-        A scalar in nats, λ included, computed in float32 also under autocast. 0 with a graph for no images.
-
-    Raises:
-        ShapeError: not one label per image.
-        LayerError: the network has no part layers.
-        ConfigError: no forward pass yet, or an unknown objective.
-    """
-    loss, _ = filter_loss_terms(model, labels, objective)
-    return loss
-
-
-def filter_loss_terms(
-    model: nn.Module, labels: Tensor, objective: str | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """`filter_loss`, and its terms as means over filters, summed over layers without λ, for a log."""
-    total: Tensor | None = None
-    terms: dict[str, Tensor] = {}
-    for _, mask in part_masks(model):
-        with torch.autocast(labels.device.type, enabled=False):
-            value = mask.filter_objective(labels, objective)
-        loss = mask.loss_weight * value.loss.mean()
-        total = loss if total is None else total + loss
-        for name, term in value.terms.items():
-            terms[name] = terms.get(name, 0) + term.mean()
-    assert total is not None  # part_masks yields at least one
-    return total, terms
-
-
-def equivariance_loss(
-    model: nn.Module,
-    labels: Tensor,  # [2 · picture]
-    frames: Tensor,  # [2 · picture, 2, 3]
-    centers: Mapping[str, tuple[Tensor, Tensor]],
-) -> Tensor:
-    """How far parts fail to move with their pictures: Σ over part layers of the mean over filters of `equivariance`.
-
-    Args:
-        model: a converted network that has just seen two views of each picture: all first views, then all second
-            views in the same order.
-        labels: class indices of these views.
-        frames: of these views: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
-        centers: per part layer by dotted name, y of each row of its map and x of each column, in fractions of the
-            view's sides; `partcnn.receptive_field.cell_centers` gives them.
-
-    Returns:
-        A scalar in nats, without a weight; 0 with a graph where no picture belongs.
-
-    Raises:
-        ShapeError, ConfigError, LayerError: as in `filter_loss`, or a layer without centres.
-    """
-    total: Tensor | None = None
-    for name, mask in part_masks(model):
-        if name not in centers:
-            raise LayerError(f"centers: expected the part layer {name}, got {', '.join(centers) or 'none'}")
-        with torch.autocast(labels.device.type, enabled=False):
-            loss = mask.equivariance(labels, frames, centers[name]).mean()
-        total = loss if total is None else total + loss
-    assert total is not None  # part_masks yields at least one
-    return total
-
-
-def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
-    """How far each category's filters are from being in different places: Σ over part layers of `diversity`.
-
-    Args:
-        model: a converted network that has just seen the pictures of these labels.
-        labels: [image] class indices.
-
-    Returns:
-        A scalar in nats, ≤ 0, without a weight; 0 with a graph where no picture belongs.
-
-    Raises:
-        ShapeError, ConfigError, LayerError: as in `filter_loss`.
-    """
-    total: Tensor | None = None
-    for _, mask in part_masks(model):
-        with torch.autocast(labels.device.type, enabled=False):
-            loss = mask.diversity(labels)
-        total = loss if total is None else total + loss
-    assert total is not None  # part_masks yields at least one
-    return total
 
 
 def num_owners(num_classes: int, background: int | None) -> int:
