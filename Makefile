@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 	$(BIN)/pytest
 
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
-	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/test_dataset_fuzz.py
+	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/datasets/readers/test_fuzz.py
 
 bench: $(VENV)/.installed  ## time loss, mask, steps and inference beside their goals: an hour on two slow cores
 	$(BIN)/python benchmarks/speed.py $(BENCH_OPTIONS)

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import partcnn
-from partcnn.backbones import load_backbone
-from partcnn.errors import PartCNNError
-from partcnn.exporting import onnx_differences
-from partcnn.files import write_text
-from partcnn.layer_shapes import layer_shapes
-from partcnn.losses import filter_loss
-from partcnn.network import conversion_of
-from partcnn.receptive_field import traced_fields
-from partcnn.trunks import HookedTrunk
+from partcnn.foundation.errors import PartCNNError
+from partcnn.foundation.files import write_text
+from partcnn.model.losses import filter_loss
+from partcnn.model.network import conversion_of
+from partcnn.model.saving.exporting import onnx_differences
+from partcnn.model.trunks import HookedTrunk
+from partcnn.networks.backbones import load_backbone
+from partcnn.networks.probing.layer_shapes import layer_shapes
+from partcnn.networks.probing.receptive_field import traced_fields
 
 OURS = ["demo", "vgg_m", "vgg_s"]
 TORCHVISION = """

@@ -25,16 +25,16 @@ import torch
 from alternation import alternate
 from torch import Tensor, nn
 
+from partcnn.app.runs import RunSettings, built_network
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
-from partcnn.feature_cache import FeatureCache
-from partcnn.files import write_text
-from partcnn.module import PartTraining
-from partcnn.network import PartNetwork, conversion_of
-from partcnn.recipe import Recipe
-from partcnn.runs import RunSettings, built_network
-from partcnn.trunk_features import trunk_features
-from partcnn.views import EpochLoader, PictureViews
+from partcnn.foundation.disk_cache import FeatureCache
+from partcnn.foundation.files import write_text
+from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.training.cached_features import trunk_features
+from partcnn.training.module import PartTraining
+from partcnn.training.recipe import Recipe
+from partcnn.training.views import EpochLoader, PictureViews
 
 EPOCH_GOAL = 15.0
 ROUNDING_GOAL = 2**-7  # of the largest logit; bfloat16 keeps 8 bits of each map value

@@ -19,18 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from partcnn.benchmarks.filter_figures import Peaks, tracking_of_peaks
-from partcnn.benchmarks.trunk_maps import measured_pictures
-from partcnn.features import FeatureViews, compute_features
-from partcnn.files import write_text
-from partcnn.fit import fit
-from partcnn.mask import part_masks
-from partcnn.network import PartNetwork, conversion_of, recorded_feature_maps
-from partcnn.pruned_runs import finetuning_recipe
-from partcnn.pruning import num_parameters, prune
-from partcnn.receptive_field import ReceptiveField, receptive_field
-from partcnn.runs import Run, open_run, run_evaluation
-from partcnn.views import PictureViews
+from partcnn.app.experiments.filter_figures import Peaks, tracking_of_peaks
+from partcnn.app.experiments.trunk_maps import measured_pictures
+from partcnn.app.pruned_runs import finetuning_recipe
+from partcnn.app.runs import Run, open_run, run_evaluation
+from partcnn.foundation.files import write_text
+from partcnn.model.mask import part_masks
+from partcnn.model.network import PartNetwork, conversion_of, recorded_feature_maps
+from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.training.features import FeatureViews, compute_features
+from partcnn.training.fitting import fit
+from partcnn.training.pruning import num_parameters, prune
+from partcnn.training.views import PictureViews
 
 GOAL_KEEP, GOAL_LOSS = 0.125, 0.005  # 8 times fewer filters, at most 0.5 points of accuracy
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
-from partcnn.files import write_text
-from partcnn.observation.pictures import ObservedPictures, describe_shapes
-from partcnn.part_metrics import constant_peaks, measure_baseline, random_peaks
+from partcnn.evaluation.observation.pictures import ObservedPictures, describe_shapes
+from partcnn.foundation.files import write_text
+from partcnn.metrics.functional import constant_peaks, measure_baseline, random_peaks
 
 SIDE, GRID, RADIUS_PX, TOP = 224, 56, 32.0, 100
 # Location instability, means over the 30 animal categories as the paper prints them (Zhang, Wu & Zhu 2018, Table 3).

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import partcnn
-from partcnn.backbones import load_backbone
-from partcnn.conversion import convert
 from partcnn.datasets import PartDataset, Sample
 from partcnn.datasets.loading import load_dataset
-from partcnn.files import write_text
-from partcnn.network import conversion_of
-from partcnn.preprocessing import Preprocessing
+from partcnn.foundation.files import write_text
+from partcnn.model.conversion import convert
+from partcnn.model.network import conversion_of
+from partcnn.networks.backbones import load_backbone
+from partcnn.networks.preprocessing import Preprocessing
 
 MOST = 1.15  # times the plain pass
 

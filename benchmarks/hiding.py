@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partcnn.attribution import attribute
-from partcnn.files import write_text
-from partcnn.network import conversion_of
-from partcnn.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
-from partcnn.receptive_field import receptive_field
-from partcnn.runs import Run, open_run
-from partcnn.templates import map_peaks
+from partcnn.app.runs import Run, open_run
+from partcnn.explanation.attribution import attribute
+from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
+from partcnn.foundation.files import write_text
+from partcnn.model.network import conversion_of
+from partcnn.networks.probing.receptive_field import receptive_field
+from partcnn.objectives.templates import map_peaks
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from partcnn.app.runs import METRICS_FILE, NetworkSettings, RunSettings, open_run, run_evaluation, train_run
 from partcnn.evaluation import Evaluation
-from partcnn.files import write_text
-from partcnn.recipe import Recipe
-from partcnn.runs import METRICS_FILE, NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from partcnn.foundation.files import write_text
+from partcnn.training.recipe import Recipe
 
 WAYS = {  # name -> plain, mask_skip
     "no masks": (True, True),

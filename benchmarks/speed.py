@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import partcnn
-from partcnn.files import write_text
+from partcnn.foundation.files import write_text
 from partcnn.objectives import OBJECTIVES, labelled
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from reference import naive_torch  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from tests.reference import naive_torch  # noqa: E402
 
 SHAPES = [(32, 512, 14, 14), (196, 512, 13, 13), (32, 256, 28, 28), (8, 128, 56, 56)]
 FIRST = SHAPES[0]
@@ -141,8 +141,6 @@ def networks(name: str) -> tuple[nn.Module, nn.Module]:
     """The plain network and the same with masks and losses, weights at random."""
     from torchvision import models
 
-    from partcnn import _torchvision  # noqa: F401  before torchvision
-
     torch.manual_seed(0)
     plain = models.get_model(name, weights=None, num_classes=2)
     return plain, partcnn.convert(plain, num_classes=2, head="original")
@@ -189,7 +187,7 @@ def inference(compiled: bool, goal: float) -> Callable[[argparse.Namespace], lis
 
 
 def mask(options: argparse.Namespace) -> list[Row]:
-    from partcnn.templates import part_mask
+    from partcnn.objectives.templates import part_mask
 
     maps, _ = batch(FIRST)
     maps = maps.detach()

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from partcnn.datasets.drawing import draw_animal
-from partcnn.part_metrics import (
+from partcnn.datasets.drawn.drawing import draw_animal
+from partcnn.metrics.functional import (
     activation_shares,
     cell_discs,
     coverage,

@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from partcnn.runs import open_run
-from partcnn.viewer import make_server
+from partcnn.app.runs import open_run
+from partcnn.reporting.viewer import make_server
 
 IMAGES = Path(__file__).parent / "images"
 WINDOW = {"width": 1180, "height": 900}

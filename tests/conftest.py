@@ -1,4 +1,4 @@
-"""Shared fixtures. torchvision is imported first: see partcnn._torchvision."""
+"""Shared fixtures. partcnn is imported before torchvision: see partcnn.foundation.torchvision_shim."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import partcnn._torchvision  # noqa: F401
+import partcnn  # noqa: F401
 
 SHARED = Path(os.environ.get("PARTCNN_SHARED", Path(__file__).parents[1].parent / "shared"))
 

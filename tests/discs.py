@@ -6,8 +6,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from partcnn.conversion import convert
-from partcnn.network import PartNetwork, conversion_of
+from partcnn.model.conversion import convert
+from partcnn.model.network import PartNetwork, conversion_of
 
 INPUT_PX = 128
 CELL_PX = 8

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from partcnn.conversion import convert
 from partcnn.datasets import Catalogue, PartDataset, Point, Sample, assign_split
-from partcnn.network import PartNetwork, conversion_of
-from partcnn.preprocessing import Preprocessing
+from partcnn.model.conversion import convert
+from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.networks.preprocessing import Preprocessing
 
 SIDE = 64  # of the pictures and the input
 CELL = 8  # pixels a cell: the maps are 8 × 8

@@ -1,52 +1,53 @@
 """Part filters for any CNN: train, measure and show filters that each detect one object part.
 
-The public names are loaded when they are first used: importing partcnn costs torch and no more.
+The public names are loaded when they are first used: importing partcnn costs next to nothing.
 """
 
-import importlib
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch  # noqa: F401
+from partcnn.foundation.earlier_names import keep_earlier_names
+from partcnn.foundation.faces import lazy_names
+from partcnn.foundation.torchvision_shim import watch_torchvision
 
 if TYPE_CHECKING:
-    from partcnn.checkpoint import load, save
-    from partcnn.conversion import convert, remove_masks
     from partcnn.datasets.loading import load_dataset
-    from partcnn.errors import PartCNNError
     from partcnn.evaluation import Evaluation, evaluate
-    from partcnn.explanation import Explanation, explain
-    from partcnn.exporting import export
-    from partcnn.fit import fit
-    from partcnn.html_report import report
-    from partcnn.hub import from_pretrained, push_to_hub
-    from partcnn.losses import filter_loss
-    from partcnn.network import recorded_feature_maps
-    from partcnn.pruning import prune
-    from partcnn.recipe import Recipe
+    from partcnn.explanation.explanation import Explanation, explain
+    from partcnn.foundation.errors import PartCNNError
+    from partcnn.model.conversion import convert, remove_masks
+    from partcnn.model.losses import filter_loss
+    from partcnn.model.network import recorded_feature_maps
+    from partcnn.model.saving.checkpoint import load, save
+    from partcnn.model.saving.exporting import export
+    from partcnn.model.saving.hub import from_pretrained, push_to_hub
+    from partcnn.reporting import report
+    from partcnn.training.fitting import fit
+    from partcnn.training.pruning import prune
+    from partcnn.training.recipe import Recipe
 
 __version__ = version("partcnn")
 
 _HOMES = {
-    "convert": "conversion",
-    "recorded_feature_maps": "conversion",
-    "remove_masks": "conversion",
-    "filter_loss": "layers",
-    "fit": "training",
-    "Recipe": "training",
-    "evaluate": "evaluation",
-    "Evaluation": "evaluation",
-    "explain": "explanation",
-    "Explanation": "explanation",
-    "export": "exporting",
-    "report": "html_report",
-    "save": "checkpoint",
-    "load": "checkpoint",
-    "from_pretrained": "hub",
-    "push_to_hub": "hub",
-    "prune": "pruning",
-    "load_dataset": "datasets",
-    "PartCNNError": "errors",
+    "convert": "model.conversion",
+    "recorded_feature_maps": "model.network",
+    "remove_masks": "model.conversion",
+    "filter_loss": "model.losses",
+    "fit": "training.fitting",
+    "Recipe": "training.recipe",
+    "evaluate": "evaluation.measurement",
+    "Evaluation": "evaluation.result",
+    "explain": "explanation.explanation",
+    "Explanation": "explanation.explanation",
+    "export": "model.saving.exporting",
+    "report": "reporting.report",
+    "save": "model.saving.checkpoint",
+    "load": "model.saving.checkpoint",
+    "from_pretrained": "model.saving.hub",
+    "push_to_hub": "model.saving.hub",
+    "prune": "training.pruning",
+    "load_dataset": "datasets.loading",
+    "PartCNNError": "foundation.errors",
 }
 
 __all__ = [
@@ -72,13 +73,6 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'partcnn' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"partcnn.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+keep_earlier_names()
+watch_torchvision()
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,6 +2,6 @@
 
 import sys
 
-from partcnn.cli import main
+from partcnn.app.cli.commands import main
 
 sys.exit(main())

@@ -2,7 +2,7 @@
 
 import math
 
-from reference.templates import positive_template
+from tests.reference.templates import positive_template
 
 
 def places(feature_map, tau, beta):

@@ -2,7 +2,7 @@
 
 import math
 
-from reference.templates import positive_template
+from tests.reference.templates import positive_template
 
 
 def expected_position(feature_map, centers, tau, beta):

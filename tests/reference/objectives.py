@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from reference import templates as ref
+from tests.reference import templates as ref
 
 
 def log_sum_exp(values):

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.templates import template_bank
+from tests.reference.templates import template_bank
 
 
 def expected_place(x: NDArray[np.float64], *, beta: float) -> tuple[float, float]:

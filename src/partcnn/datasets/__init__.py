@@ -1,13 +1,41 @@
 """Data sets: pictures with labels and, where they are annotated, object parts."""
 
-from partcnn.datasets.annotations import Skips
-from partcnn.datasets.catalogue import BACKGROUND, Catalogue
-from partcnn.datasets.joint_transforms import TVShapes, from_tv_tensors, to_tv_tensors
-from partcnn.datasets.loading import CROPS, DATASETS, load_dataset
-from partcnn.datasets.part_dataset import ClassCount, Example, PartDataset
-from partcnn.datasets.pictures import read_picture
-from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
-from partcnn.datasets.splits import SPLITS, assign_split
+from typing import TYPE_CHECKING
+
+from partcnn.foundation.faces import lazy_names
+
+if TYPE_CHECKING:
+    from partcnn.datasets.annotations import Skips
+    from partcnn.datasets.catalogue import BACKGROUND, Catalogue
+    from partcnn.datasets.joint_transforms import TVShapes, from_tv_tensors, to_tv_tensors
+    from partcnn.datasets.loading import CROPS, DATASETS, load_dataset
+    from partcnn.datasets.part_dataset import ClassCount, Example, PartDataset
+    from partcnn.datasets.pictures import read_picture
+    from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
+    from partcnn.datasets.splits import SPLITS, assign_split
+
+_HOMES = {
+    "Skips": "annotations",
+    "BACKGROUND": "catalogue",
+    "Catalogue": "catalogue",
+    "TVShapes": "joint_transforms",
+    "from_tv_tensors": "joint_transforms",
+    "to_tv_tensors": "joint_transforms",
+    "CROPS": "loading",
+    "DATASETS": "loading",
+    "load_dataset": "loading",
+    "ClassCount": "part_dataset",
+    "Example": "part_dataset",
+    "PartDataset": "part_dataset",
+    "read_picture": "pictures",
+    "Box": "samples",
+    "MaskShape": "samples",
+    "Point": "samples",
+    "Sample": "samples",
+    "Shape": "samples",
+    "SPLITS": "splits",
+    "assign_split": "splits",
+}
 
 __all__ = [
     "BACKGROUND",
@@ -31,3 +59,5 @@ __all__ = [
     "read_picture",
     "to_tv_tensors",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

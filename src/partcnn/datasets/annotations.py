@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from partcnn.datasets.samples import Box, Point
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 NO_AREA = "boxes without area"
 

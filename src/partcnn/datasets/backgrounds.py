@@ -4,14 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from partcnn.datasets.paths import check_folder
 from partcnn.datasets.samples import Sample
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 
 def background_folder(location: str | Path, label: int = 0) -> list[Sample]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from partcnn.datasets.annotations import Skips
 from partcnn.datasets.samples import Sample
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 BACKGROUND = "background"
 

@@ -13,10 +13,6 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 import torch
 from torch import Tensor
-
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
 from torchvision import tv_tensors
 
 from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape

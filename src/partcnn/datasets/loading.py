@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from partcnn.datasets.animalpart import read_animalpart
 from partcnn.datasets.catalogue import Catalogue
-from partcnn.datasets.coco import read_coco
-from partcnn.datasets.cub import read_cub
-from partcnn.datasets.demo import read_demo
-from partcnn.datasets.folder import read_folder
+from partcnn.datasets.drawn.dataset import read_demo
 from partcnn.datasets.part_dataset import PartDataset
-from partcnn.datasets.pascal_part import read_pascal_part
 from partcnn.datasets.pictures import results_or_errors
 from partcnn.datasets.placement import check_placement, crop_to_object
+from partcnn.datasets.readers.animalpart import read_animalpart
+from partcnn.datasets.readers.coco import read_coco
+from partcnn.datasets.readers.cub import read_cub
+from partcnn.datasets.readers.folder import read_folder
+from partcnn.datasets.readers.pascal_part import read_pascal_part
 from partcnn.datasets.samples import Sample
 from partcnn.datasets.splits import check_split
-from partcnn.errors import ConfigError, DataError
+from partcnn.foundation.errors import ConfigError, DataError
 
 _Size: TypeAlias = tuple[int, int] | None  # None: drawn, no file
 _log = logging.getLogger("partcnn")

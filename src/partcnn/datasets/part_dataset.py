@@ -10,10 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -21,7 +17,7 @@ from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.joint_transforms import box_centers, edge_boxes
 from partcnn.datasets.samples import Point, Sample
 from partcnn.datasets.splits import assign_split, check_split
-from partcnn.errors import ConfigError, DataError
+from partcnn.foundation.errors import ConfigError, DataError
 
 _log = logging.getLogger("partcnn")
 _NOWHERE = Point(float("nan"), float("nan"))

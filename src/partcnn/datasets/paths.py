@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from partcnn.datasets.annotations import text
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 
 def check_folder(location: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
 _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)

@@ -8,7 +8,7 @@ from PIL import Image
 from partcnn.datasets.annotations import Skips
 from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 OUTSIDE = "parts outside their picture"
 OBJECT_OUTSIDE = "object boxes outside their picture"

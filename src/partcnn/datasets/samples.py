@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from partcnn.datasets.pictures import check_picture, file_digest, read_picture, read_reduced
-from partcnn.errors import DataError
+from partcnn.foundation.errors import DataError
 
 
 class Point(NamedTuple):

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from partcnn.errors import ConfigError
+from partcnn.foundation.errors import ConfigError
 
 SPLITS = ("train", "test", "all")
 TRAIN_SHARE = 0.7

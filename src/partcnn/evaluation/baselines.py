@@ -4,10 +4,15 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import mean
+from partcnn.evaluation.observation import Observation
 from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.observation import Observation
-from partcnn.part_metrics import instability_of_table, least_location_instability, scatter_of_table, tracking_of_table
-from partcnn.part_metrics.results import hit_shares
+from partcnn.metrics.functional import (
+    instability_of_table,
+    least_location_instability,
+    scatter_of_table,
+    tracking_of_table,
+)
+from partcnn.metrics.functional.results import hit_shares
 
 BASELINES = {"constant_point": slice(0, 1), "random_filter": slice(1, None)}  # of the baseline filters observed
 

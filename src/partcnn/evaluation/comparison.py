@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from partcnn.errors import ConfigError
 from partcnn.evaluation.result import Evaluation, shown
+from partcnn.foundation.errors import ConfigError
 from partcnn.metrics import METRICS
-from partcnn.significance import paired_p_value
+from partcnn.metrics.significance import paired_p_value
 
 _BETTER = {"accuracy": 1, "part_tracking_r2_top_quarter": 1, "part_tracking_r2_best": 1}
 # Numbers of the protocol that figures depend on.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partcnn.evaluation.observation import Hits, LayerObservation, Observation
 from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.mask import PartMask
-from partcnn.observation import Hits, LayerObservation, Observation
-from partcnn.part_metrics import (
+from partcnn.metrics.functional import (
     activation_shares,
     category_confusion,
     filter_purity,
@@ -19,7 +18,8 @@ from partcnn.part_metrics import (
     scatter_of_table,
     tracking_of_table,
 )
-from partcnn.part_metrics.results import hit_shares
+from partcnn.metrics.functional.results import hit_shares
+from partcnn.model.mask import PartMask
 
 
 class LayerFigures:

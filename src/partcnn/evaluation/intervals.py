@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
+from partcnn.evaluation.observation import Observation
 from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.observation import Observation
-from partcnn.part_metrics.spread import ResampledInstability, ResampledSpread, images_of
-from partcnn.significance import bootstrap_intervals
+from partcnn.metrics.functional.spread import ResampledInstability, ResampledSpread, images_of
+from partcnn.metrics.significance import bootstrap_intervals
 
 _FEWEST = 2  # pictures that show a part: fewer have no variance
 _MOST_ELEMENTS = 2**22  # float64 of one batch of resamples

@@ -12,12 +12,11 @@ from partcnn.datasets import PartDataset
 from partcnn.evaluation.baselines import measured_baselines
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts, filter_categories, mean
 from partcnn.evaluation.intervals import measured_intervals
+from partcnn.evaluation.observation import LayerObservation, Observation, Protocol, observe
+from partcnn.evaluation.observation.pictures import describe_shapes
 from partcnn.evaluation.result import COVERAGE_R2, Evaluation, FilterEvaluation, TopImage
-from partcnn.features import PictureFeatures
-from partcnn.mask import part_masks
-from partcnn.network import conversion_of
-from partcnn.observation import LayerObservation, Observation, Protocol, observe
-from partcnn.observation.pictures import describe_shapes
+from partcnn.model.mask import part_masks
+from partcnn.model.network import PictureFeatures, conversion_of
 
 CHOSEN_SHARES = {"part_tracking_r2_top_quarter": 0.25, "part_tracking_r2_best": 0.0}
 
@@ -46,7 +45,7 @@ def evaluate(
         top: images per filter and part, as in the paper.
         batch_size, num_workers: of the pass.
         protocol: the other numbers of the measures, such as the radius of the discs; its `top` then counts.
-        features: gives the trunk's maps of a data set that are known already, see `partcnn.trunk_features`. Then no
+        features: gives the trunk's maps of a data set that are known already, see `training.cached_features`. Then no
             picture is decoded, and memory grows with what it gives.
 
     Raises:

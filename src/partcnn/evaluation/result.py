@@ -1,12 +1,17 @@
 """Figures of a network on a data set: in all, by category, by part, by filter and by split; as tables and files."""
 
+import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+
+from partcnn.evaluation.files import csv_text, json_text, with_nan
+from partcnn.foundation.errors import DataError
+from partcnn.foundation.files import write_text
 
 SCHEMA_VERSION = 2  # 1 had no categories, parts, splits, intervals, baselines and protocol
 COVERAGE_R2 = 0.5  # a part counts as covered by a filter of at least this R²
@@ -164,21 +169,18 @@ class Evaluation:
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
         """Write all figures; nan becomes null. The file is replaced whole."""
-        from partcnn.evaluation.files import write_json
-
-        return write_json(self, Path(path))
+        write_text(Path(path), self.dumps() + "\n")
+        return Path(path)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write one row per filter, for a spreadsheet; nan becomes empty. The file is replaced whole."""
-        from partcnn.evaluation.files import write_csv
-
-        return write_csv(self, Path(path))
+        rows = [{name: value for name, value in vars(one).items() if name != "top_images"} for one in self.filters]
+        write_text(Path(path), csv_text(rows))
+        return Path(path)
 
     def dumps(self) -> str:
         """The JSON text of `to_json`."""
-        from partcnn.evaluation.files import json_text
-
-        return json_text(self)
+        return json_text(asdict(self))
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "Evaluation":
@@ -187,9 +189,19 @@ class Evaluation:
         Raises:
             DataError: the file is missing or is something else.
         """
-        from partcnn.evaluation.files import read_json
-
-        return read_json(Path(path))
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema_version"] > SCHEMA_VERSION:
+                raise DataError(f"{path}: written by a later partcnn; upgrade to read it")
+            filters = [_filter_from(entry) for entry in content.pop("filters")]
+            intervals = {name: tuple(interval) for name, interval in content.pop("intervals", {}).items()}
+            for name in ("by_category", "by_part", "confusion", "baselines"):
+                content[name] = with_nan(content.get(name, {}))
+            content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
+            return cls(filters=filters, intervals=intervals, **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: expected the JSON that Evaluation.to_json writes ({error})") from error
 
     def _caption(self) -> str | None:
         if not self.parts:
@@ -211,6 +223,15 @@ def shown(value: Any) -> str:
 def shown_interval(interval: tuple[float, float] | None) -> str:
     """From – to, or a dash where there is none."""
     return _NOTHING if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
+
+
+def _filter_from(entry: dict[str, Any]) -> FilterEvaluation:
+    images = [
+        TopImage(**{**image, "peak_px": tuple(image["peak_px"]), "peak_cell": tuple(image["peak_cell"])})
+        for image in entry.pop("top_images")
+    ]
+    best_part = entry.pop("best_part")  # the one entry that may be nothing rather than no number
+    return FilterEvaluation(best_part=best_part, top_images=images, **with_nan(entry))
 
 
 def _or_low(value: float) -> float:

@@ -6,15 +6,35 @@ Distributed samplers repeat images to give all processes the same number: the ta
 index; sums cannot tell, so take a sampler that does not repeat (Lightning's own does so in validation and test).
 """
 
-from partcnn.metrics.registry import METRICS, MetricEntry
-from partcnn.metrics.strongest import (
-    Coverage,
-    DisplacementScatter,
-    LeastLocationInstability,
-    LocationInstability,
-    PartTracking,
-)
-from partcnn.metrics.sums import ActivationThresholds, DeadFilters, FilterPurity, PartInterpretability, PointingGame
+from typing import TYPE_CHECKING
+
+from partcnn.foundation.faces import lazy_names
+
+if TYPE_CHECKING:
+    from partcnn.metrics.registry import METRICS, MetricEntry
+    from partcnn.metrics.strongest import (
+        Coverage,
+        DisplacementScatter,
+        LeastLocationInstability,
+        LocationInstability,
+        PartTracking,
+    )
+    from partcnn.metrics.sums import ActivationThresholds, DeadFilters, FilterPurity, PartInterpretability, PointingGame
+
+_HOMES = {
+    "METRICS": "registry",
+    "MetricEntry": "registry",
+    "Coverage": "strongest",
+    "DisplacementScatter": "strongest",
+    "LeastLocationInstability": "strongest",
+    "LocationInstability": "strongest",
+    "PartTracking": "strongest",
+    "ActivationThresholds": "sums",
+    "DeadFilters": "sums",
+    "FilterPurity": "sums",
+    "PartInterpretability": "sums",
+    "PointingGame": "sums",
+}
 
 __all__ = [
     "METRICS",
@@ -30,3 +50,5 @@ __all__ = [
     "PartTracking",
     "PointingGame",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -3,13 +3,9 @@
 from typing import Any
 
 from torch import Tensor
-
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
 from torchmetrics import Metric
 
-from partcnn.part_metrics.results import PartMetric
+from partcnn.metrics.functional.results import PartMetric
 
 
 class ImageMetric(Metric):

@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from partcnn import _torchvision  # noqa: F401
-
-# isort: split
 from torchmetrics import Metric
 
-from partcnn import part_metrics
+from partcnn.metrics import functional as part_metrics
 from partcnn.metrics.strongest import (
     Coverage,
     DisplacementScatter,

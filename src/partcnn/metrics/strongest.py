@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partcnn import part_metrics
-from partcnn.errors import ConfigError, ShapeError
+from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.metrics import functional as part_metrics
 from partcnn.metrics.base import ImageMetric
-from partcnn.part_metrics.arguments import check_fraction, check_top, checked_diagonal
-from partcnn.part_metrics.results import BestPartMetric, PartMetric
-from partcnn.part_metrics.strongest import empty_table
+from partcnn.metrics.functional.arguments import check_fraction, check_top, checked_diagonal
+from partcnn.metrics.functional.results import BestPartMetric, PartMetric
+from partcnn.metrics.functional.strongest import empty_table
 
 
 class _StrongestImages(ImageMetric):
@@ -41,7 +41,7 @@ class _StrongestImages(ImageMetric):
 
 
 class LocationInstability(_StrongestImages):
-    """`partcnn.part_metrics.location_instability`, batch by batch."""
+    """`partcnn.metrics.functional.location_instability`, batch by batch."""
 
     higher_is_better = False
 
@@ -50,7 +50,7 @@ class LocationInstability(_StrongestImages):
 
 
 class DisplacementScatter(_StrongestImages):
-    """`partcnn.part_metrics.displacement_scatter`, batch by batch."""
+    """`partcnn.metrics.functional.displacement_scatter`, batch by batch."""
 
     higher_is_better = False
 
@@ -59,7 +59,7 @@ class DisplacementScatter(_StrongestImages):
 
 
 class PartTracking(_StrongestImages):
-    """`partcnn.part_metrics.part_tracking`, batch by batch; a filter silent on more than half of the images is dead."""
+    """`functional.part_tracking`, batch by batch; a filter silent on more than half of the images is dead."""
 
     higher_is_better = True
     num_silent: Tensor
@@ -81,7 +81,7 @@ class PartTracking(_StrongestImages):
 
 
 class Coverage(PartTracking):
-    """`partcnn.part_metrics.coverage` of `part_tracking`, batch by batch.
+    """`partcnn.metrics.functional.coverage` of `part_tracking`, batch by batch.
 
     Args:
         threshold: R² from which a part counts as covered.
@@ -100,7 +100,7 @@ class Coverage(PartTracking):
 
 
 class LeastLocationInstability(ImageMetric):
-    """`partcnn.part_metrics.least_location_instability`, batch by batch.
+    """`partcnn.metrics.functional.least_location_instability`, batch by batch.
 
     Args:
         num_categories: of the labels that will be given.

@@ -5,18 +5,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partcnn import part_metrics
-from partcnn.errors import ShapeError
+from partcnn.foundation.errors import ShapeError
+from partcnn.metrics import functional as part_metrics
 from partcnn.metrics.base import ImageMetric
-from partcnn.part_metrics.arguments import check_fraction, checked_diagonal
-from partcnn.part_metrics.interpretability import IOU_THRESHOLD, part_ious
-from partcnn.part_metrics.pointing import TOLERANCE_PX
-from partcnn.part_metrics.quantile import NUM_BINS, QUANTILE
-from partcnn.part_metrics.results import BestPartMetric, hit_shares
+from partcnn.metrics.functional.arguments import check_fraction, checked_diagonal
+from partcnn.metrics.functional.interpretability import IOU_THRESHOLD, part_ious
+from partcnn.metrics.functional.pointing import TOLERANCE_PX
+from partcnn.metrics.functional.quantile import NUM_BINS, QUANTILE
+from partcnn.metrics.functional.results import BestPartMetric, hit_shares
 
 
 class DeadFilters(ImageMetric):
-    """Share of `partcnn.part_metrics.dead_filters`, batch by batch; [filter] bool where not averaged."""
+    """Share of `partcnn.metrics.functional.dead_filters`, batch by batch; [filter] bool where not averaged."""
 
     higher_is_better = False
     num_silent: Tensor
@@ -40,7 +40,7 @@ class DeadFilters(ImageMetric):
 
 
 class FilterPurity(ImageMetric):
-    """`partcnn.part_metrics.filter_purity`, batch by batch; [filter] where not averaged.
+    """`partcnn.metrics.functional.filter_purity`, batch by batch; [filter] where not averaged.
 
     Args:
         filter_category: [filter] category index of each.
@@ -94,7 +94,7 @@ class _Hits(ImageMetric):
 
 
 class PointingGame(_Hits):
-    """`partcnn.part_metrics.pointing_game`, batch by batch.
+    """`partcnn.metrics.functional.pointing_game`, batch by batch.
 
     Args:
         num_filters, num_parts: as will be given.
@@ -122,7 +122,7 @@ class PointingGame(_Hits):
 
 
 class ActivationThresholds(ImageMetric):
-    """`partcnn.part_metrics.activation_thresholds` [filter] over any number of batches; 330 kB a filter.
+    """`partcnn.metrics.functional.activation_thresholds` [filter] over any number of batches; 330 kB a filter.
 
     Args:
         num_filters: of the maps that will be given.
@@ -148,7 +148,7 @@ class ActivationThresholds(ImageMetric):
 
 
 class PartInterpretability(_Hits):
-    """`partcnn.part_metrics.part_interpretability`, batch by batch, with the thresholds of a first pass.
+    """`partcnn.metrics.functional.part_interpretability`, batch by batch, with the thresholds of a first pass.
 
     Args:
         thresholds: [filter], what `ActivationThresholds` computed over the same pictures.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from partcnn.errors import ConfigError, ShapeError
-from partcnn.templates import cell_distances
+from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.objectives.templates import cell_distances
 
 _LARGEST_BANK = 256  # cells: above this the transform is faster (docs/results/speed.md)
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.special import xlogy
 
-from partcnn.errors import ShapeError
+from partcnn.foundation.errors import ShapeError
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
 from partcnn.objectives.fused import Slopes, fused
+from partcnn.objectives.templates import template_prior
 from partcnn.objectives.values import ObjectiveValue, nothing, value_of
-from partcnn.templates import template_prior
 
 
 class MutualInformation(NamedTuple):

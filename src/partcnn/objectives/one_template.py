@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
+from partcnn.objectives.templates import map_peaks, template_prior
 from partcnn.objectives.values import ObjectiveValue, nothing, value_of
-from partcnn.templates import map_peaks, template_prior
 
 
 def assigned(

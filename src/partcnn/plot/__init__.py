@@ -4,17 +4,41 @@ Functions that draw figures take an axis and return it; nothing here touches pyp
 their meaning for colour-blind readers: heat maps grow lighter, contributions are blue or orange.
 """
 
-from partcnn.plot.curves import LOSS_TERMS, Curve, r2_histogram, read_curves, training_curves
-from partcnn.plot.explanations import (
-    AGAINST,
-    FOR,
-    contribution_bars,
-    explanation,
-    explanation_figure,
-    part_map,
-    save_explanation,
-)
-from partcnn.plot.overlay import filter_gallery, heat_colours, heatmap, heatmap_overlay
+from typing import TYPE_CHECKING
+
+from partcnn.foundation.faces import lazy_names
+
+if TYPE_CHECKING:
+    from partcnn.plot.curves import LOSS_TERMS, Curve, r2_histogram, read_curves, training_curves
+    from partcnn.plot.explanations import (
+        AGAINST,
+        FOR,
+        contribution_bars,
+        explanation,
+        explanation_figure,
+        part_map,
+        save_explanation,
+    )
+    from partcnn.plot.overlay import filter_gallery, heat_colours, heatmap, heatmap_overlay
+
+_HOMES = {
+    "LOSS_TERMS": "curves",
+    "Curve": "curves",
+    "r2_histogram": "curves",
+    "read_curves": "curves",
+    "training_curves": "curves",
+    "AGAINST": "explanations",
+    "FOR": "explanations",
+    "contribution_bars": "explanations",
+    "explanation": "explanations",
+    "explanation_figure": "explanations",
+    "part_map": "explanations",
+    "save_explanation": "explanations",
+    "filter_gallery": "overlay",
+    "heat_colours": "overlay",
+    "heatmap": "overlay",
+    "heatmap_overlay": "overlay",
+}
 
 __all__ = [
     "AGAINST",
@@ -34,3 +58,5 @@ __all__ = [
     "save_explanation",
     "training_curves",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

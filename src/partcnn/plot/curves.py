@@ -3,19 +3,16 @@
 import csv
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from partcnn.errors import DataError
-
-if TYPE_CHECKING:  # evaluation brings torchmetrics, which brings pyplot
-    from partcnn.evaluation import Evaluation
+from partcnn.foundation.errors import DataError
 
 # Okabe and Ito's colours, told apart with every common colour blindness; line styles tell them apart without colour.
 _CYCLE = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#e69f00", "-"))
@@ -94,7 +91,21 @@ def training_curves(
     return axis
 
 
-def r2_histogram(evaluations: "Evaluation | Mapping[str, Evaluation]", axis: Axes, *, num_bins: int = 24) -> Axes:
+class MeasuredFilter(Protocol):
+    """What is drawn of `partcnn.evaluation.FilterEvaluation`."""
+
+    @property
+    def part_tracking_r2(self) -> float: ...
+
+
+class Measured(Protocol):
+    """What is drawn of `partcnn.Evaluation`, which stands above this room."""
+
+    @property
+    def filters(self) -> Sequence[MeasuredFilter]: ...
+
+
+def r2_histogram(evaluations: Measured | Mapping[str, Measured], axis: Axes, *, num_bins: int = 24) -> Axes:
     """How many filters follow their best part how well, a line per network; the line at 0 is a fixed point.
 
     Args:

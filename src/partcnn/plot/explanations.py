@@ -2,22 +2,67 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from partcnn.errors import ConfigError
-from partcnn.explanation import Contribution, Explanation
-from partcnn.files import replace_file, write_text
+from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.files import replace_file, write_text
 from partcnn.plot.overlay import heatmap_overlay
 
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
 _NEAR = 0.05  # of the diagonal: places nearer than that share a label
 _LABEL_POINTS = 34  # between a place and its label
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+
+
+class Contribution(Protocol):
+    """What is drawn of `partcnn.explanation.explanation.Contribution`."""
+
+    @property
+    def filter(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def position_px(self) -> tuple[float, float]: ...
+    @property
+    def heatmap(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def hidden_change(self) -> float | None: ...
+
+
+class Explanation(Protocol):
+    """What is drawn of `partcnn.Explanation`, which stands above this room and draws itself with it."""
+
+    @property
+    def contributions(self) -> Sequence[Contribution]: ...
+    @property
+    def logit(self) -> float: ...
+    @property
+    def bias(self) -> float: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def completeness_error(self) -> float: ...
+    @property
+    def is_exact(self) -> bool: ...
+    @property
+    def against(self) -> str | None: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def picture(self) -> Image.Image | None: ...
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from partcnn.errors import ConfigError, ShapeError
-from partcnn.receptive_field import upsample_map
+from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.networks.probing.receptive_field import upsample_map
 
 # Light and dark are told apart without hue; its darkest third would look like shadow on a picture and is left out.
 _COLOURS = colormaps["inferno"]

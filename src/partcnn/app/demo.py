@@ -1,0 +1,139 @@
+"""The demonstration: the same small network on drawn animals, plain and with part filters, and a page on both."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from partcnn.app.runs import RunSettings, train_run
+from partcnn.datasets import PartDataset
+from partcnn.datasets.loading import load_dataset
+from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.explanation.explanation import explain
+from partcnn.foundation.files import replace_file
+from partcnn.model.conversion import convert, remove_masks
+from partcnn.networks.demo_net import DemoNet
+from partcnn.plot import filter_gallery, heatmap_overlay
+from partcnn.reporting import report
+from partcnn.training.fitting import fit
+from partcnn.training.recipe import Recipe
+
+_LAYER = "features.block4"
+_INPUT_SIZE = (112, 112)
+_TRUNK_RECIPE = Recipe(epochs=10, lr=1e-2, weight_decay=1e-2, num_views=5)  # DemoNet from random weights
+_NUM_TILES = 6  # pictures of a filter in the gallery
+_NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
+
+
+def run_demo(
+    directory: Path,
+    *,
+    seed: int = 0,
+    count: int = 150,
+    category: str = "giraffe",
+    epochs: int | None = None,
+    is_progress_shown: bool = True,
+) -> tuple[Path, dict[str, Evaluation]]:
+    """Train DemoNet to tell the animals apart, then one of them from background on its frozen trunk, twice.
+
+    The first training stands for the ImageNet weights that a real backbone brings. The other two differ in the
+    filter loss alone.
+
+    Args:
+        directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
+            in "pictures", the best filter of every part that one follows in filters.png, and report.html.
+        seed: of all trainings; the drawings are always the same.
+        count: drawn pictures per kind of animal.
+        category: the animal whose parts are looked for.
+        epochs: of each training; None takes the demonstration's own.
+        is_progress_shown: bars on the terminal.
+
+    Returns:
+        The page, and the evaluations by name, the network with part filters first.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = RunSettings(
+        data=f"demo:{count}",
+        category=category,
+        out=str(directory / "parts"),
+        backbone="demo",
+        weights=str(directory / "trunk.safetensors"),
+        layers=_LAYER,
+        seed=seed,
+        epochs=epochs,
+        workers=0,  # drawings are kept in memory: other processes would draw them again
+        force=True,
+    )
+    dataset = load_dataset(settings.data, category=category)
+    _train_trunk(load_dataset(settings.data), Path(settings.weights or ""), epochs, seed, is_progress_shown)
+    run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
+    plain_settings = replace(settings, out=str(directory / "plain"), plain=True)
+    _, _, plain = train_run(plain_settings, dataset=dataset, is_progress_shown=is_progress_shown)
+    if evaluation is None or plain is None:
+        raise KeyboardInterrupt
+    test = dataset.with_split("test")
+    _write_pictures(test, directory / "pictures")
+    _draw_gallery(run.model, evaluation, test, directory / "filters.png")
+    page = report(
+        run.model,
+        test,
+        directory / "report.html",
+        evaluation=evaluation,
+        compare={"plain": plain},
+        log=run.directory / "log" / "metrics.csv",
+    )
+    return page, {"part filters": evaluation, "plain": plain}
+
+
+def _train_trunk(dataset: PartDataset, file: Path, epochs: int | None, seed: int, is_progress_shown: bool) -> None:
+    """An ordinary classifier; its weights go to the file."""
+    torch.manual_seed(seed)
+    num_classes = len(dataset.classes)
+    classifier = convert(
+        DemoNet(num_classes),
+        _LAYER,
+        num_classes=num_classes,
+        head="original",
+        objective=None,
+        masks=False,
+        input_size=_INPUT_SIZE,
+        inplace=True,
+    )
+    recipe = replace(_TRUNK_RECIPE, epochs=epochs or _TRUNK_RECIPE.epochs)
+    history = fit(classifier, dataset, recipe, trunk="finetune", seed=seed, is_progress_shown=is_progress_shown)
+    if history.is_interrupted:
+        raise KeyboardInterrupt
+    tensors = remove_masks(classifier).state_dict()
+    replace_file(file, lambda temporary: save_file(tensors, temporary))
+
+
+def _write_pictures(dataset: PartDataset, directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    step = max(1, len(dataset) // _NUM_PICTURES)
+    for sample in dataset.samples[::step][:_NUM_PICTURES]:
+        file = directory / f"{dataset.classes[sample.label]}-{sample.image_path.stem}.png"
+        sample.load_image().save(file)
+
+
+def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
+    """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
+    ordered = sorted(evaluation.filters, key=lambda one: one.part_tracking_r2, reverse=True)
+    found = [one for one in ordered if one.best_part is not None and one.part_tracking_r2 >= COVERAGE_R2]
+    best = {one.best_part: one for one in reversed(found)}
+    rows: dict[str, list[Image.Image]] = {}
+    for part, one in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
+        rows[f"{part}\nR² {one.part_tracking_r2:.2f}"] = pictures = []
+        for top in one.top_images[:_NUM_TILES]:
+            picture = dataset.samples[top.sample].load_image()
+            (share,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
+            pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
+    if not rows:
+        file.unlink(missing_ok=True)  # of a demonstration before
+        return
+    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
+    filter_gallery(rows, figure.subplots())
+    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))

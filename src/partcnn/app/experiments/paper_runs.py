@@ -1,0 +1,201 @@
+"""Finished runs as rows of figures, and the training of those that are missing."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from partcnn.app.runs import SETTINGS_FILE, RunSettings, train_run
+from partcnn.datasets.loading import load_dataset
+from partcnn.evaluation import Evaluation
+from partcnn.foundation.errors import ConfigError, DataError, RunError
+from partcnn.model.saving.checkpoint import METRICS_FILE
+from partcnn.model.saving.checkpoint_files import read_config
+
+_log = logging.getLogger("partcnn")
+PLAIN = "plain"
+_SAME = ("data", "category", "backbone", "weights", "layers", "objective", "plain", "crop", "margin", "epochs", "seed")
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What one run measured on the pictures kept out of it.
+
+    Args:
+        place: its directory.
+        network: the backbone.
+        variant: "plain", or "part filters (labelled)" with the objective, and whether masks are on.
+        kind: of the data, such as "animalpart".
+        category: full name; None where several are told apart.
+        summary: of its `Evaluation`.
+        constant_point: measure → what the middle of the picture gets on the same pictures.
+        options: how it was trained and measured, as the page tells: data, layers, seed, epochs, num_views, places,
+            split, num_images.
+    """
+
+    place: str
+    network: str
+    variant: str
+    kind: str
+    category: str | None
+    summary: dict[str, Any]
+    constant_point: dict[str, float | None]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values without nan, of which `read_runs` makes it again."""
+        known = {"summary": _without_nan(self.summary), "constant_point": _without_nan(self.constant_point)}
+        return asdict(self) | known
+
+
+def read_runs(places: Iterable[Path]) -> list[RunFigures]:
+    """The figures of finished runs, of which an earlier page (paper.json) may hold some.
+
+    Args:
+        places: run directories, the metrics.json in them, or files that `write_tables` wrote. Of one run that is
+            there twice the later counts.
+
+    Raises:
+        RunError, DataError: as `read_figures`; the page is malformed or of a version that kept no figures of runs.
+    """
+    found: dict[str, RunFigures] = {}
+    for place in places:
+        is_page = place.is_file() and place.name != METRICS_FILE
+        for run in _runs_of_page(place) if is_page else [read_figures(place)]:
+            found[run.place] = run
+    return list(found.values())
+
+
+def _runs_of_page(file: Path) -> list[RunFigures]:
+    try:
+        return [RunFigures(**run) for run in json.loads(file.read_text(encoding="utf-8"))["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"runs: expected a run directory, its {METRICS_FILE} or a paper.json of this version, got {file} ({error})"
+        ) from error
+
+
+def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if isinstance(value, int | float) and math.isfinite(value)}
+
+
+def read_figures(run: Path) -> RunFigures:
+    """The figures of a finished run.
+
+    Args:
+        run: its directory, or the metrics.json in it.
+
+    Raises:
+        RunError: the settings are missing or malformed, or the run was not measured.
+        DataError: metrics.json is malformed.
+    """
+    directory = run.parent if run.name == METRICS_FILE else run
+    settings = _settings(directory)
+    if not (directory / METRICS_FILE).is_file():
+        raise RunError(f"runs: expected {METRICS_FILE} in {directory}, found none; run partcnn evaluate on it first")
+    evaluation = Evaluation.from_json(directory / METRICS_FILE)
+    masks = ", masks" if settings.get("network", {}).get("masks") else ""
+    return RunFigures(
+        place=str(directory),
+        network=str(settings["backbone"]),
+        variant=PLAIN if settings["plain"] else f"part filters ({_objective(directory, settings)}{masks})",
+        kind=str(settings["data"]).partition(":")[0],
+        category=evaluation.data.get("category"),
+        summary=evaluation.summary,
+        constant_point={"location_instability": evaluation.summary.get("constant_point_instability")}
+        | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
+        options={name: settings.get(name) for name in ("data", "layers", "seed")}
+        | {name: settings.get("recipe", {}).get(name) for name in ("epochs", "num_views")}
+        | {name: evaluation.data.get(name) for name in ("split", "num_images")}
+        | {"places": evaluation.protocol["places"]},
+    )
+
+
+def train_missing(wanted: Sequence[RunSettings], *, is_progress_shown: bool = True) -> Iterator[Path]:
+    """The directories of these runs, one after the other; those that are not finished are trained first.
+
+    Raises:
+        RunError: a directory holds a run of other settings.
+        PartCNNError: what training raises.
+        KeyboardInterrupt: training was interrupted; what is finished stays.
+    """
+    for settings in wanted:
+        directory = Path(settings.out)
+        if (directory / SETTINGS_FILE).is_file():
+            _check_same(settings, _settings(directory))
+        if not (directory / METRICS_FILE).is_file():
+            _log.info("training %s", directory)
+            _, _, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
+            if evaluation is None:
+                raise KeyboardInterrupt
+        yield directory
+
+
+def wanted_runs(
+    base: RunSettings, *, categories: Sequence[str], has_multi: bool, backbones: Sequence[str], seeds: Sequence[int]
+) -> list[RunSettings]:
+    """Settings of every run: each category, backbone and seed, plain and with part filters.
+
+    Args:
+        base: settings that all share; `out` is the folder they go to.
+        categories: each against background; "all" for all of the data set.
+        has_multi: also one that tells all categories apart.
+        backbones: NAME, or NAME=WEIGHTS.
+        seeds: of each.
+
+    Raises:
+        ConfigError: there is nothing to train.
+    """
+    tasks: list[str | None] = list(categories)
+    if "all" in categories:
+        tasks = list(load_dataset(base.data, split="all", max_bad=base.max_bad).classes)
+    tasks += [None] if has_multi else []
+    if not tasks or not backbones or not seeds:
+        raise ConfigError("categories: expected categories to train on, all, or --multi, and a backbone and a seed")
+    runs = []
+    for category in tasks:
+        for backbone in backbones:
+            name, _, weights = backbone.partition("=")
+            for seed in seeds:
+                for is_plain in (True, False):
+                    variant = PLAIN if is_plain else base.objective
+                    folder = f"{name}-{category or 'several'}-{variant}-{seed}".replace("/", "-").replace(":", "-")
+                    own = {"category": category, "backbone": name, "weights": weights or None, "seed": seed}
+                    changes = own | {"plain": is_plain, "out": str(Path(base.out) / folder), "force": True}
+                    runs.append(RunSettings(**(_fields(base) | changes)))
+    return runs
+
+
+def _fields(settings: RunSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in RunSettings.__dataclass_fields__}
+
+
+def _objective(directory: Path, settings: dict[str, Any]) -> str:
+    """What was asked for, or what "auto" took."""
+    if settings["objective"] != "auto":
+        return str(settings["objective"])
+    return str(read_config(directory)["arguments"]["objective"])
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    file = directory / SETTINGS_FILE
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for name in ("data", "category", "backbone", "objective", "plain"):
+            settings[name]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise RunError(f"runs: expected a directory of partcnn train, got {directory} ({error})") from error
+    return dict(settings)
+
+
+def _check_same(wanted: RunSettings, found: dict[str, Any]) -> None:
+    differing = [name for name in _SAME if name in found and found[name] != asdict(wanted)[name]]
+    if differing:
+        raise RunError(
+            f"out: {wanted.out} holds a run of other settings ({', '.join(differing)}); give another --out or remove it"
+        )

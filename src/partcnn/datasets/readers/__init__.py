@@ -1,0 +1,1 @@
+"""One reader per kind of data set, and the files they read."""

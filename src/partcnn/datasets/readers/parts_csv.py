@@ -1,0 +1,86 @@
+"""A table of parts beside one's own pictures.
+
+image,part,x0,y0,x1,y1
+cat/felix.jpg,object,12,8,310,220
+cat/felix.jpg,head,200,20,290,110
+cat/felix.jpg,tail tip,14,33,,
+
+`image` is the path below the folder; pixels count from the picture's upper left edge, x to the right, after the
+turn that an EXIF tag asks for. Without x1 and y1 the part is a point. The part `object` is the box of the object.
+A part may have several rows; a row that stands twice is an error.
+"""
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from partcnn.datasets.annotations import Skips, box, check_new, point, text
+from partcnn.datasets.samples import Box, Shape
+from partcnn.foundation.errors import DataError
+
+PARTS_FILE = "parts.csv"
+HEADER = ("image", "part", "x0", "y0", "x1", "y1")
+OBJECT = "object"
+
+
+@dataclass
+class Annotation:
+    """What the rows of one picture say."""
+
+    object_box: Box | None = None
+    parts: dict[str, list[Shape]] = field(default_factory=dict)
+
+
+def read_parts_csv(file: Path, images: Collection[str], skips: Skips) -> dict[str, Annotation]:
+    """The annotations of each picture, by its path below the folder, with "/".
+
+    Args:
+        file: in UTF-8, with the header `image,part,x0,y0,x1,y1`.
+        images: the pictures there are.
+        skips: boxes without area are counted here.
+
+    Raises:
+        DataError: the file cannot be read, its header is another, or a row is malformed, stands twice, gives a
+            second object box or a picture that is not there; the message names file and line.
+    """
+    found: dict[str, Annotation] = {}
+    known: dict[Any, str] = {}
+    for place, row in _rows(file):
+        image, part, *corners = row
+        if image not in images:
+            raise DataError(f"{place}: expected a picture below {file.parent}, found no {image!r} there")
+        text(part, "part", place)
+        check_new((image, OBJECT) if part == OBJECT else tuple(row), known, "row", place)
+        annotation = found.setdefault(image, Annotation())
+        if part == OBJECT:
+            annotation.object_box = box(corners, "the object", place, skips)
+            continue
+        is_point = corners[2:] == ["", ""]
+        shape = point(corners[0], corners[1], part, place) if is_point else box(corners, part, place, skips)
+        if shape is not None:
+            annotation.parts.setdefault(part, []).append(shape)
+    return found
+
+
+def _rows(file: Path) -> list[tuple[str, list[str]]]:
+    """Every row with its place, the header and empty lines left out."""
+    rows = []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.reader(lines, strict=True)
+            header = next(reader, [])
+            if tuple(name.strip() for name in header) != HEADER:
+                raise DataError(
+                    f"{file}, line 1: expected the header {','.join(HEADER)}, got {','.join(header)[:80]!r}"
+                )
+            for row in reader:
+                place = f"{file}, line {reader.line_num}"
+                if row and len(row) != len(HEADER):
+                    raise DataError(f"{place}: expected {len(HEADER)} fields as in the header, got {len(row)}")
+                if row:
+                    rows.append((place, [value.strip() for value in row]))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: expected a CSV file in UTF-8, got {type(error).__name__}: {error}") from error
+    return rows

@@ -1,0 +1,171 @@
+"""One pass of a network over a data set."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from partcnn.datasets import PartDataset
+from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.parts import PartObservation
+from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPictures
+from partcnn.evaluation.observation.protocol import Protocol
+from partcnn.evaluation.observation.records import PictureRecords
+from partcnn.foundation.errors import DataError
+from partcnn.model.mask import PartMask, part_masks
+from partcnn.model.network import PartNetwork, PictureFeatures, conversion_of, recorded_feature_maps, unwrapped
+from partcnn.networks.probing.probe import evaluation_mode
+from partcnn.networks.probing.receptive_field import receptive_field
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A network over a data set. Nothing in it grows with the number of pictures but `records`, up to its limit."""
+
+    layers: list[LayerObservation]  # the top part layer last
+    parts: PartObservation | None  # of the top layer; None where no part is annotated
+    records: PictureRecords  # what the bootstrap looks at
+    confusion: Tensor  # [class, predicted class] pictures
+    contributions: Tensor | None  # [label, class, filter] mean contribution of the top layer; None: no additive head
+    num_shapes: dict[str, int]  # part annotations by kind
+    input_size: tuple[int, int]
+    protocol: Protocol
+
+    @property
+    def top(self) -> LayerObservation:
+        return self.layers[-1]
+
+    @property
+    def num_images(self) -> int:
+        return int(self.confusion.sum())
+
+
+def observe(
+    model: nn.Module,
+    dataset: PartDataset,
+    *,
+    protocol: Protocol | None = None,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    features: PictureFeatures | None = None,
+) -> Observation:
+    """One pass over the pictures in evaluation mode, each decoded once; the model is left in the mode it was in.
+
+    Args:
+        model: made by `partcnn.convert`.
+        dataset: the pictures.
+        protocol: numbers of the measures.
+        batch_size, num_workers: of the pass.
+        features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run.
+
+    Raises:
+        LayerError: the network was not made by `partcnn.convert`.
+        DataError: the data set has other classes than the model.
+    """
+    record = conversion_of(model)
+    num_classes = record.arguments["num_classes"]
+    if len(dataset.classes) != num_classes:
+        raise DataError(f"dataset: expected {num_classes} classes as the model has, got {', '.join(dataset.classes)}")
+    protocol = protocol or Protocol()
+    observer = _Observer(model, dataset, protocol)
+    pictures = ObservedPictures(
+        dataset,
+        record.preprocessing.transform(),
+        grid=protocol.grid(record.preprocessing.input_size),
+        input_size=record.preprocessing.input_size,
+        point_radius_px=protocol.radius(observer.layers[-1].field.stride_px),
+        sizes=None if features is None else features.sizes,
+    )
+    loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers if features is None else 0)
+    with evaluation_mode(model), torch.inference_mode(), recorded_feature_maps(model) as maps:
+        device = next(model.parameters()).device
+        for batch in loader:
+            if features is None:
+                logits = model(batch.example.image.to(device))
+            else:
+                maps_below = features.maps[batch.example.sample_index].to(device)
+                logits = unwrapped(model).forward_from_features(maps_below)  # type: ignore[operator]
+            observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch)
+    return observer.observation()
+
+
+class _Observer:
+    """What `observe` keeps between batches."""
+
+    def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol) -> None:
+        self.input_size = conversion_of(model).preprocessing.input_size
+        num_classes, num_parts = len(dataset.classes), len(dataset.parts)
+        masks = dict(part_masks(model))
+        self.masks: list[PartMask] = list(masks.values())
+        self.layers = [
+            LayerObservation(
+                name,
+                receptive_field(model, name, self.input_size),
+                num_filters=mask.num_filters,
+                num_classes=num_classes,
+                num_parts=num_parts,
+                background=mask.background,
+                top=protocol.top,
+            )
+            for name, mask in masks.items()
+        ]
+        top_mask = self.masks[-1]
+        self.protocol = replace(protocol, places=protocol.places or top_mask.places)
+        self.head = model.head if isinstance(model, PartNetwork) else None
+        self.parts = None
+        if num_parts:
+            self.parts = PartObservation(
+                self.layers[-1].field,
+                num_filters=top_mask.num_filters,
+                num_classes=num_classes,
+                num_parts=num_parts,
+                protocol=protocol,
+            )
+        self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.contributions: Tensor | None = None
+        self.num_shapes = torch.zeros(len(SHAPE_KINDS), dtype=torch.int64)
+
+    def add(self, logits: Tensor, maps: dict[str, Tensor], batch: Any) -> None:
+        """One batch of `ObservedPicture`, stacked."""
+        labels, index = batch.example.label, batch.example.sample_index
+        predictions = logits.argmax(dim=1)
+        self.confusion.index_put_((labels, predictions), torch.ones_like(labels), accumulate=True)
+        self.num_shapes += batch.num_shapes.sum(dim=0)
+        for layer, mask in zip(self.layers, self.masks, strict=True):
+            found = maps[layer.layer]
+            cells, scores = mask.part_cells(found, self.protocol.places).cpu(), found.amax(dim=(2, 3)).float().cpu()
+            sums = found.sum(dim=(2, 3)).float().cpu()
+            layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
+        masked = mask.masked(found)  # of the top layer, the last
+        self._add_contributions(masked, labels)
+        self.records.add(index, labels, predictions == labels, sums)
+        if self.parts is not None:
+            landmarks = batch.example.landmarks
+            shown = batch.regions.flatten(2).any(dim=2)
+            is_annotated, hits = self.parts.add(masked, cells, scores, batch.regions, labels, landmarks, index)
+            self.records.add_hits(index[is_annotated], shown[is_annotated], hits)
+
+    def observation(self) -> Observation:
+        counts = self.confusion.sum(dim=1).clamp(min=1)
+        contributions = None if self.contributions is None else self.contributions / counts[:, None, None]
+        return Observation(
+            self.layers,
+            self.parts,
+            self.records,
+            self.confusion,
+            contributions,
+            dict(zip(SHAPE_KINDS, self.num_shapes.tolist(), strict=True)),
+            self.input_size,
+            self.protocol,
+        )
+
+    def _add_contributions(self, masked: Tensor, labels: Tensor) -> None:
+        if self.head is None:
+            return
+        is_class = torch.nn.functional.one_hot(labels, len(self.confusion)).double()
+        shares = self.head.contributions(masked).double().cpu()
+        total = torch.einsum("icf,il->lcf", shares, is_class)
+        self.contributions = total if self.contributions is None else self.contributions + total

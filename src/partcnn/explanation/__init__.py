@@ -1,0 +1,32 @@
+"""One prediction as a sum of parts, and what hiding them changes."""
+
+from typing import TYPE_CHECKING
+
+from partcnn.foundation.faces import lazy_names
+
+if TYPE_CHECKING:
+    from partcnn.explanation.attribution import Attribution, attribute
+    from partcnn.explanation.explanation import Contribution, Explanation, explain
+    from partcnn.explanation.occlusion import hiding_boxes, logits_when_hidden
+
+_HOMES = {
+    "Attribution": "attribution",
+    "attribute": "attribution",
+    "Contribution": "explanation",
+    "Explanation": "explanation",
+    "explain": "explanation",
+    "hiding_boxes": "occlusion",
+    "logits_when_hidden": "occlusion",
+}
+
+__all__ = [
+    "Attribution",
+    "Contribution",
+    "Explanation",
+    "attribute",
+    "explain",
+    "hiding_boxes",
+    "logits_when_hidden",
+]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,141 @@
+"""What each filter of the top part layer adds to a logit: exactly for the additive head, else gradient × activation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.foundation.errors import LayerError, ShapeError
+from partcnn.model.mask import PartMask, part_masks
+from partcnn.model.network import PartNetwork, recorded_feature_maps, unwrapped
+from partcnn.networks.probing.probe import evaluation_mode
+
+_TOLERANCE = 1e-4  # of logit = bias + Σ shares, relative to the larger of the logit and 1
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Of each picture one number, a logit or a difference of logits, split into a share per filter.
+
+    explained = bias + Σ shares + remainder.
+
+    Args:
+        layer: dotted name of the top part layer.
+        logits: [image, class].
+        explained: [image], the number that is split.
+        shares: [image, filter].
+        bias: [image]; 0 for the original head, whose biases are part of the remainder.
+        remainder: [image], the completeness error: rounding for the additive head; for the original head what
+            gradient × activation does not see, since the layers above are not linear.
+        feature_maps, masked_feature_maps: [image, filter, row, col] before and after the mask.
+        is_exact: whether the head is additive.
+    """
+
+    layer: str
+    logits: Tensor
+    explained: Tensor
+    shares: Tensor
+    bias: Tensor
+    remainder: Tensor
+    feature_maps: Tensor
+    masked_feature_maps: Tensor
+    is_exact: bool
+
+
+def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None) -> Attribution:
+    """Split Σ_c direction_c · logit_c of every picture into what each filter of the top part layer adds.
+
+    Additive head: share_f = Σ_c direction_c · contribution_cf, see `AdditiveHead`; that bias and shares add up
+    is checked on every call. Original head: share_f = Σ_ij x_ij ∂explained/∂x_ij, x the masked map (gradient ×
+    activation; Shrikumar et al. 2016), with the remainder told.
+
+    Args:
+        model: made by `partcnn.convert`; left in the mode it was in.
+        images: [image, 3, H, W], preprocessed; moved to the model's device and type.
+        directions: [image, class]; one-hot explains a class, e_a − e_b why a and not b. None: the predicted class.
+
+    Returns:
+        Everything in float32 on the CPU.
+
+    Raises:
+        LayerError: the network has no part layers, or its shares miss the logit.
+        ShapeError: directions of another shape than the logits.
+    """
+    inner = unwrapped(model)
+    name, mask = list(part_masks(inner))[-1]
+    images = images.to(next(inner.parameters()))
+    with evaluation_mode(inner), recorded_feature_maps(inner) as maps:
+        if isinstance(inner, PartNetwork):
+            logits, masked, shares, bias, directions = _exact(inner, mask, images, directions)
+        else:
+            logits, masked, shares, bias, directions = _by_gradient(inner, mask, images, directions)
+        raw = maps[name].detach().float().cpu()
+    explained = (logits.double() * directions.double()).sum(dim=1)
+    remainder = explained - bias.double() - shares.double().sum(dim=1)
+    is_exact = isinstance(inner, PartNetwork)
+    if is_exact:
+        _check_sum(explained, remainder)
+    return Attribution(name, logits, explained.float(), shares, bias, remainder.float(), raw, masked, is_exact)
+
+
+def _exact(
+    network: PartNetwork, mask: PartMask, images: Tensor, directions: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    with torch.inference_mode():
+        logits = network(images).float().cpu()
+        assert mask.feature_maps is not None  # the forward pass just recorded them
+        masked = mask.masked(mask.feature_maps)
+        contributions = network.head.contributions(masked).float().cpu()  # [image, class, filter]
+        directions = _directions(directions, logits)
+        shares = torch.einsum("icf,ic->if", contributions, directions)
+        bias = directions @ network.head.bias.float().cpu()
+    return logits, masked.float().cpu(), shares, bias, directions
+
+
+def _by_gradient(
+    network: nn.Module, mask: PartMask, images: Tensor, directions: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    with torch.inference_mode(False), torch.enable_grad(), _cut_at(mask) as cut:
+        logits = network(images.clone())  # a clone made here is no inference tensor
+        on_device = _directions(directions, logits.detach()).clone()
+        (gradient,) = torch.autograd.grad((logits * on_device).sum(), cut[-1])
+    masked = cut[-1].detach()
+    shares = (masked.float() * gradient.float()).sum(dim=(2, 3)).cpu()
+    bias = shares.new_zeros(len(shares))
+    return logits.detach().float().cpu(), masked.float().cpu(), shares, bias, on_device.float().cpu()
+
+
+@contextmanager
+def _cut_at(mask: PartMask) -> Iterator[list[Tensor]]:
+    """Within the context the masked maps are leaves of the graph, so that no gradient runs below them."""
+    leaves: list[Tensor] = []
+
+    def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        leaves.append(output.detach().clone().requires_grad_())
+        return leaves[-1].clone()  # a layer above may change its input in place
+
+    handle = mask.register_forward_hook(cut)
+    try:
+        yield leaves
+    finally:
+        handle.remove()
+
+
+def _directions(directions: Tensor | None, logits: Tensor) -> Tensor:
+    if directions is None:
+        directions = F.one_hot(logits.argmax(dim=1), logits.shape[1])
+    if directions.shape != logits.shape:
+        raise ShapeError(f"directions: expected [image, class] {list(logits.shape)}, got {list(directions.shape)}")
+    return directions.to(logits)
+
+
+def _check_sum(explained: Tensor, remainder: Tensor) -> None:
+    worst = int((remainder.abs() - _TOLERANCE * explained.abs().clamp(min=1)).argmax())
+    gap, value = float(remainder[worst].abs()), float(explained[worst])
+    if gap > _TOLERANCE * max(1.0, abs(value)):
+        raise LayerError(
+            f"explain: the contributions miss the logit {value:.6g} by {gap:.2g}; the head is not additive"
+        )

@@ -1,0 +1,214 @@
+"""Tensors that took minutes to compute, kept on the disk under a hash of all that they follow from.
+
+One safetensors file per key, opened as a memory map, so that runs share one copy of it in memory.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.files import replace_file
+
+_log = logging.getLogger("partcnn")
+
+_FORMAT = "1"
+_FOLDER = "features"  # within the directory of the cache: nothing else there is ever touched
+_ENDING = ".safetensors"
+_DEFAULT_GIB = 20.0
+_ABANDONED_S = 86_400  # a file being written is no older than a day
+
+
+@dataclass(frozen=True)
+class CachedTensors:
+    """What `FeatureCache.find` found.
+
+    Args:
+        tensors: on the CPU, memory-mapped; writing to them changes no file.
+        seconds: that computing them took.
+    """
+
+    tensors: dict[str, Tensor]
+    seconds: float
+
+
+class FeatureCache:
+    """A folder of computed tensors. Trouble with it is told once and costs no more than computing them again.
+
+    Entries are written under another name and renamed, so several processes may use one cache. A damaged entry is
+    not found. Where the sum of all passes the limit, those that were not used for longest are removed.
+
+    Args:
+        directory: made when something is kept.
+        max_bytes: of all entries; None takes the environment's `PARTCNN_CACHE_GIB`, else 20 GiB.
+
+    Raises:
+        ConfigError: `PARTCNN_CACHE_GIB` is no number of at least 0.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int | None = None) -> None:
+        self.directory = directory
+        self.max_bytes = _limit_of_environment() if max_bytes is None else max_bytes
+        self._is_usable = True
+
+    def find(self, key: str) -> CachedTensors | None:
+        """The tensors kept under a key; None where there are none, or the file is not what was written."""
+        file = self._file(key)
+        while True:
+            state = _state(file)
+            if state is None:
+                return None
+            try:
+                found = _opened(file)
+                break
+            except (SafetensorError, OSError, ValueError, KeyError) as error:
+                if _state(file) == state:
+                    _log.warning("%s cannot be used and is computed anew: %s", file, error)
+                    return None
+                # else another process has put a file of its own there, while the header was read and the rest was not
+        with contextlib.suppress(OSError):  # a cache that others filled may be read-only
+            os.utime(file)  # what is used is removed last
+        return found
+
+    def keep(self, key: str, tensors: Mapping[str, Tensor], seconds: float) -> int:
+        """Write tensors under a key, and remove others where there are too many.
+
+        Args:
+            key: from `content_key`.
+            tensors: on the CPU.
+            seconds: that computing them took.
+
+        Returns:
+            Bytes of the entry; 0 where it was not kept, which is logged.
+        """
+        if not self._is_usable:
+            return 0
+        tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
+        size = sum(value.nbytes for value in tensors.values())
+        if size > self.max_bytes:
+            _log.info("trunk features: %d MiB are not kept, the cache's limit is %d", size >> 20, self.max_bytes >> 20)
+            return 0
+        file = self._file(key)
+        told = {"seconds": f"{seconds:.3f}"}
+        told["checksum"] = _checksum(tensors, told["seconds"])
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._make_room(size)
+            replace_file(file, lambda temporary: save_file(tensors, temporary, metadata=told))
+        except (SafetensorError, OSError) as error:
+            self._is_usable = False
+            _log.warning("trunk features cannot be kept in %s, and training goes on: %s", self.directory, error)
+            return 0
+        return size
+
+    def _file(self, key: str) -> Path:
+        return self.directory / _FOLDER / f"{key}{_ENDING}"
+
+    def _make_room(self, size: int) -> None:
+        entries = []
+        for file in self._file("").parent.iterdir():
+            with contextlib.suppress(OSError):  # another process may have removed it
+                status = file.stat()
+                if file.suffix == _ENDING:
+                    entries.append((status.st_mtime, status.st_size, file))
+                elif time.time() - status.st_mtime > _ABANDONED_S:
+                    file.unlink()
+        total = size + sum(one_size for _, one_size, _ in entries)
+        for _, one_size, file in sorted(entries):
+            if total <= self.max_bytes:
+                return
+            file.unlink(missing_ok=True)
+            total -= one_size
+
+
+def default_directory() -> Path | None:
+    """`PARTCNN_CACHE`, else partcnn/ in `XDG_CACHE_HOME`, else ~/.cache/partcnn; None for a user without a home."""
+    if os.environ.get("PARTCNN_CACHE"):
+        return Path(os.environ["PARTCNN_CACHE"]).expanduser()
+    of_desktop = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if of_desktop.is_absolute():  # the XDG specification: others are to be ignored
+        return of_desktop / "partcnn"
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / ".cache" / "partcnn"
+    return None
+
+
+def default_cache() -> FeatureCache | None:
+    """The cache in `default_directory`, where there is one.
+
+    Raises:
+        ConfigError: `PARTCNN_CACHE_GIB` is no number of at least 0.
+    """
+    directory = default_directory()
+    return None if directory is None else FeatureCache(directory)
+
+
+def content_key(*parts: object) -> str:
+    """A file name for what follows from the parts: texts, numbers, bytes, and tuples or lists of them."""
+    return hashlib.sha256(repr((_FORMAT, *parts)).encode()).hexdigest()
+
+
+def network_digest(network: nn.Module) -> bytes:
+    """A hash of a network's layers, in their order, and of its weights, buffers and statistics."""
+    digest = hashlib.sha256()
+    for name, module in network.named_modules():
+        kind = type(module)
+        # `code` is what a traced network runs; of others the layers and their settings are all that can be seen.
+        shown = (name, kind.__module__, kind.__qualname__, module.extra_repr(), getattr(module, "code", ""))
+        digest.update(repr(shown).encode())
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(_bytes(tensor.detach().cpu()))
+    return digest.digest()
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Another one after each change; None where there is no file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
+def _opened(file: Path) -> CachedTensors:
+    with safe_open(file, framework="pt", device="cpu") as opened:
+        told = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    if told.get("checksum") != _checksum(tensors, told.get("seconds")):
+        raise ValueError("its content is not what was written")
+    return CachedTensors(tensors, float(told["seconds"]))
+
+
+def _checksum(tensors: Mapping[str, Tensor], seconds: str | None) -> str:
+    total = zlib.crc32(repr(seconds).encode())
+    for name in sorted(tensors):
+        total = zlib.crc32(repr((name, tensors[name].dtype, tuple(tensors[name].shape))).encode(), total)
+        total = zlib.crc32(_bytes(tensors[name]), total)
+    return f"{total:08x}"
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _limit_of_environment() -> int:
+    text = os.environ.get("PARTCNN_CACHE_GIB") or str(_DEFAULT_GIB)
+    try:
+        limit = float(text)
+        if not limit >= 0:
+            raise ValueError
+        return int(limit * 2**30)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"PARTCNN_CACHE_GIB: expected a number of GiB of at least 0, got {text!r}") from None

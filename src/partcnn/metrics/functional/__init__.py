@@ -1,0 +1,63 @@
+"""How well filters follow and cover object parts: functions of tensors. See docs/metrics.md for which to quote."""
+
+from partcnn.metrics.functional.activation import activation_shares, category_confusion, dead_filters, filter_purity
+from partcnn.metrics.functional.baselines import (
+    Baseline,
+    constant_peaks,
+    constant_point_baseline,
+    measure_baseline,
+    random_peaks,
+    random_point_baseline,
+)
+from partcnn.metrics.functional.displacement import (
+    coverage,
+    displacement_scatter,
+    instability_of_table,
+    least_location_instability,
+    location_instability,
+    part_tracking,
+    scatter_of_table,
+    tracking_of_table,
+)
+from partcnn.metrics.functional.interpretability import part_interpretability, part_ious
+from partcnn.metrics.functional.pointing import pointing_game, pointing_hits
+from partcnn.metrics.functional.quantile import activation_histogram, activation_thresholds
+from partcnn.metrics.functional.regions import box_region, cell_discs, disc_region, grid_points, grown_regions
+from partcnn.metrics.functional.results import BestPartMetric, PartMetric
+from partcnn.metrics.functional.strongest import merged_tables, strongest_images
+
+__all__ = [
+    "Baseline",
+    "BestPartMetric",
+    "PartMetric",
+    "activation_histogram",
+    "activation_shares",
+    "activation_thresholds",
+    "box_region",
+    "category_confusion",
+    "cell_discs",
+    "constant_peaks",
+    "constant_point_baseline",
+    "coverage",
+    "dead_filters",
+    "disc_region",
+    "displacement_scatter",
+    "filter_purity",
+    "grid_points",
+    "grown_regions",
+    "instability_of_table",
+    "least_location_instability",
+    "location_instability",
+    "measure_baseline",
+    "merged_tables",
+    "part_interpretability",
+    "part_ious",
+    "part_tracking",
+    "pointing_game",
+    "pointing_hits",
+    "random_peaks",
+    "random_point_baseline",
+    "scatter_of_table",
+    "strongest_images",
+    "tracking_of_table",
+]

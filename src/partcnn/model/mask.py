@@ -1,0 +1,301 @@
+"""The part mask: keeps what lies around each map's peak, and holds what the filter objective has learned."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
+from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes, labelled
+from partcnn.objectives.category_memory import CategoryMemory, counted_for_all
+from partcnn.objectives.diversity import diversity
+from partcnn.objectives.equivariance import equivariance
+from partcnn.objectives.fitness import at_least_float32
+from partcnn.objectives.part_places import FITNESS_SCALE, check_places, part_places
+from partcnn.objectives.templates import part_mask, peak_templates
+
+ASSIGNMENTS = ("even", "activation")
+_MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
+_SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
+
+
+class PartMask(nn.Module):
+    """Keeps, of each filter's map, what lies around its peak, and holds what the filter objective has learned.
+
+    It is a layer of its own and also the hook of another layer: `layer.register_forward_hook(mask.hook)`.
+    The forward pass reads no labels. The maps of the last forward pass stay in `feature_maps` (after the ReLU,
+    before the mask), with their graph, until the next one: `filter_loss` and the measurements read them there.
+
+    Args:
+        num_filters, num_classes: at least 1.
+        objective: a name in `partcnn.objectives.OBJECTIVES`, or None: no filter loss.
+        enabled: False passes the maps through unchanged (the plain network to compare with).
+        background: the class that owns no filter (pictures without an object), or None.
+        assignment: which category a filter serves. "even" shares the filters out over the classes from the
+            start; "activation" is the paper's argmax over classes of the mean activation, followed while
+            training. None takes "even" for "labelled" and "activation" otherwise.
+        loss_weight: λ of this layer's filter loss.
+        fitness_scale: n²τ for maps whose mean peak is 1. Maps are divided by the running mean of their peaks
+            before the objective, and τ = fitness_scale / n². The paper's 0.5 on unscaled activations gives a
+            loss of about 1e-4 nats, which teaches nothing.
+        beta: slope of the templates; the start value for "official", which learns it.
+        is_signed: the maps may be negative, as on a residual branch. The mask then keeps both signs around the
+            peak, and the positive part of the maps is what counts as `feature_maps`.
+        places: how a filter's place is read from its map when it is measured or shown: "peak", where the mask is, or
+            "expected", for a mask that is not enabled (`partcnn.objectives.part_places`).
+        memory: maps of each filter's own category, from earlier batches, that "labelled" counts beside the batch's in
+            training, where several classes own filters (`category_memory`); `equivariance` counts half as many
+            pictures, of which a batch holds two maps each. They are no part of the state. 0: none.
+
+    Attributes:
+        feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
+        mean_peak: buffer, scalar: running mean of the maps' peaks; 0 before the first training batch.
+        filter_category: buffer [filter]: the class each filter serves.
+        class_activation: buffer [filter, class]: running mean of the summed activation on each class.
+        slopes: buffer [filter], "official" only: its learned β.
+        The buffers change in training mode only, when the filter loss is computed.
+    """
+
+    mean_peak: Tensor
+    filter_category: Tensor
+    class_activation: Tensor
+    slopes: Tensor
+
+    def __init__(
+        self,
+        num_filters: int,
+        num_classes: int,
+        *,
+        objective: str | None = "labelled",
+        enabled: bool = True,
+        background: int | None = None,
+        assignment: str | None = None,
+        loss_weight: float = 0.2,
+        fitness_scale: float = FITNESS_SCALE,
+        beta: float = 4.0,
+        is_signed: bool = False,
+        places: str = "peak",
+        memory: int = 0,
+    ) -> None:
+        super().__init__()
+        if objective is not None and objective not in OBJECTIVES:
+            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)} or None, got {objective!r}")
+        assignment = assignment or ("even" if objective == "labelled" else "activation")
+        if assignment not in ASSIGNMENTS:
+            raise ConfigError(f"assignment: expected one of {', '.join(ASSIGNMENTS)}, got {assignment!r}")
+        if not (loss_weight >= 0 and fitness_scale > 0 and beta > 0):
+            raise ConfigError(
+                "loss_weight, fitness_scale, beta: expected λ ≥ 0 and the others above 0, "
+                f"got {loss_weight}, {fitness_scale}, {beta}"
+            )
+        if memory < 0:
+            raise ConfigError(f"memory: expected at least 0 maps, got {memory}")
+        check_places(places)
+        if enabled and places != "peak":
+            raise ConfigError(f"places: expected peak with a mask, which is about the peak, got {places}")
+        self.num_filters, self.num_classes = num_filters, num_classes
+        self.places, self.memory = places, memory
+        self._remembered: dict[str, CategoryMemory] = {}
+        self.objective, self.enabled, self.background = objective, enabled, background
+        self.assignment, self.loss_weight = assignment, loss_weight
+        self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
+        self.feature_maps: Tensor | None = None
+        self.register_buffer("mean_peak", torch.zeros(()))
+        self.register_buffer("filter_category", _even_categories(num_filters, num_classes, background))
+        self.register_buffer("class_activation", torch.zeros(num_filters, num_classes))
+        if objective == "official":
+            self.register_buffer("slopes", torch.full((num_filters,), float(beta)))
+
+    def forward(self, feature_maps: Tensor) -> Tensor:
+        """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
+        self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
+        return self.masked(feature_maps)
+
+    def masked(self, feature_maps: Tensor) -> Tensor:
+        """What the layers above see of these maps; records nothing."""
+        if not self.enabled:
+            return feature_maps
+        if self.is_signed:
+            return feature_maps * peak_templates(feature_maps, beta=self.template_slope)
+        return part_mask(feature_maps, beta=self.template_slope)
+
+    def part_cells(self, feature_maps: Tensor, places: str | None = None) -> Tensor:  # [image, filter, 2] (row, col)
+        """`partcnn.objectives.part_places.part_places` of maps before the mask; by default as this mask reads them."""
+        return part_places(feature_maps, places or self.places, beta=self.template_slope)
+
+    def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """A forward hook. A bound method, so that a deep copy of the network calls its own copy of the mask."""
+        masked: Tensor = self(output)
+        return masked.clone() if masked is output else masked  # a layer behind may change in place what it is given
+
+    def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
+        """The objective over the maps of the last forward pass, in float32; updates the buffers when training.
+
+        Args:
+            labels: [image] class indices of the pictures of that pass.
+            objective: a name to use in place of the mask's own; "none" where neither is given: a loss of 0.
+
+        Raises:
+            ShapeError: not one label per image.
+            ConfigError: no forward pass yet, or an unknown objective.
+        """
+        maps = self._recorded(labels)
+        name = objective or self.objective
+        if name is not None and name not in OBJECTIVES:
+            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {name!r}")
+        if self.training and len(maps):
+            self._observe(maps.detach(), labels)
+        if name is None:
+            return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        if name == self.objective == "labelled" and len(maps) and (memory := self._memory_of("maps", self.memory)):
+            remembered, is_remembered = memory.before(maps, maps, belongs, self.filter_category)
+            return labelled(
+                torch.cat([counted_for_all(maps, belongs, is_remembered), remembered]),
+                torch.cat([belongs, is_remembered]),
+                tau=tau,
+                beta=self.template_slope,
+                counted=torch.cat([torch.ones_like(belongs), is_remembered]),
+            )
+        value = OBJECTIVES[name](maps, belongs, tau=tau, beta=self.template_slope)
+        if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
+            target = centroid_slopes(maps, belongs, beta=self.slopes)
+            self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
+        return value
+
+    def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
+        """`partcnn.objectives.equivariance.equivariance` of the maps of the last forward pass, in float32.
+
+        Args:
+            labels: [2 · picture] class indices: of the first views, then of the second views.
+            frames, centers: see there.
+
+        Raises:
+            ShapeError: shapes that do not fit together.
+            ConfigError: no forward pass yet.
+        """
+        maps = self._recorded(labels)
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        earlier = None
+        if len(maps) and (memory := self._memory_of("places", self.memory // 2)):
+            of_pictures = belongs[: len(maps) // 2]
+            earlier = partial(memory.before, maps, belongs=of_pictures, filter_category=self.filter_category)
+        return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope, earlier=earlier)
+
+    def diversity(self, labels: Tensor) -> Tensor:  # scalar
+        """`partcnn.objectives.diversity.diversity` of the maps of the last forward pass, in float32.
+
+        Args:
+            labels: [image] class indices of the pictures of that pass.
+
+        Raises:
+            ShapeError: not one label per image.
+            ConfigError: no forward pass yet.
+        """
+        maps = self._recorded(labels)
+        belongs, tau = self._belongs_and_tau(maps, labels)
+        return diversity(maps, belongs, tau=tau, beta=self.template_slope)
+
+    def forget(self) -> None:
+        """Empty the memory: other pictures, or other weights, are to come."""
+        self._remembered.clear()
+
+    @property
+    def template_slope(self) -> float | Tensor:
+        """β: a number, or [filter] where it is learned."""
+        return self.slopes if self.objective == "official" else self.beta
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_filters} filters, objective={self.objective}, enabled={self.enabled}, "
+            f"loss_weight={self.loss_weight:g}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
+        return {**self.__dict__, "feature_maps": None, "_remembered": {}}
+
+    def _memory_of(self, what: str, size: int) -> CategoryMemory | None:
+        """None where nothing is to be remembered."""
+        if not self.training or size == 0 or num_owners(self.num_classes, self.background) < 2:
+            return None
+        memory = self._remembered.get(what)
+        if memory is None or memory.size != size:
+            memory = self._remembered[what] = CategoryMemory(size)
+        return memory
+
+    @torch.no_grad()
+    def _observe(self, maps: Tensor, labels: Tensor) -> None:
+        peak = maps.amax(dim=(2, 3)).to(self.mean_peak).mean()
+        self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
+        activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
+        is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
+        counts = is_class.sum(dim=0)
+        mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
+        blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
+        self.class_activation.copy_(torch.where(counts > 0, blend, self.class_activation))
+        if self.assignment == "activation":
+            activation_by_class = self.class_activation.clone()
+            if self.background is not None:
+                activation_by_class[:, self.background] = -torch.inf
+            self.filter_category.copy_(activation_by_class.argmax(dim=1))
+
+    def _belongs_and_tau(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Which image belongs to which filter, and the τ that suits the maps' scale: their fitness is that of maps
+        whose mean peak is 1 with τ = fitness_scale / n², and no scaled copy of them is made."""
+        belongs = labels[:, None] == self.filter_category
+        return belongs, self.fitness_scale / (maps.shape[2] * maps.shape[3]) / self._scale(maps)
+
+    def _scale(self, maps: Tensor) -> Tensor:
+        """What divides the maps: the running mean peak, or this batch's where nothing was observed yet."""
+        batch = maps.detach().amax(dim=(2, 3)).to(self.mean_peak).mean() if len(maps) else self.mean_peak
+        scale = torch.where(self.mean_peak > 0, self.mean_peak, batch)
+        return torch.where(scale > 0, scale, 1.0)
+
+    def _recorded(self, labels: Tensor) -> Tensor:
+        if self.feature_maps is None:
+            raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
+        maps = self.feature_maps
+        if labels.shape != maps.shape[:1] or labels.is_floating_point():
+            raise ShapeError(
+                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
+                f"got {labels.dtype} {tuple(labels.shape)}"
+            )
+        if (
+            labels.device.type == "cpu"
+            and len(labels)
+            and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes
+        ):
+            # only where looking does not wait for a device
+            raise ShapeError(
+                f"labels: expected class indices below {self.num_classes}, "
+                f"got {int(labels.min())} to {int(labels.max())}"
+            )
+        return maps
+
+
+def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
+    """The part masks of a network by dotted name, in the order of the forward pass as far as names tell.
+
+    Raises:
+        LayerError: there is none.
+    """
+    masks = [(name, module) for name, module in model.named_modules() if isinstance(module, PartMask)]
+    if not masks:
+        raise LayerError("model: expected a network with part filters, got one without; see partcnn.convert")
+    yield from masks
+
+
+def num_owners(num_classes: int, background: int | None) -> int:
+    """How many classes own filters: all but the background."""
+    return num_classes - (background is not None)
+
+
+def _even_categories(num_filters: int, num_classes: int, background: int | None) -> Tensor:
+    owners = [label for label in range(num_classes) if label != background]
+    if not owners:
+        raise ConfigError(f"num_classes: expected a class beside the background, got {num_classes} in all")
+    return torch.tensor([owners[index % len(owners)] for index in range(num_filters)])

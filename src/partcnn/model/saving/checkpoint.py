@@ -1,0 +1,162 @@
+"""Save a converted network to a directory and load it again: safetensors and JSON, nothing that runs.
+
+    model.safetensors   all parameters and buffers
+    config.json         format version, how the network was converted, classes, preprocessing
+    README.md           a model card, with the figures of metrics.json once the network was measured
+
+A run directory of `partcnn train` holds these and more.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from partcnn.foundation.errors import PartCNNError, RunError
+from partcnn.foundation.files import replace_file, write_text
+from partcnn.model.conversion import convert
+from partcnn.model.network import Conversion, conversion_of, unwrapped
+from partcnn.model.saving.checkpoint_files import (
+    CONFIG_FILE,
+    FORMAT,
+    WEIGHTS_FILE,
+    check_categories,
+    check_sizes,
+    check_tensors,
+    read_config,
+    read_headers,
+)
+from partcnn.model.saving.model_card import MARK, model_card
+from partcnn.networks.backbones import build_network
+from partcnn.networks.preprocessing import Preprocessing
+
+_log = logging.getLogger("partcnn")
+
+CARD_FILE = "README.md"
+METRICS_FILE = "metrics.json"
+
+
+def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
+    """Write a converted network to a directory, which is made where missing. Files there are replaced whole.
+
+    Args:
+        model: a network made by `partcnn.convert`, trained or not.
+        path: the directory. Other files in it stay.
+
+    Returns:
+        The directory.
+
+    Raises:
+        LayerError: the network was not made by `partcnn.convert`.
+        RunError: the path is a file.
+    """
+    record = conversion_of(model)
+    directory = Path(path)
+    if directory.exists() and not directory.is_dir():
+        raise RunError(f"path: expected a directory, got the file {directory}")
+    directory.mkdir(parents=True, exist_ok=True)
+    inner = unwrapped(model)
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
+    config = {
+        "format": FORMAT,
+        "partcnn": version("partcnn"),
+        "network": record.network,
+        "arguments": record.arguments,
+        "classes": record.classes,
+        "preprocessing": record.preprocessing.to_spec(),
+    }
+    before = _digest(directory / WEIGHTS_FILE)
+    replace_file(directory / WEIGHTS_FILE, lambda file: save_file(tensors, file))
+    write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    # Figures that lie there are of the network that lay there.
+    write_card(directory, is_measured=before == _digest(directory / WEIGHTS_FILE))
+    return directory
+
+
+def write_card(directory: Path, *, is_measured: bool = True) -> None:
+    """Write README.md from config.json and, where `is_measured`, the figures of metrics.json beside it.
+
+    A README.md that `save` did not write stays.
+    """
+    card = directory / CARD_FILE
+    if card.exists() and MARK not in card.read_text(encoding="utf-8", errors="replace"):
+        return
+    config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    write_text(card, model_card(config, _summary(directory / METRICS_FILE) if is_measured else None))
+
+
+def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
+    """The network of a directory written by `save`, in evaluation mode, on the CPU.
+
+    Args:
+        path: the directory.
+        model: the unconverted network, where it is of your own making: its code is not in the directory. It is
+            copied, and its weights are replaced by the saved ones.
+
+    Raises:
+        RunError: the directory or its files are missing, malformed, or of a later format; or the network has no
+            library name and `model` is None.
+        ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist.
+        WeightsError: the weights do not fit the network.
+    """
+    directory = Path(path)
+    file = directory / WEIGHTS_FILE
+    config, headers = read_config(directory), read_headers(file)
+    is_passed = model is not None
+    if model is None and config["network"] is None:
+        raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
+    check_sizes(config["arguments"], headers, file)
+    try:
+        converted = _rebuilt(config, model)
+    except PartCNNError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
+        if is_passed:  # the fault may be the given network's: its own words say more
+            raise
+        raise RunError(f"{directory / CONFIG_FILE}: no network can be built from it ({error})") from error
+    check_tensors(converted.state_dict(), headers, file)
+    tensors = load_file(file)
+    check_categories(tensors, config["arguments"]["num_classes"], file)
+    converted.load_state_dict(tensors)
+    dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
+    if dtypes:
+        converted.to(dtypes.pop())
+    return converted.eval()
+
+
+def _rebuilt(config: dict[str, Any], model: nn.Module | None) -> nn.Module:
+    """The network that config.json describes, with whatever weights it starts from."""
+    arguments = dict(config["arguments"])
+    arguments["input_size"] = tuple(arguments["input_size"])
+    network = build_network(config["network"]) if model is None else model
+    converted = convert(network, arguments.pop("layers"), **arguments, inplace=model is None)
+    record: Conversion = conversion_of(converted)
+    record.network = config["network"]
+    record.classes, record.is_trained = list(config["classes"]), True
+    record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
+    return converted
+
+
+def _digest(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _summary(file: Path) -> dict[str, Any] | None:
+    """The summary of metrics.json; None where there is none that can be read."""
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))["summary"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is left out of the model card: %s", file, error)
+        return None
+    return summary if isinstance(summary, dict) else None

@@ -1,0 +1,199 @@
+"""The two files of a saved network, read as what a stranger may have written: nothing in them runs, and no size that
+they claim is believed before it is held against what else is there.
+"""
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from partcnn.foundation.errors import RunError, WeightsError
+from partcnn.model.conversion import convert
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+_ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "network": (dict, type(None)),
+    "arguments": dict,
+    "classes": list,
+    "preprocessing": dict,
+}
+_MOST_CONFIG_BYTES = 16 * 2**20  # 100 000 class names of 100 letters are less
+_MOST_CLASSES = 2**16  # of a network's own classifier, which is built although the weights may lack it
+_MOST_SIDE_PX = 4096  # of the input: a picture of noise of this size is passed through
+_SIZES = ("num_classes", "new_layers", "filters", "projection", "hidden", "grid")
+_DTYPES = {  # as safetensors names them → ours
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+}
+
+
+@dataclass(frozen=True)
+class TensorHeader:
+    """What the weights file says of one tensor; its values are not read yet."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as safetensors names it
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The entries of config.json, each of the right kind.
+
+    Raises:
+        RunError: the directory or one of its files is missing; the file is not what `save` writes; or it is of a later
+            format.
+    """
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (directory / name).is_file():
+            raise RunError(f"path: expected a directory written by partcnn.save, got {directory} without {name}")
+    file = directory / CONFIG_FILE
+    if file.stat().st_size > _MOST_CONFIG_BYTES:
+        raise RunError(f"{file}: expected at most {_MOST_CONFIG_BYTES} bytes of JSON, got {file.stat().st_size}")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        saved_format = config["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{file}: expected the JSON that partcnn.save writes ({error})") from error
+    if not isinstance(saved_format, int) or isinstance(saved_format, bool) or saved_format < 1:
+        raise RunError(f"{file}: format: expected a whole number from 1, got {saved_format!r:.50}")
+    if saved_format > FORMAT:
+        raise RunError(
+            f"{file}: format {saved_format!s:.20} is newer than {FORMAT}, the newest this partcnn reads; update partcnn"
+        )
+    wrong = [name for name, kind in _ENTRIES.items() if not isinstance(config.get(name, ...), kind)]
+    if wrong:
+        raise RunError(f"{file}: expected the entries {', '.join(wrong)} as partcnn.save writes them")
+    _check_entries(config, file)
+    checked: dict[str, Any] = config
+    return checked
+
+
+def read_headers(file: Path) -> dict[str, TensorHeader]:
+    """Shapes and types of the tensors in a safetensors file; their values stay on the disk.
+
+    Raises:
+        RunError: it is no such file, or its header does not fit its length.
+    """
+    try:
+        with safe_open(file, framework="pt", device="cpu") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            return {name: TensorHeader(tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{file}: expected a safetensors file ({error})") from error
+
+
+def check_sizes(arguments: Mapping[str, Any], headers: Mapping[str, TensorHeader], file: Path) -> None:
+    """Every size by which `convert` makes layers is that of a tensor which is there, before any memory is taken.
+
+    Raises:
+        WeightsError: a size is another one.
+    """
+    if arguments.get("head", "additive") != "additive":
+        return  # masks take their sizes from the network
+    filters, grid, num_layers = (arguments.get(name) for name in ("filters", "grid", "new_layers"))
+    hidden = min(2 * filters, 128) if arguments.get("hidden") is None and filters else arguments.get("hidden")
+    in_file = {name: headers[name].shape if name in headers else (0,) for name in ("head.weight", "hidden.0.weight")}
+    claimed = {"head.weight": (arguments["num_classes"], filters, grid, grid), "hidden.0.weight": (hidden,)}
+    for name, sizes in claimed.items():
+        if in_file[name][: len(sizes)] != sizes:
+            raise WeightsError(
+                f"{file}: the weights do not fit the network: {name} has {list(in_file[name])}, "
+                f"and {CONFIG_FILE} says {list(sizes)}"
+            )
+    found = len({name.split(".")[1] for name in headers if name.startswith("part_layers.")})
+    if found != num_layers:
+        raise WeightsError(f"{file}: the weights do not fit the network: {found} part layers, expected {num_layers}")
+
+
+def check_tensors(expected: Mapping[str, Tensor], headers: Mapping[str, TensorHeader], file: Path) -> None:
+    """Names, shapes and kinds of all tensors are those of the network.
+
+    Raises:
+        WeightsError: names the first few that differ.
+    """
+    problems = [f"missing {name}" for name in expected if name not in headers]
+    problems += [f"unexpected {name}" for name in headers if name not in expected]
+    for name, tensor in expected.items():
+        header = headers.get(name)
+        if header is None:
+            continue
+        if header.shape != tuple(tensor.shape):
+            problems.append(f"{name} has {list(header.shape)}, expected {list(tensor.shape)}")
+        dtype = _DTYPES.get(header.dtype)
+        if dtype is None or dtype.is_floating_point != tensor.dtype.is_floating_point:
+            problems.append(f"{name} is {header.dtype}, expected {str(tensor.dtype).removeprefix('torch.')}")
+    narrow = {header.dtype for header in headers.values()} - {"F32", "I64"}
+    if len(narrow) > 1:
+        problems.append(f"expected one floating type beside F32, got {', '.join(sorted(narrow))}")
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(f"{file}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
+
+
+def check_categories(state: Mapping[str, Tensor], num_classes: int, file: Path) -> None:
+    """Every filter serves a class that exists.
+
+    Raises:
+        WeightsError: one does not.
+    """
+    for name, tensor in state.items():
+        if name.endswith("filter_category") and tensor.numel():
+            low, high = int(tensor.min()), int(tensor.max())
+            if low < 0 or high >= num_classes:
+                raise WeightsError(f"{file}: {name}: expected classes from 0 to {num_classes - 1}, got {low} to {high}")
+
+
+def _check_entries(config: Mapping[str, Any], file: Path) -> None:
+    arguments = config["arguments"]
+    unknown = arguments.keys() - inspect.signature(convert).parameters.keys() - {"cnn", "inplace"}
+    missing = {"layers", "num_classes", "input_size"} - arguments.keys()
+    if unknown or missing or {"cnn", "inplace"} & arguments.keys():
+        raise RunError(
+            f"{file}: expected the arguments of partcnn.convert, got {', '.join(sorted(arguments)) or 'none'}"
+        )
+    problems = [
+        f"{name}: expected a whole number, got {arguments[name]!r:.50}"
+        for name in _SIZES
+        if not (_is_count(arguments.get(name, 0)) or (arguments[name] is None and name != "num_classes"))
+    ]
+    for where in (arguments, config["preprocessing"]):
+        size = where.get("input_size", [1, 1])
+        if not (
+            isinstance(size, list) and len(size) == 2 and all(_is_count(n) and 0 < n <= _MOST_SIDE_PX for n in size)
+        ):
+            problems.append(f"input_size: expected two sides of 1 to {_MOST_SIDE_PX} pixels, got {size!r:.50}")
+    for name in ("mean", "std"):
+        values = config["preprocessing"].get(name, [])
+        if not (isinstance(values, list) and all(_is_finite(value) for value in values)):
+            problems.append(f"preprocessing: {name}: expected three numbers, got {values!r:.50}")
+    layers = arguments["layers"]
+    if not (isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)):
+        problems.append(f"layers: expected dotted names, got {layers!r:.50}")
+    classes = config["classes"]
+    if not all(isinstance(name, str) for name in classes) or len(classes) != arguments["num_classes"]:
+        problems.append(f"classes: expected {arguments['num_classes']!r:.50} names, got {len(classes)} entries")
+    num_outputs = (config["network"] or {}).get("num_classes", 1)
+    if not (_is_count(num_outputs) and 1 <= num_outputs <= _MOST_CLASSES):
+        problems.append(f"network: num_classes: expected 1 to {_MOST_CLASSES}, got {num_outputs!r:.50}")
+    if problems:
+        raise RunError(f"{file}: {'; '.join(problems)}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,90 @@
+"""Look at a network: run it once on noise, watch a layer, and leave everything as it was."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from partcnn.foundation.errors import LayerError
+
+
+def probed(cnn: nn.Module, input_size: tuple[int, int]) -> Any:
+    """What the network gives for one picture of noise in eval mode, without a graph.
+
+    Raises:
+        LayerError: the network does not take pictures of this size.
+    """
+    reference = next(cnn.parameters(), torch.zeros(()))
+    num_channels = num_input_channels(cnn)
+    picture = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
+    with evaluation_mode(cnn), torch.no_grad():
+        try:
+            return cnn(picture.to(reference.device, reference.dtype))
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise LayerError(
+                f"input_size: the network stops on a picture of {input_size[0]}×{input_size[1]} pixels with "
+                f"{num_channels} channels ({reason}); give the size it was made for"
+            ) from error
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Within the context all modules are in evaluation mode; each gets its own mode back, also after an error."""
+    was_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in was_training:
+            module.training = True
+
+
+@contextmanager
+def recorded_output(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """Within the context, copies of the tensors that the named module gave, run by run.
+
+    Copies, because a ReLU in place behind the module would change the tensor itself.
+    """
+    outputs: list[Tensor] = []
+
+    def record(name: str, inputs: tuple[Any, ...], output: Any) -> None:
+        outputs.append(output.clone())
+
+    with watched(network, [layer], record):
+        yield outputs
+
+
+@contextmanager
+def watched(network: nn.Module, names: Sequence[str], see: Any) -> Iterator[None]:
+    """Within the context, `see(name, inputs, output)` is called after each run of the named modules."""
+
+    def watcher(name: str) -> Any:
+        def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            see(name, inputs, output)
+
+        return watch
+
+    handles = [network.get_submodule(name).register_forward_hook(watcher(name)) for name in names]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def num_input_channels(model: nn.Module) -> int:
+    """Of the first convolution; 3 where there is none.
+
+    A convolution of its own class, such as timm's with standardised weights, is after tracing a plain module with
+    a weight of four axes.
+    """
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+        if weight is not None and weight.ndim == 4 and type(module) is nn.Module:
+            return weight.shape[1]
+    return 3

@@ -1,0 +1,77 @@
+"""Where on its map a filter says that its part is: the peak, as in the paper, or what all of the map tells."""
+
+import torch
+from torch import Tensor
+
+from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.objectives.equivariance import expected_positions
+from partcnn.objectives.templates import map_peaks
+
+PLACES = ("peak", "expected")
+FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `partcnn.layers.PartMask` trains with, places are read with
+
+
+def part_places(
+    feature_maps: Tensor,  # [image, filter, row, col], ≥ 0, before the mask
+    places: str = "peak",
+    *,
+    beta: float | Tensor = 4.0,
+) -> Tensor:  # [image, filter, 2] (row, col)
+    """The cell of every filter's part.
+
+    "peak" is the cell of the largest value, the paper's μ̂. "expected" is the cell nearest to `expected_cells`.
+
+    Args:
+        feature_maps: their values are read and not changed.
+        places: one of `PLACES`.
+        beta: slope of the templates, for "expected"; a tensor [filter] gives each filter its own.
+
+    Returns:
+        Whole numbers. Of a map that is zero everywhere (0, 0), or the middle.
+
+    Raises:
+        ConfigError: `places` is neither.
+        ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
+    """
+    check_places(places)
+    if places == "peak":
+        return map_peaks(feature_maps)
+    return expected_cells(feature_maps, beta=beta).round().long()
+
+
+def check_places(places: str) -> None:
+    """Raises ConfigError unless it is one of `PLACES`."""
+    if places not in PLACES:
+        raise ConfigError(f"places: expected one of {', '.join(PLACES)}, got {places!r}")
+
+
+def expected_cells(
+    feature_maps: Tensor,  # [image, filter, row, col], ≥ 0
+    *,
+    beta: float | Tensor = 4.0,
+) -> Tensor:  # [image, filter, 2] (row, col)
+    """The mean of the cells under the paper's model of a map: p(T_μ | x, T⁺) = softmax over μ of s_μ(x).
+
+        e(x) = Σ_μ μ · p(T_μ | x / max x, T⁺),   τ = 60 / n²
+
+    The peak is one cell of a noisy map; this weighs all of them, and is what `equivariance` trains. It may lie
+    between two places of which neither is sure, and a map with little around its peak is drawn to the middle. Every
+    map is first divided by its peak, so that weak and strong ones are read alike. Ours, not the paper's.
+
+    Args:
+        feature_maps: half precision is computed in float32.
+        beta: slope of the templates; a tensor [filter] gives each filter its own.
+
+    Returns:
+        Fractions of cells; the middle of the map where it is zero everywhere.
+
+    Raises:
+        ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
+    """
+    if feature_maps.ndim != 4 or 0 in feature_maps.shape[2:]:
+        raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")
+    height, width = feature_maps.shape[2:]
+    peaks = feature_maps.amax(dim=(2, 3), keepdim=True)
+    cells = (torch.arange(height), torch.arange(width))
+    scaled = feature_maps / peaks.where(peaks > 0, 1)
+    return expected_positions(scaled, cells, tau=FITNESS_SCALE / (height * width), beta=beta).flip(-1)

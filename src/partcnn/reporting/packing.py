@@ -1,0 +1,124 @@
+"""What the page's script draws from, as JSON: numbers in base64 arrays, every picture once."""
+
+import base64
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.networks.probing.receptive_field import ReceptiveField
+from partcnn.plot import heat_colours
+from partcnn.reporting.cards import Card
+from partcnn.reporting.gathering import Attributed, Gathered, PagePicture
+from partcnn.reporting.patches import COLUMNS, PATCH_PX, patch_sheet
+
+_NUM_ALIKE = 6
+
+
+def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[str, Any]:
+    """Plain lists, numbers and text. Arrays are {"type", "shape", "data"}, little endian, see page/data.js."""
+    classes = evaluation.classes
+    categories = [classes.index(one.category) for one in evaluation.filters]
+    by_filter = {card.figures.filter: card for card in cards}
+    full = gathered.scores.amax(dim=0).clamp(min=1e-12)  # [filter]
+    return {
+        "classes": classes,
+        "parts": evaluation.parts,
+        "threshold": COVERAGE_R2,
+        "isMasked": gathered.is_masked,
+        "isExact": gathered.is_exact,
+        "field": pack_field(gathered.field),
+        "colours": pack_array(heat_colours(), "u8"),
+        "filters": [_filter(by_filter[index], gathered, index) for index in range(len(categories))],
+        "weights": pack_array([list(one.class_weight.values()) for one in evaluation.filters], "f32"),
+        "full": full.tolist(),
+        "maps": pack_array((255 * gathered.top_maps / full[:, None, None, None]).round().clamp(0, 255), "u8"),
+        "pictures": [pack_picture(picture) for picture in gathered.pictures],
+        "cells": pack_array(gathered.cells, "u16"),
+        "scores": pack_array((65535 * gathered.scores / full).round().clamp(0, 65535), "u16"),
+        "logits": pack_array(gathered.logits, "f32"),
+        "shares": pack_array(torch.stack([one.shares for one in gathered.predicted]), "f32"),
+        "sums": [pack_sum(one) for one in gathered.predicted],
+        "trueSums": {
+            place: pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for place, one in gathered.true.items()
+        },
+        "patches": {
+            "src": _base64(patch_sheet(gathered, categories)),
+            "columns": COLUMNS,
+            "px": PATCH_PX,
+            "rows": -(-len(categories) // COLUMNS),
+        },
+    }
+
+
+def pack_field(field: ReceptiveField) -> dict[str, Any]:
+    """Cell (row, col) ↦ ((first + cell · stride) of x and y, as shares of the picture)."""
+    (height, width), (stride_y, stride_x), (y, x) = field.input_size, field.stride_px, field.first_center_px
+    return {
+        "map": list(field.map_size),
+        "first": [(x + 0.5) / width, (y + 0.5) / height],
+        "stride": [stride_x / width, stride_y / height],
+    }
+
+
+def pack_picture(picture: PagePicture) -> dict[str, Any]:
+    return {
+        "name": picture.name,
+        "label": picture.label,
+        "prediction": picture.prediction,
+        "width": picture.width,
+        "height": picture.height,
+        "src": _base64(picture.jpeg),
+        "parts": {part: [_rounded(shape) for shape in shapes] for part, shapes in picture.parts.items()},
+        "box": None if picture.object_box is None else _rounded(picture.object_box),
+    }
+
+
+def pack_sum(one: Attributed) -> dict[str, Any]:
+    return {"label": one.label, "logit": one.logit, "bias": one.bias, "remainder": one.remainder}
+
+
+def pack_array(values: Any, kind: str) -> dict[str, Any]:
+    """An array of "u8", "u16" or "f32"."""
+    numbers = values.numpy() if isinstance(values, Tensor) else np.asarray(values)
+    array = numbers.astype({"u8": "<u1", "u16": "<u2", "f32": "<f4"}[kind])
+    return {"type": kind, "shape": list(array.shape), "data": _base64(array.tobytes())}
+
+
+def _filter(card: Card, gathered: Gathered, index: int) -> dict[str, Any]:
+    one = card.figures
+    likeness = gathered.likeness[index].clone()
+    likeness[index] = math.nan
+    order = likeness.nan_to_num(nan=-2.0).argsort(descending=True, stable=True)[:_NUM_ALIKE].tolist()
+    return {
+        "id": one.filter,
+        "category": one.category,
+        "level": card.level,
+        "verdict": card.verdict,
+        "part": card.part,
+        "r2": _finite(one.part_tracking_r2),
+        "r2ByPart": {part: _finite(r2) for part, r2 in one.r2_by_part.items()},
+        "instability": _finite(one.location_instability),
+        "scatter": _finite(one.displacement_scatter),
+        "interpretability": _finite(one.part_interpretability),
+        "pointing": _finite(one.pointing_game),
+        "purity": _finite(one.purity),
+        "slope": float(gathered.slopes[index]),
+        "top": gathered.top[index],
+        "alike": [[other, round(float(likeness[other]), 3)] for other in order if not likeness[other].isnan()],
+    }
+
+
+def _rounded(values: tuple[float, ...]) -> list[float]:
+    return [round(value, 4) for value in values]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

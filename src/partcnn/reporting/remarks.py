@@ -1,0 +1,168 @@
+"""What the figures say, in words, and what they do not."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
+from partcnn.reporting.summary import count, decimal, is_number
+
+_MANY = 0.6  # of the filters that follow something, on one part: worth a word
+_NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes
+_FEW_PICTURES = 100  # the paper's protocol takes the 100 strongest of each filter
+
+
+@dataclass(frozen=True)
+class Remark:
+    text: str
+    is_caution: bool = True
+
+
+def write_remarks(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list[Remark]:
+    """The most important first."""
+    return [
+        *_on_pictures(evaluation),
+        *_on_accuracy(evaluation),
+        *_on_parts(evaluation),
+        *_on_instability(evaluation),
+        *_on_dead(evaluation),
+        *_on_weights(evaluation),
+        *(remark for name, other in compare.items() for remark in _on_other(evaluation, name, other)),
+    ]
+
+
+def followers(evaluation: Evaluation) -> list[FilterEvaluation]:
+    """The filters that follow a part: R² of at least the threshold of coverage."""
+    return [one for one in evaluation.filters if one.part_tracking_r2 >= COVERAGE_R2]
+
+
+def _on_pictures(evaluation: Evaluation) -> list[Remark]:
+    remarks = []
+    split, num_images = evaluation.data.get("split"), evaluation.data.get("num_images", 0)
+    if split == "train":
+        remarks.append(Remark("These are training pictures: nothing here says how the network does on others."))
+    if split == "all":
+        remarks.append(Remark("Training pictures are among these: the figures flatter the network."))
+    if num_images < _FEW_PICTURES:
+        share = decimal(100 / max(1, num_images), 1)
+        remarks.append(
+            Remark(f"There are {num_images} pictures in all; one of them is {share} points of accuracy, and the "
+                   "figures of a single filter are rough.")
+        )  # fmt: skip
+    return remarks
+
+
+def _on_accuracy(evaluation: Evaluation) -> list[Remark]:
+    accuracy, num_classes = evaluation.summary.get("accuracy"), len(evaluation.classes)
+    if accuracy is None or accuracy >= _NEAR_GUESSING / num_classes:
+        return []
+    return [Remark(f"The network hardly does better than guessing among its {num_classes} classes: what its filters "
+                   "look at says little.")]  # fmt: skip
+
+
+def _on_parts(evaluation: Evaluation) -> list[Remark]:
+    measured = [part for part in evaluation.parts if _is_measured(evaluation, part)]
+    if not measured:
+        return [Remark("No part is annotated in these pictures, so nothing says whether a filter follows one.")]
+    num_filters, found = len(evaluation.filters), followers(evaluation)
+    of_part = Counter(one.best_part for one in found)
+    remarks = []
+    if found:
+        first, number = of_part.most_common(1)[0]
+        verb = "follow" if number > 1 else "follows"
+        text = f"{number} of {num_filters} filters {verb} the {first}{_the_rest(of_part, first)}"
+        is_crowded = len(measured) > 1 and number >= _MANY * len(found) and number > 1
+        remarks = [Remark(f"{text}; most say the same thing." if is_crowded else f"{text}.", is_caution=is_crowded)]
+    unfollowed = [part for part in measured if not any(_follows(one, part) for one in evaluation.filters)]
+    if found and unfollowed:
+        remarks.append(Remark(f"No filter follows the {_listed(unfollowed, 'or the')}."))
+    mean = evaluation.summary.get("part_tracking_r2")
+    if mean is not None and mean < 0:
+        remarks.append(
+            Remark(f"The mean R² is {decimal(mean)}: on the average a filter follows even its best part less well than "
+                   "a point that never moves.")
+        )  # fmt: skip
+    return remarks
+
+
+def _on_instability(evaluation: Evaluation) -> list[Remark]:
+    value = evaluation.summary.get("location_instability")
+    constant = evaluation.summary.get("constant_point_instability")
+    if value is None or constant is None or not (is_number(value) and is_number(constant)) or value < constant:
+        return []
+    return [
+        Remark(
+            f"Location instability is {decimal(value, 3)}. A filter that always points at the centre of the picture "
+            f"gets {decimal(constant, 3)}, {'lower still' if constant < value else 'the same'}: this measure cannot "
+            "show that the filters follow anything. Go by R²."
+        )
+    ]
+
+
+def _on_dead(evaluation: Evaluation) -> list[Remark]:
+    number = sum(one.is_dead for one in evaluation.filters)
+    if not number:
+        return []
+    verb = "is" if number == 1 else "are"
+    return [Remark(f"{number} of {len(evaluation.filters)} filters {verb} dead: silent on most of their pictures.")]
+
+
+def _on_weights(evaluation: Evaluation) -> list[Remark]:
+    found = followers(evaluation)
+    against = sum(one.class_weight.get(one.category, 0.0) < 0 for one in found)
+    if not against:
+        return []
+    lower = "lowers the logit of its" if against == 1 else "lower the logit of their"
+    which = f"Of the {len(found)} filters that follow a part, {against}"
+    if len(found) == 1:
+        which = "The one filter that follows a part"
+    return [Remark(f"{which} {lower} own category: to follow a part is not yet to speak for the class.")]
+
+
+def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
+    remarks = []
+    keys = ("spec", "category", "split", "num_images")
+    is_same = all(evaluation.data.get(key) == other.data.get(key) for key in keys)
+    if not is_same:
+        remarks.append(
+            Remark(f"“{name}” was measured on other pictures ({other.data.get('spec')}, {other.data.get('split')}, "
+                   f"{other.data.get('num_images')}): the columns cannot be compared.")
+        )  # fmt: skip
+    mine, others = evaluation.summary.get("accuracy"), other.summary.get("accuracy")
+    if mine is not None and others is not None and abs(mine - others) >= 0.0005:
+        side = "below" if mine < others else "above"
+        points = decimal(100 * abs(mine - others), 1)
+        pictures = count(round(abs(mine - others) * evaluation.data["num_images"]), "picture")
+        amount = f"{points} points ({pictures})" if is_same else f"{points} points"
+        remarks.append(Remark(f"Accuracy is {amount} {side} “{name}”.", is_caution=mine < others))
+    return remarks
+
+
+def _is_measured(evaluation: Evaluation, part: str) -> bool:
+    return any(is_number(one.r2_by_part.get(part)) for one in evaluation.filters)
+
+
+def _follows(one: FilterEvaluation, part: str) -> bool:
+    value = one.r2_by_part.get(part)
+    return value is not None and value >= COVERAGE_R2
+
+
+def _the_rest(of_part: Counter[str | None], first: str | None) -> str:
+    rest = [f"{number} the {part}" for part, number in of_part.most_common() if part != first]
+    return f", {_listed(rest, 'and')}" if rest else ""
+
+
+def _listed(words: list[str], last: str) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def lead_sentence(evaluation: Evaluation) -> str:
+    """The result in one sentence."""
+    num_filters, num_found = len(evaluation.filters), len(followers(evaluation))
+    best = evaluation.summary.get("part_tracking_r2_best")
+    if not any(_is_measured(evaluation, part) for part in evaluation.parts):
+        return f"{count(num_filters, 'filter')} and the pictures each fires on most; no parts are annotated here."
+    verb = "follows" if num_found == 1 else "follow"
+    text = f"{num_found or 'None'} of {num_filters} filters {verb if num_found else 'follows'} a part"
+    if best is None or not is_number(best):
+        return f"{text} with R² of {COVERAGE_R2} or more."
+    return f"{text} with R² of {COVERAGE_R2} or more; the best, chosen on training pictures, reaches {decimal(best)}."

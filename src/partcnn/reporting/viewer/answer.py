@@ -1,0 +1,81 @@
+"""What the page of the viewer is, and what it gets for a picture."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.plot import heatmap_overlay
+from partcnn.reporting.page import as_json, joined, page_environment, script_hash
+
+_LONG_SIDE_PX = 720  # of the picture as sent back
+_NUM_MAPS = 8  # of the strongest contributions, with their heat maps
+_MAP_PX = 220
+
+
+def page_text(name: str, classes: list[str]) -> tuple[str, str]:
+    """The page, and the hash of its script for the policy."""
+    script = joined(("base.js", "tiles.js", "sums.js")) + joined(("view.js",), package="partcnn.reporting.viewer")
+    style = joined(("page.css", "cards.css", "views.css")) + joined(("view.css",), package="partcnn.reporting.viewer")
+    template = page_environment("partcnn.reporting.viewer").get_template("view.html")
+    text = template.render(name=name, classes=classes, style=style, script=script, data=as_json({"classes": classes}))
+    return text, script_hash(script)
+
+
+def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
+    """Places as shares of the picture, shares of the logit, and small heat maps."""
+    assert why.picture is not None  # a file was explained
+    shown = _smaller(why.picture, _LONG_SIDE_PX)
+    height, width = why.image_size
+    return {
+        "label": why.label,
+        "probability": why.probability,
+        "logits": why.logits,
+        "size": [width, height],
+        "picture": {"width": shown.width, "height": shown.height, "src": _data_uri(shown)},
+        "sum": {
+            "logit": why.logit,
+            "bias": why.bias,
+            "remainder": why.completeness_error,
+            "isExact": why.is_exact,
+            "terms": [_term(one, parts, (width, height)) for one in why.contributions],
+        },
+        "maps": [_map(one, why.picture) for one in why.contributions[:_NUM_MAPS] if one.score > 0],
+    }
+
+
+def _term(one: Contribution, parts: dict[int, str], size: tuple[int, int]) -> dict[str, Any]:
+    name = f"filter {one.filter}" + (f", {parts[one.filter]}" if one.filter in parts else "")
+    x, y = (place / length for place, length in zip(one.position_px, size, strict=True))
+    note = None if one.hidden_change is None else f"hiding its place changes the logit by {one.hidden_change:+.2f}"
+    return {
+        "name": name,
+        "value": one.value,
+        "places": [[x, y]] if one.score > 0 else [],
+        "note": note,
+        "hidden": one.hidden_change,
+    }
+
+
+def _map(one: Contribution, picture: Image.Image) -> dict[str, Any]:
+    small = _smaller(picture, _MAP_PX)
+    heat = Image.fromarray(np.asarray(one.heatmap)).resize(small.size, Image.Resampling.BILINEAR)
+    scale = (small.width / picture.width, small.height / picture.height)
+    peak = (one.position_px[0] * scale[0], one.position_px[1] * scale[1])
+    drawn = heatmap_overlay(small, np.asarray(heat), peak=peak)
+    return {"filter": one.filter, "src": _data_uri(drawn), "hidden": one.hidden_change, "value": one.value}
+
+
+def _smaller(picture: Image.Image, side: int) -> Image.Image:
+    scale = min(1.0, side / max(picture.size))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

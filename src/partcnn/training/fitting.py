@@ -1,0 +1,243 @@
+"""Train a converted network: `fit`."""
+
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from rich.progress import Progress
+from torch import nn
+
+from partcnn.datasets import PartDataset
+from partcnn.foundation.disk_cache import FeatureCache
+from partcnn.foundation.errors import ConfigError
+from partcnn.model.mask import part_masks
+from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.saving.checkpoint import save
+from partcnn.training.cached_features import trunk_features
+from partcnn.training.features import FeatureViews, compute_features
+from partcnn.training.module import PartTraining
+from partcnn.training.projection import set_projection
+from partcnn.training.recipe import PRECISIONS, Recipe
+from partcnn.training.views import EpochLoader, PictureViews
+
+_log = logging.getLogger("partcnn")
+TRUNKS = ("frozen", "finetune")
+_PICTURES_IN_MEMORY_BYTES = 2 * 1024**3  # of views that are kept for a trunk that learns; more are decoded every epoch
+# Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
+_EXPECTED_WARNINGS = (
+    r".*module\(s\) in eval mode at the start of training",
+    r".*does not have many workers",
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*Checkpoint directory .* exists and is not empty",
+)
+
+
+@dataclass
+class History:
+    """What training logged, one row per epoch: task_loss, filter_loss, its terms, accuracy (of the training set)."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    is_interrupted: bool = False
+    seconds: float = 0.0
+
+
+class _Keeper(Callback):
+    """Saves the model as training goes on, so that an interrupted run is a usable run; gathers the history."""
+
+    _MIN_SECONDS = 60.0  # between two saves; the last state is always saved
+
+    def __init__(self, directory: Path | None, history: History) -> None:
+        self.directory, self.history = directory, history
+        self._saved_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.history.epochs.append({"epoch": trainer.current_epoch, **metrics})
+        if time.monotonic() - self._saved_at > self._MIN_SECONDS:
+            self._save(module)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._save(module)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            self.history.is_interrupted = True
+            self._save(module)
+
+    def _save(self, module: L.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        if self.directory is not None:
+            assert isinstance(module, PartTraining)
+            save(module.model, self.directory)
+
+
+def fit(
+    model: nn.Module,
+    dataset: PartDataset,
+    recipe: Recipe | None = None,
+    *,
+    trunk: str = "frozen",
+    directory: Path | None = None,
+    seed: int = 0,
+    num_workers: int = 0,
+    features: FeatureViews | None = None,
+    cache: FeatureCache | None = None,
+    callbacks: Sequence[Callback] = (),
+    is_progress_shown: bool = True,
+) -> History:
+    """Train a converted network on the pictures of a data set, in place.
+
+    A network that is not trained yet, by `fit` or before it was loaded, first gets its projection: the principal
+    components of its trunk's maps on the training pictures (`partcnn.feature_views.set_projection`).
+
+    Args:
+        model: made by `partcnn.convert`.
+        dataset: the training split. Its classes and the model's must agree in number.
+        recipe: None takes the defaults.
+        trunk: "frozen" trains what `convert` put on it, on features computed once; "finetune" trains all.
+        directory: where logs (log/) and the model are written; None writes nothing.
+        seed: of views, order and dropout.
+        num_workers: processes that decode pictures.
+        features: of these pictures through this model's trunk and projection, to spare computing them; the
+            recipe's `num_views`, `min_crop_frac` and `batch_size` are then not used, and the projection stays.
+        cache: where a frozen trunk's features, and the projection, are kept for the next time, and looked for
+            (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
+        callbacks: of the Lightning Trainer.
+        is_progress_shown: bars on the terminal.
+
+    Returns:
+        Losses per epoch. After Ctrl-C the epochs so far, `is_interrupted` set, and the model as it was then.
+
+    Raises:
+        ConfigError: an argument is outside what it may be, or does not fit the model or the data.
+    """
+    recipe = recipe or Recipe()
+    record = conversion_of(model)
+    check_trunk(trunk, model)
+    if features is not None and trunk != "frozen":
+        raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
+    if len(dataset.classes) != record.arguments["num_classes"]:
+        raise ConfigError(
+            f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
+            f"got {len(dataset.classes)}"
+        )
+    is_frozen = trunk == "frozen"
+    L.seed_everything(seed, workers=True, verbose=False)
+    record.classes = list(dataset.classes)
+    began = time.monotonic()
+    history = History()
+    trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
+    model.to(trainer.strategy.root_device)
+    batches: Iterable[Any] | None = features
+    if batches is None:
+        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, cache, is_progress_shown)
+    if isinstance(model, PartNetwork):
+        model.trunk.requires_grad_(not is_frozen)
+        model.projection.requires_grad_(not is_frozen)
+    module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
+    _forget(model)
+    module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
+    try:
+        _run(trainer, module, batches, history)
+    finally:
+        _forget(model)
+    history.seconds = time.monotonic() - began
+    record.is_trained = True
+    model.eval()
+    return history
+
+
+def _forget(model: nn.Module) -> None:
+    """What masks remember is of one training, of its pictures and its weights."""
+    for _, mask in part_masks(model):
+        mask.forget()
+
+
+def check_trunk(trunk: str, model: nn.Module) -> None:
+    """Raises ConfigError where the model's trunk cannot be treated so."""
+    if trunk not in TRUNKS:
+        raise ConfigError(f"trunk: expected one of {', '.join(TRUNKS)}, got {trunk!r}")
+    if trunk == "frozen" and not isinstance(model, PartNetwork):
+        raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
+
+
+def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            trainer.fit(module, batches)
+    except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
+        if not history.is_interrupted:
+            raise
+        signal.signal(signal.SIGINT, previous)
+        _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
+
+
+def _batches(
+    model: nn.Module,
+    dataset: PartDataset,
+    recipe: Recipe,
+    is_frozen: bool,
+    seed: int,
+    num_workers: int,
+    cache: FeatureCache | None,
+    is_progress_shown: bool,
+) -> Iterable[Any]:
+    """What a training step takes: a frozen trunk's maps or pictures, made once where memory allows it."""
+    record = conversion_of(model)
+    preprocessing = record.preprocessing
+    settings: dict[str, Any] = {"min_crop_frac": recipe.min_crop_frac, "seed": seed}
+    views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, **settings)
+    loading: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": seed, "num_workers": num_workers}
+    with Progress(disable=not is_progress_shown, transient=True) as progress:
+        task = progress.add_task(f"{len(views)} pictures × {recipe.num_views} views", total=len(views))
+        loading["on_progress"] = lambda done: progress.update(task, completed=done)
+        if is_frozen and isinstance(model, PartNetwork):
+            return trunk_features(model, views, cache=cache, **loading)
+        if isinstance(model, PartNetwork) and not record.is_trained:
+            set_projection(model, views, num_workers=num_workers)
+        height, width = preprocessing.input_size
+        if len(dataset) * recipe.num_views * 3 * height * width * 2 <= _PICTURES_IN_MEMORY_BYTES:
+            return compute_features(nn.Identity(), views, **loading)
+    views = PictureViews(dataset, preprocessing, num_views=min(2, recipe.num_views), is_random=True, **settings)
+    return EpochLoader(
+        views,
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:
+    logs = directory / "log" if directory is not None else None
+    loggers: Any = False
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+        loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+    return L.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+        logger=loggers,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=is_progress_shown,
+        log_every_n_steps=1,
+        default_root_dir=os.fspath(directory) if directory is not None else None,
+    )

@@ -1,0 +1,105 @@
+"""The LightningModule: task loss, filter loss and what goes with it; optimiser and schedule."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
+from partcnn.model.mask import part_masks
+from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.networks.probing.receptive_field import cell_centers, receptive_field
+from partcnn.training.recipe import Recipe
+
+_PRETRAINED_TRUNK_LR_FRAC = 0.03
+
+
+class PartTraining(L.LightningModule):
+    """Task loss + filter loss + equivariance + diversity, AdamW, one cycle.
+
+    Args:
+        model: made by `partcnn.convert`.
+        recipe: of the training.
+        is_trunk_frozen: the trunk and its projection keep their weights and their statistics.
+        takes_features: batches hold the trunk's projected maps and not pictures.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
+        self.centers = _cell_centers(model) if recipe.equivariance else {}
+        self._sums: dict[str, Any] = {}
+        self._count = 0  # pictures in the sums
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
+        inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
+        num_views = inputs.shape[1]
+        inputs, frames = (one.transpose(0, 1).flatten(0, 1) for one in (inputs, frames))  # all first views first
+        labels = labels.repeat(num_views)
+        logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
+        task_loss = F.cross_entropy(logits.float(), labels)
+        filter_loss, terms = filter_loss_terms(self.model, labels)
+        loss = task_loss + filter_loss
+        if self.recipe.equivariance and num_views == 2:
+            terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
+            loss = loss + self.recipe.equivariance * terms["equivariance"]
+        if self.recipe.diversity:
+            terms["diversity"] = diversity_loss(self.model, labels)
+            loss = loss + self.recipe.diversity * terms["diversity"]
+        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
+        self._count += len(labels)
+        for name, value in shown.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach() * len(labels)
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Log the epoch's means with its last batch: a call of Lightning's per value and step took 7 % of the time."""
+        if self.trainer.is_last_batch:
+            self.log_dict(self.means(), on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+
+    def means(self) -> dict[str, Tensor]:
+        """What is logged, over the pictures of the epoch so far."""
+        return {name: total / self._count for name, total in self._sums.items()}
+
+    def on_train_epoch_start(self) -> None:
+        self._sums, self._count = {}, 0
+        for _, mask in part_masks(self.model):
+            mask.loss_weight, mask.memory = self.recipe.loss_weight_at(self.current_epoch), self.recipe.memory
+
+    def train(self, mode: bool = True) -> "PartTraining":
+        super().train(mode)
+        if self.is_trunk_frozen and isinstance(self.model, PartNetwork):
+            self.model.trunk.eval()  # its batch norms keep their statistics
+        return self
+
+    def configure_optimizers(self) -> Any:
+        groups = self._parameter_groups()
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.recipe.weight_decay)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in groups],
+            total_steps=max(2, int(self.trainer.estimated_stepping_batches)),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        recipe, lr = self.recipe, self.recipe.learning_rate(self.model)
+        if not isinstance(self.model, PartNetwork):
+            return [{"params": list(self.model.parameters()), "lr": lr}]
+        trunk = [*self.model.trunk.parameters(), *self.model.projection.parameters()]
+        in_trunk = {id(parameter) for parameter in trunk}
+        above = [parameter for parameter in self.model.parameters() if id(parameter) not in in_trunk]
+        groups = [{"params": above, "lr": lr}]
+        if not self.is_trunk_frozen and trunk:
+            share = _PRETRAINED_TRUNK_LR_FRAC if recipe.trunk_lr_frac is None else recipe.trunk_lr_frac
+            groups.append({"params": trunk, "lr": lr * share})
+        return groups
+
+
+def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    input_size = conversion_of(model).preprocessing.input_size
+    return {name: cell_centers(receptive_field(model, name, input_size)) for name, _ in part_masks(model)}

@@ -1,0 +1,102 @@
+"""Pictures as a network's inputs, in several random views."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from partcnn.datasets import PartDataset
+from partcnn.foundation.errors import ConfigError
+from partcnn.networks.preprocessing import Preprocessing
+
+_WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
+
+
+class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
+    """Each picture as `num_views` inputs: [view, 3, height, width], their frames [view, 2, 3], and its label.
+
+    The first view is the picture as it is measured, unless `is_random`; the others are random crops with flips.
+    Views depend on the seed, the epoch, the picture and nothing else. A frame carries a point of the view to the
+    picture: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
+
+    Args:
+        dataset: pictures; its own transform is not used.
+        preprocessing: of the network.
+        num_views: at least 1.
+        min_crop_frac: smallest side of a random crop, as a share of the picture's side, in (0, 1].
+        is_random: make the first view random too, for training on pictures that are decoded in every epoch.
+        seed: of the crops.
+    """
+
+    def __init__(
+        self,
+        dataset: PartDataset,
+        preprocessing: Preprocessing,
+        *,
+        num_views: int = 1,
+        min_crop_frac: float = 0.7,
+        is_random: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if num_views < 1 or not 0 < min_crop_frac <= 1:
+            raise ConfigError(
+                f"num_views, min_crop_frac: expected at least 1 and a share in (0, 1], got {num_views}, {min_crop_frac}"
+            )
+        self.dataset, self.num_views, self.is_random, self.seed = dataset, num_views, is_random, seed
+        self.preprocessing = preprocessing
+        self.epoch = 0
+        height, width = preprocessing.input_size
+        finish = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
+        self._room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
+        self._input_size, self._min_crop_frac = [height, width], min_crop_frac
+        self._whole = preprocessing.transform()
+        self._resized = v2.Resize(self._room, antialias=True)
+        self._finish = v2.Compose(finish)
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """All that the views of given pictures depend on."""
+        recipe = sorted(self.preprocessing.to_spec().items())
+        return recipe, self.num_views, self._min_crop_frac, self.is_random, self.seed, self.epoch, self._room
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        sample = self.dataset.samples[index]
+        picture = v2.functional.pil_to_tensor(sample.load_reduced(self._room)[0])
+        views = [] if self.is_random else [(self._whole(picture), _WHOLE_FRAME)]
+        num_random = self.num_views - len(views)
+        if num_random:
+            roomy = self._resized(picture)
+            # a hash of integers is the same everywhere
+            generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
+            views += [self._random_view(roomy, generator) for _ in range(num_random)]
+        pictures, frames = zip(*views, strict=True)
+        return torch.stack(pictures), torch.stack(frames), sample.label
+
+    def _random_view(self, picture: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A crop of the picture's own shape, its area uniform, flipped half of the time; and its frame."""
+        share, left, top, flip = torch.rand(4, generator=generator).tolist()
+        side = math.sqrt(self._min_crop_frac**2 + share * (1 - self._min_crop_frac**2))
+        height, width = picture.shape[1:]
+        crop_height, crop_width = round(side * height), round(side * width)
+        y, x = round(top * (height - crop_height)), round(left * (width - crop_width))
+        view = v2.functional.resized_crop(picture, y, x, crop_height, crop_width, self._input_size, antialias=True)
+        x0, y0, across, down = x / width, y / height, crop_width / width, crop_height / height
+        if flip < 0.5:
+            view, x0, across = v2.functional.horizontal_flip(view), x0 + across, -across
+        return self._finish(view), torch.tensor([[across, 0.0, x0], [0.0, down, y0]])
+
+
+class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
+    """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
+
+    def __iter__(self) -> Any:
+        assert isinstance(self.dataset, PictureViews)
+        self.dataset.epoch += 1  # before workers are started: they see the data set as it is then
+        return super().__iter__()

@@ -1,0 +1,33 @@
+"""Run directories, also those of earlier versions: tests/data/run-before-the-rooms is as the first version wrote it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from partcnn.app.runs import evaluate_run, open_run
+from partcnn.model.saving.checkpoint import METRICS_FILE, WEIGHTS_FILE, save
+
+EARLIER = Path(__file__).parents[1] / "data" / "run-before-the-rooms"
+
+
+def test_a_run_of_the_first_version_is_measured_as_it_was(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    shutil.copytree(EARLIER, directory)
+    before = json.loads((directory / METRICS_FILE).read_text())
+    (directory / METRICS_FILE).unlink()
+    after = json.loads(evaluate_run(open_run(directory)).dumps())
+    assert after["summary"] == pytest.approx(before["summary"], abs=1e-5, nan_ok=True)
+    for ours, theirs in zip(after["filters"], before["filters"], strict=True):
+        assert ours["best_part"] == theirs["best_part"]
+        assert ours["part_tracking_r2"] == pytest.approx(theirs["part_tracking_r2"], abs=1e-4, nan_ok=True)
+
+
+def test_a_network_of_the_first_version_is_saved_again_as_it_was(tmp_path: Path) -> None:
+    again = load_file(save(open_run(EARLIER).model, tmp_path) / WEIGHTS_FILE)
+    before = load_file(EARLIER / WEIGHTS_FILE)
+    assert again.keys() == before.keys()
+    assert all(torch.equal(again[name], before[name]) for name in before)
