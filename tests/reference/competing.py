@@ -64,10 +64,10 @@ def object_loss(shares, object_share):
     return mean(losses)
 
 
-def missing_entropy(masses):
-    """log K − H(masses / their sum); 0 where nothing is held."""
+def missing_entropy(masses, least_mass=1e-4):
+    """log K − H(masses / their sum); 0 where less than that is held by all."""
     total = math.fsum(masses)
-    return math.log(len(masses)) - entropy([held / total for held in masses]) if total > 0 else 0.0
+    return math.log(len(masses)) - entropy([held / total for held in masses]) if total >= least_mass else 0.0
 
 
 def use_in_batch(shares):
