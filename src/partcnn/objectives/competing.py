@@ -5,9 +5,10 @@ At every cell of a picture K filters and a rest share the cell by a softmax:
     a_k(c) = exp s_k(c) / Σ_j exp s_j(c),    k = 1 … K and the rest, which comes last.
 
 A filter's mass is m_k = Σ_c a_k(c), its map per unit mass p_k = a_k / m_k, and its point e_k = Σ_c p_k(c) · c, the
-centroid. All terms are ours (measured in docs/results) but `certainty` and `presence`, which others use in other forms
-(Huang & Li, 2020; PDiscoNet, 2023). Maps are [image, filter, row, col] and float32 or wider; terms are scalars, 0 with
-a graph where there is no image.
+centroid. Others have terms for presence, equivariance and concentration about a centroid (SCOPS, 2019; PDiscoNet,
+2023), for certainty (PDiscoFormer, 2024) and for how often a part occurs (Huang & Li, 2020), in other forms; these
+forms are ours, measured in docs/results. Maps are [image, filter, row, col] and float32 or wider, computed outside
+autocast, which would round the products; terms are scalars, 0 with a graph where there is no image.
 """
 
 import torch
@@ -15,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ShapeError
-from partcnn.objectives.equivariance import mean_positions, variance_ratio
+from partcnn.objectives.equivariance import in_pictures, mean_positions, variance_ratio
 
-_LEAST_MASS = 1e-4  # cells: below it a filter holds nothing, and its centroid means nothing
+_LEAST_MASS = 1e-4  # cells: who holds less holds nothing, and a centroid or a share of that means nothing
 _PRESENCE_MARGIN = 0.02
 _COMPACT_SCALE = 10.0  # brings the variance of a part, some 0.01 squared sides, to the size of the other terms
-SAME_TEMPERATURE = 0.1
+_IDENTITY_TEMPERATURE = 0.1
 
 
 def shares_of_cells(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,19 +68,26 @@ def use_losses(shares: Tensor) -> tuple[Tensor, Tensor]:
         shares: of the filters alone, [image, K, row, col].
 
     Returns:
-        Both in nats, between 0, all filters of one size, and log K, one filter for all.
+        Both in nats, between 0, all filters of one size, and log K, one filter for all. A picture where filters hold
+        nothing has 0.
     """
     mass = shares.sum(dim=(2, 3))
     return _missing_entropy(mass.sum(dim=0)), _mean(_missing_entropy(mass))
 
 
 def certainty_loss(shares: Tensor, log_shares: Tensor) -> Tensor:
-    """Each cell is one filter's: the mean over cells of H(a), in nats."""
+    """Each cell is one filter's or the rest's: the mean over images and cells of H(a), between 0 and log(K + 1) nats.
+
+    Both arguments are with the rest, as `shares_of_cells` gives them.
+    """
     return _mean(-(shares * log_shares).sum(dim=1))
 
 
 def presence_loss(shares: Tensor) -> Tensor:
-    """Each filter is somewhere in each picture of an object: mean of −log min(1, max_c a_k(c) + 0.02)."""
+    """Each filter is somewhere in each picture of an object: mean of −log min(1, max_c a_k(c) + 0.02).
+
+    Shares are of the filters alone. Between 0 and log 50 nats; a filter that is nowhere costs that, and not infinity.
+    """
     return _mean(-(shares.amax(dim=(2, 3)) + _PRESENCE_MARGIN).clamp(max=1).log())
 
 
@@ -91,7 +99,14 @@ def compactness_loss(shares: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:
     Args:
         shares: of the filters alone.
         centers: y of each row and x of each column, fractions of the view's sides.
+
+    Returns:
+        0 where every filter holds one cell, or nothing.
+
+    Raises:
+        ShapeError: centers do not fit the maps.
     """
+    _check_centers(shares, centers)
     weights = per_unit_mass(shares)
     rows, cols = (center.to(weights) for center in centers)
     points = mean_positions(weights, centers)
@@ -109,22 +124,29 @@ def steadiness_loss(shares: Tensor, frames: Tensor, centers: tuple[Tensor, Tenso
         centers: as in `compactness_loss`.
 
     Raises:
-        ShapeError: an odd number of images, or frames of another number.
+        ShapeError: an odd number of images, frames of another number, or centers that do not fit the maps.
     """
     if len(shares) % 2 or frames.shape != (len(shares), 2, 3):
         raise ShapeError(
             "shares, frames: expected two views of each picture, [2N, filter, row, col] and [2N, 2, 3], "
             f"got {tuple(shares.shape)} and {tuple(frames.shape)}"
         )
-    points = mean_positions(per_unit_mass(shares), centers)
-    frames = frames.to(points)
-    in_picture = torch.einsum("ixy,ify->ifx", frames[..., :2], points) + frames[:, None, :, 2]
-    first, second = in_picture.chunk(2)
+    _check_centers(shares, centers)
+    first, second = in_pictures(mean_positions(per_unit_mass(shares), centers), frames).chunk(2)
     return _mean(variance_ratio(first, second, torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)))
 
 
 def mean_features(shares: Tensor, features: Tensor) -> Tensor:  # [image, filter, channel]
-    """v̄_k = Σ_c p_k(c) z(c), the feature under each filter; features are [image, channel, row, col]."""
+    """v̄_k = Σ_c p_k(c) z(c), the feature under each filter; features are [image, channel, row, col].
+
+    Raises:
+        ShapeError: features of other images or cells.
+    """
+    if features.ndim != 4 or (len(features), *features.shape[2:]) != (len(shares), *shares.shape[2:]):
+        raise ShapeError(
+            "features: expected [image, channel, row, col] of the images and cells of the shares, "
+            f"{tuple(shares.shape)}, got {tuple(features.shape)}"
+        )
     return torch.einsum("ifhw,idhw->ifd", per_unit_mass(shares), features)
 
 
@@ -135,6 +157,9 @@ def identity_loss(found: Tensor, prototypes: Tensor) -> Tensor:
         found: v̄, [image, filter, channel], of `mean_features`.
         prototypes: q, [filter, channel], running means of v̄ without a graph; μ is their mean.
 
+    Returns:
+        In nats, between 0 and 20 + log K. The cosine to μ itself is taken as 0, and its gradient is very steep there.
+
     Raises:
         ShapeError: another number of filters or channels.
     """
@@ -144,19 +169,26 @@ def identity_loss(found: Tensor, prototypes: Tensor) -> Tensor:
             f"and {tuple(prototypes.shape)}"
         )
     center = prototypes.mean(dim=0)
-    directions = (
-        F.normalize(found - center, dim=2) @ F.normalize(prototypes - center, dim=1).T
-    )  # [image, filter, filter]
+    # [image, filter, filter]
+    cosines = F.normalize(found - center, dim=2) @ F.normalize(prototypes - center, dim=1).T
     answers = torch.arange(len(prototypes), device=found.device).expand(found.shape[:2])
-    logits = directions.flatten(0, 1) / SAME_TEMPERATURE
+    logits = cosines.flatten(0, 1) / _IDENTITY_TEMPERATURE
     return _mean(F.cross_entropy(logits, answers.flatten(), reduction="none"))
 
 
 def _missing_entropy(mass: Tensor) -> Tensor:  # [..., filter] → [...]
     """log K − H(mass / its sum); 0 where there is no mass."""
+    total = mass.sum(dim=-1, keepdim=True)
+    share = mass / total.clamp(min=_LEAST_MASS)  # 1 / tiny would overflow in the backward pass
     tiny = torch.finfo(mass.dtype).tiny  # p log p is 0 at 0, and its gradient is to be finite
-    share = mass / mass.sum(dim=-1, keepdim=True).clamp(min=tiny)
-    return (share * (share.clamp(min=tiny) * mass.shape[-1]).log()).sum(dim=-1)
+    missing = (share * (share.clamp(min=tiny) * mass.shape[-1]).log()).sum(dim=-1)
+    return missing.where(total[..., 0] >= _LEAST_MASS, 0)
+
+
+def _check_centers(shares: Tensor, centers: tuple[Tensor, Tensor]) -> None:
+    sizes = (len(centers[0]), len(centers[1]))
+    if shares.shape[2:] != sizes:
+        raise ShapeError(f"centers: expected {tuple(shares.shape[2:])} rows and columns as the maps, got {sizes}")
 
 
 def _mean(values: Tensor) -> Tensor:
