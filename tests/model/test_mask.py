@@ -421,6 +421,18 @@ def test_passes_whose_gradients_add_up_are_each_observed(resnet: PartNetwork, pi
     torch.testing.assert_close(resnet.part_layers[-1].mask.mean_peak, peaks[0].lerp(peaks[1], 0.1))
 
 
+def test_the_official_loss_is_of_the_slopes_that_its_pass_was_masked_with(maps: Tensor) -> None:
+    mask = PartMask(6, 2, objective="official")
+    mask.slopes.copy_(torch.linspace(2, 5, 6))
+    before = mask.slopes.clone()
+    mask(maps)
+    found = mask.filter_objective(LABELS).loss
+    belongs = LABELS[:, None] == mask.filter_category
+    tau = mask.fitness_scale / 35 / mask.mean_peak
+    assert torch.equal(found, OBJECTIVES["official"](maps, belongs, tau=tau, beta=before).loss)
+    assert (mask.slopes != before).all()
+
+
 def test_a_pass_that_was_observed_by_hand_is_not_observed_again(maps: Tensor) -> None:
     by_hand, by_loss = (PartMask(6, 2, objective="official", memory=3) for _ in range(2))
     for mask in (by_hand, by_loss):
@@ -450,6 +462,8 @@ def test_observing_is_in_full_precision_under_autocast_too(maps: Tensor) -> None
 
 
 def test_what_an_activation_checkpoint_runs_again_is_no_pass_of_its_own(resnet: PartNetwork, pictures: Tensor) -> None:
+    resnet(3 * pictures)  # else the running means would be those of one batch, however often it is seen
+    filter_loss(resnet, LABELS)
     twin = copy.deepcopy(resnet)
     logits = checkpoint(resnet, pictures, use_reentrant=False)
     loss = filter_loss(resnet, LABELS)
