@@ -420,6 +420,15 @@ class TestFeatureCache:
         assert len(set(digests)) == 4
         assert network_digest(small()) == digests[0]
 
+    def test_a_layer_counts_by_the_bare_name_of_its_class(self) -> None:
+        """A cache outlives a move of the class to another file, and does not take another layer for it."""
+
+        def digest(name: str, module: str) -> bytes:
+            return network_digest(type(name, (nn.Identity,), {"__module__": module, "__qualname__": f"x.{name}"})())
+
+        assert digest("Trunk", "here") == digest("Trunk", "there")
+        assert digest("Trunk", "here") != digest("Stem", "here")
+
 
 def _cropped(sample: object) -> object:
     from partcnn.datasets import Box
