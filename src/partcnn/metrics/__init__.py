@@ -1,4 +1,4 @@
-"""The measures of `part_metrics` as torchmetrics, for a loop of one's own; and the registry of all of them.
+"""The measures of `metrics.functional` as torchmetrics, for a loop of one's own; and the table of all measures.
 
 Every state either adds up or, for the measures on each filter's strongest images, is a table that merges: the figures
 are those of all images at once, whatever the batches, also a short last one, and under distributed training.
@@ -11,29 +11,32 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
-    from partcnn.metrics.registry import METRICS, MetricEntry
-    from partcnn.metrics.strongest import (
+    from partcnn.metrics.activation import DeadFilters, FilterPurity
+    from partcnn.metrics.displacement import (
         Coverage,
         DisplacementScatter,
         LeastLocationInstability,
         LocationInstability,
         PartTracking,
     )
-    from partcnn.metrics.sums import ActivationThresholds, DeadFilters, FilterPurity, PartInterpretability, PointingGame
+    from partcnn.metrics.interpretability import PartInterpretability
+    from partcnn.metrics.measures import METRICS, MetricEntry
+    from partcnn.metrics.pointing import PointingGame
+    from partcnn.metrics.quantile import ActivationThresholds
 
 _HOMES = {
-    "METRICS": "registry",
-    "MetricEntry": "registry",
-    "Coverage": "strongest",
-    "DisplacementScatter": "strongest",
-    "LeastLocationInstability": "strongest",
-    "LocationInstability": "strongest",
-    "PartTracking": "strongest",
-    "ActivationThresholds": "sums",
-    "DeadFilters": "sums",
-    "FilterPurity": "sums",
-    "PartInterpretability": "sums",
-    "PointingGame": "sums",
+    "METRICS": "measures",
+    "MetricEntry": "measures",
+    "Coverage": "displacement",
+    "DisplacementScatter": "displacement",
+    "LeastLocationInstability": "displacement",
+    "LocationInstability": "displacement",
+    "PartTracking": "displacement",
+    "ActivationThresholds": "quantile",
+    "DeadFilters": "activation",
+    "FilterPurity": "activation",
+    "PartInterpretability": "interpretability",
+    "PointingGame": "pointing",
 }
 
 __all__ = [

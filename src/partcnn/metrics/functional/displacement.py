@@ -28,6 +28,8 @@ from partcnn.metrics.functional.results import BestPartMetric, PartMetric, with_
 from partcnn.metrics.functional.spread import spread
 from partcnn.metrics.functional.strongest import num_ranked, strongest_images
 
+COVERAGE_R2 = 0.5  # from which on a filter counts as following a part, and the part as covered
+
 
 def location_instability(
     peaks: Tensor,  # [image, filter, 2]
@@ -166,7 +168,7 @@ def scatter_of_table(table: Tensor, diagonal: float) -> BestPartMetric:
     return with_best_part(spread(table, diagonal).scatter, num_ranked(table), sign=-1)
 
 
-def coverage(r2_per_filter: Tensor, *, threshold: float = 0.5) -> float:  # [filter, part]
+def coverage(r2_per_filter: Tensor, *, threshold: float = COVERAGE_R2) -> float:  # [filter, part]
     """Fraction of parts that have a filter with R² ≥ threshold, between 0 and 1; higher is better.
 
     Args:
