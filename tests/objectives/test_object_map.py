@@ -44,6 +44,13 @@ def test_the_object_is_found_without_a_label_of_a_place(has_background: bool, se
     assert fit.share(background[40:]).mean() < 0.1
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_objects_clusters_start_far_from_those_of_the_rest(seed: int) -> None:
+    maps, _, background = drawn_pictures(seed=seed)
+    start = fit_object_map(maps, background, rounds=0, seed=seed)
+    assert torch.cdist(start.means[start.num_rest :], start.means[: start.num_rest]).min() > 6  # kinds are 17 apart
+
+
 def test_a_share_is_between_0_and_1_for_every_cell() -> None:
     maps, _, background = drawn_pictures(num_objects=70)
     share = fit_object_map(maps, background).share(maps)
