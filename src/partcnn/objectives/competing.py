@@ -177,9 +177,9 @@ def identity_loss(found: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def _missing_entropy(mass: Tensor) -> Tensor:  # [..., filter] → [...]
-    """log K − H(mass / its sum); 0 where there is no mass."""
+    """log K − H(mass / its sum); 0 where there is no mass, for 1 / mass would overflow in the backward pass."""
     total = mass.sum(dim=-1, keepdim=True)
-    share = mass / total.clamp(min=_LEAST_MASS)  # 1 / tiny would overflow in the backward pass
+    share = mass / total.clamp(min=_LEAST_MASS)
     tiny = torch.finfo(mass.dtype).tiny  # p log p is 0 at 0, and its gradient is to be finite
     missing = (share * (share.clamp(min=tiny) * mass.shape[-1]).log()).sum(dim=-1)
     return missing.where(total[..., 0] >= _LEAST_MASS, 0)
