@@ -16,8 +16,8 @@ from partcnn.explanation.attribution import attribute
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.model.mask import part_masks
-from partcnn.model.network import Conversion, conversion_of, unwrapped
-from partcnn.networks.probing.receptive_field import receptive_field, upsample_map
+from partcnn.model.network import Conversion, conversion_of, layer_field, unwrapped
+from partcnn.networks.probing.receptive_field import upsample_map
 from partcnn.plot.explanations import save_explanation
 
 
@@ -137,7 +137,7 @@ def explain(
     if wanted is None and second is not None:
         found = attribute(model, batch, _direction(record, index, second))
     inner = unwrapped(model)
-    field = receptive_field(inner, found.layer, (batch.shape[2], batch.shape[3]))
+    field = layer_field(inner, found.layer, (batch.shape[2], batch.shape[3]))
     mask = dict(part_masks(inner))[found.layer]
     cells = mask.part_cells(found.feature_maps)[0]
     # From the network's input to the given picture: the whole picture was stretched.
