@@ -24,9 +24,9 @@ from partcnn.app.experiments.trunk_maps import measured_pictures
 from partcnn.app.pruned_runs import finetuning_recipe
 from partcnn.app.runs import Run, open_run, run_evaluation
 from partcnn.foundation.files import write_text
-from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of, recorded_feature_maps
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.model.mask import top_mask
+from partcnn.model.network import PartNetwork, conversion_of, layer_field, recorded_feature_maps
+from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.fitting import fit
 from partcnn.training.pruning import num_parameters, prune
@@ -79,9 +79,8 @@ def main() -> None:
 
 
 def trained_by(run: Run) -> dict[str, Any]:
-    arguments = conversion_of(run.model).arguments
     told = {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
-    return {"seed": run.settings["seed"], "places": arguments.get("places", "peak")} | told
+    return {"seed": run.settings["seed"], "places": conversion_of(run.model).settings.places} | told
 
 
 def check_pair(run: Run, plain: Run) -> None:
@@ -110,7 +109,7 @@ def computed(run: Run, num_views: int) -> tuple[FeatureViews, KeptOut]:
     views = PictureViews(run.dataset("train"), preprocessing, num_views=num_views, min_crop_frac=recipe.min_crop_frac)
     train = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
     test = measured_pictures(trunk, preprocessing, run.dataset("test"))
-    field = receptive_field(model, list(part_masks(model))[-1][0], preprocessing.input_size)
+    field = layer_field(model, top_mask(model)[0])
     return train, KeptOut(test.maps, test.labels, test.landmarks, field)
 
 
@@ -151,7 +150,7 @@ def row(model: PartNetwork, keep: float, epochs: int, kept_out: KeptOut) -> dict
 
 def tracking(model: PartNetwork, maps: Tensor, kept_out: KeptOut) -> float:
     """Mean over filters of each one's best part, on the pictures of its own category, as `partcnn evaluate` has it."""
-    mask = list(part_masks(model))[-1][1]
+    mask = top_mask(model)[1]
     peaks = Peaks.of_maps(maps, kept_out.field, kept_out.landmarks, kept_out.labels, mask.places)
     found = []
     for category in mask.filter_category.unique().tolist():

@@ -17,7 +17,7 @@ from partcnn.metrics.functional.map_statistics import (
     effective_number,
     mean_over_pairs,
 )
-from partcnn.model.mask import part_masks
+from partcnn.model.mask import top_mask
 from partcnn.model.network import conversion_of, recorded_feature_maps, unwrapped
 from partcnn.networks.probing.probe import evaluation_mode
 
@@ -69,7 +69,7 @@ def measure_redundancy(
         LayerError: the network was not made by `partcnn.convert`.
     """
     record, inner = conversion_of(model), unwrapped(model)
-    name, mask = list(part_masks(inner))[-1]
+    name, mask = top_mask(inner)
     preprocessing = record.preprocessing
     pictures = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from partcnn.explanation.attribution import Attribution
 from partcnn.explanation.given import GivenPicture
 from partcnn.model.mask import part_masks
-from partcnn.model.network import unwrapped
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field, upsample_map
+from partcnn.model.network import layer_field, unwrapped
+from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ def looked(model: nn.Module, given: GivenPicture, found: Attribution) -> Look:
     """How the network that was split looked at the picture."""
     network = unwrapped(model)
     mask = dict(part_masks(network))[found.layer]
-    field = receptive_field(network, found.layer, given.input_size)
+    field = layer_field(network, found.layer, given.input_size)
     return Look(given, found, field, mask.part_cells(found.feature_maps)[0], mask.filter_category)

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from partcnn.datasets import MaskShape, PartDataset, Point, Sample
 from partcnn.evaluation import Evaluation
 from partcnn.explanation.attribution import Attribution, attribute
-from partcnn.model.mask import PartMask, part_masks
-from partcnn.model.network import conversion_of, unwrapped
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.model.mask import PartMask, top_mask
+from partcnn.model.network import conversion_of, layer_field, unwrapped
+from partcnn.networks.probing.receptive_field import ReceptiveField
 
 MOST_PICTURES = 600  # in one page; of more, the strongest of the filters and an even choice of the others
 NUM_TOP = 8  # pictures of a filter whose maps are kept
@@ -99,9 +99,8 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         for rank, place in enumerate(places):
             wanted[place].append((filter_index, rank))
     inner = unwrapped(model)
-    name, mask = list(part_masks(inner))[-1]
+    name, mask = top_mask(inner)
     record = conversion_of(model)
-    input_size = record.preprocessing.input_size
     side = _long_side(len(indices))
     kept = _Kept(wanted, mask)
     for start in range(0, len(indices), _BATCH):
@@ -128,7 +127,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         top=top,
         top_maps=kept.top_maps,
         likeness=kept.likeness(),
-        field=receptive_field(inner, name, input_size),
+        field=layer_field(inner, name),
         slopes=slope.detach().float().cpu() if isinstance(slope, Tensor) else torch.full((mask.num_filters,), slope),
         is_masked=mask.enabled,
         places=mask.places,

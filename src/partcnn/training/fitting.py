@@ -126,9 +126,9 @@ def fit(
     check_trunk(trunk, model)
     if features is not None and trunk != "frozen":
         raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
-    if len(dataset.classes) != record.arguments["num_classes"]:
+    if len(dataset.classes) != record.settings.num_classes:
         raise ConfigError(
-            f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
+            f"dataset: expected {record.settings.num_classes} classes, as the model has logits, "
             f"got {len(dataset.classes)}"
         )
     is_frozen = trunk == "frozen"

@@ -15,7 +15,8 @@ network does not run any more. A chain of layers needs fewer lines than teaching
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +95,10 @@ def prune(
         )
         _merge(above, found.moments, kept)
         _keep_filters(layer, kept)
-    new = conversion_of(pruned)
-    new.arguments = {**record.arguments, "filters": pruned.part_layers[-1].out_channels}
+    sizes: dict[str, Any] = {"filters": pruned.part_layers[-1].out_channels}
     if isinstance(pruned.hidden, nn.Sequential):
-        new.arguments["hidden"] = pruned.hidden[0].out_channels
+        sizes["hidden"] = pruned.hidden[0].out_channels
+    conversion_of(pruned).settings = replace(record.settings, **sizes)
     return pruned
 
 
