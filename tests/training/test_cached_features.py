@@ -102,7 +102,7 @@ def views(dataset: PartDataset, **settings: object) -> PictureViews:
 
 def features(model: PartNetwork, dataset: PartDataset, directory: Path | None) -> FeatureViews:
     cache = None if directory is None else FeatureCache(directory)
-    return trunk_features(model, views(dataset), batch_size=4, seed=0, cache=cache)
+    return trunk_features(model, views(dataset), cache=cache)
 
 
 def entries(directory: Path) -> list[Path]:
@@ -234,9 +234,11 @@ class TestFeatures:
         assert len(set(keys)) == len(keys)
         again = [features_key(network(seed=9), views(dataset)), features_key(network().train(), views(dataset))]
         assert again == [keys[0]] * 2  # the random projection before training counts for nothing
-        monkeypatch.setattr("partcnn.training.cached_features.COMPONENT_VARIANCE", 1.0)
-        assert features_key(model, views(dataset)) not in keys
-        assert features_key(trained, views(dataset)) == keys[2]
+        for constant in ("COMPONENT_VARIANCE", "LEAST_VARIANCE_FRAC", "PROJECTION_PICTURES"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"partcnn.training.projection.{constant}", 1)
+                assert features_key(model, views(dataset)) not in keys, constant
+                assert features_key(trained, views(dataset)) == keys[2]
 
     def test_the_key_is_the_same_in_another_process(self, dataset: PartDataset) -> None:
         code = (
