@@ -563,6 +563,14 @@ class Times(nn.Module):
         return maps * self.factor
 
 
+def test_a_hook_on_the_trunk_sees_the_pictures_of_the_projection(model: nn.Module, dataset: PartDataset) -> None:
+    """It runs in a copy in another layout, and a copy without the hooks would not be the user's network."""
+    seen: list[int] = []
+    model.trunk.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    set_projection(model, PictureViews(dataset, Preprocessing(SIZE)))
+    assert sum(seen) == len(dataset)
+
+
 def test_projected_maps_have_one_scale_whatever_the_trunks(dataset: PartDataset) -> None:
     """A recipe chosen on one network's maps then suits another's."""
     views = PictureViews(dataset, Preprocessing(SIZE))
