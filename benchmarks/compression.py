@@ -107,7 +107,7 @@ def computed(run: Run, num_views: int) -> tuple[FeatureViews, KeptOut]:
     preprocessing = conversion_of(model).preprocessing
     trunk = nn.Sequential(model.trunk, model.projection)
     views = PictureViews(run.dataset("train"), preprocessing, num_views=num_views, min_crop_frac=recipe.min_crop_frac)
-    train = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
+    train = compute_features(trunk, views)
     test = measured_pictures(trunk, preprocessing, run.dataset("test"))
     field = layer_field(model, top_mask(model)[0])
     return train, KeptOut(test.maps, test.labels, test.landmarks, field)
@@ -118,15 +118,12 @@ def measured(run: Run, keep: float, train: FeatureViews, kept_out: KeptOut, epoc
     dataset = run.dataset("train")
     model = prune(run.model, dataset, keep=keep, features=train)
     rows = [row(model, keep, 0, kept_out)]
-    features = FeatureViews(
-        train.maps, train.frames, train.labels, batch_size=train.batch_size, seed=run.settings["seed"]
-    )
     fit(
         model,
         dataset,
         finetuning_recipe(run, epochs),
         seed=run.settings["seed"],
-        features=features,
+        features=train,
         is_progress_shown=False,
     )
     return [*rows, row(model, keep, epochs, kept_out)]

@@ -37,7 +37,7 @@ class PartTraining(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
         num_views = inputs.shape[1]
-        inputs, frames = (one.transpose(0, 1).flatten(0, 1) for one in (inputs, frames))  # all first views first
+        inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
         task_loss = F.cross_entropy(logits.float(), labels)

@@ -32,7 +32,6 @@ from partcnn.model.network import PartNetwork, conversion_of, layer_field
 from partcnn.networks.probing.probe import evaluation_mode
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.part_places import PLACES
-from partcnn.training.features import FeatureViews
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 
@@ -237,9 +236,7 @@ class Task:
         assert isinstance(model, PartNetwork)
         if self.maps.projection:
             model.projection.load_state_dict(self.maps.projection)
-        views = self.maps.views
-        features = FeatureViews(views.maps, views.frames, views.labels, batch_size=recipe.batch_size, seed=seed)
-        fit(model, self.dataset, recipe, seed=seed, features=features, is_progress_shown=False)
+        fit(model, self.dataset, recipe, seed=seed, features=self.maps.views, is_progress_shown=False)
         _, mask = top_mask(model)
 
         def measured(pictures: MeasuredPictures) -> tuple[Tensor, Tensor]:
