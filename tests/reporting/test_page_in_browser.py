@@ -18,6 +18,7 @@ from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
+from partcnn.foundation.number_text import decimal, signed
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.templates import part_mask
 from partcnn.reporting import report
@@ -293,6 +294,13 @@ def test_the_template_and_the_mask_of_the_page_are_those_of_the_mathematics(larg
         const light = Array.from({ length: 196 }, (_, i) => data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
         return light.indexOf(Math.max(...light)); }"""
     assert made.page.evaluate(brightest) == 9 * 14 + 5
+
+
+def test_numbers_that_the_script_writes_look_like_those_of_the_page(single: Path, opened: Any) -> None:
+    values = [0.414, -0.016, -0.004, 0.0, 12.0, -3.0, None]
+    script = "(values) => values.flatMap((value) => [decimal(value), signed(value), decimal(value, 3)])"
+    expected = [text for value in values for text in (decimal(value), signed(value), decimal(value, 3))]
+    assert opened(single).page.evaluate(script, values) == expected
 
 
 def test_cards_are_sorted_searched_and_chosen(large: Path, opened: Any) -> None:
