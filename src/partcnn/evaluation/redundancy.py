@@ -10,6 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
+from partcnn.evaluation.result import COVERAGE_R2
+from partcnn.foundation.number_text import NONE
 from partcnn.metrics.functional.map_statistics import (
     MapMoments,
     PeakPairs,
@@ -119,7 +121,7 @@ def redundancy_table(found: Mapping[str, Redundancy], parts: Mapping[str, Mappin
     }
     if parts:
         named = [_followed(parts.get(name, {}), one) for name, one in found.items()]
-        rows["follow a part (R² ≥ 0.5)"] = named
+        rows[f"follow a part (R² ≥ {COVERAGE_R2})"] = named
     for label, values in rows.items():
         table.add_row(label, *values)
     return table
@@ -127,4 +129,4 @@ def redundancy_table(found: Mapping[str, Redundancy], parts: Mapping[str, Mappin
 
 def _followed(parts: Mapping[int, str], one: Redundancy) -> str:
     counts = {part: list(parts.values()).count(part) for part in dict.fromkeys(parts.values())}
-    return ", ".join(f"{part} {count} of {one.num_filters}" for part, count in counts.items()) or "–"
+    return ", ".join(f"{part} {count} of {one.num_filters}" for part, count in counts.items()) or NONE
