@@ -18,7 +18,6 @@ from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.model.mask import part_masks
 from partcnn.model.network import Conversion, conversion_of, unwrapped
 from partcnn.networks.probing.receptive_field import receptive_field, upsample_map
-from partcnn.plot.explanations import save_explanation
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,8 @@ class Explanation:
         Raises:
             ConfigError: another ending, or a picture of a prediction that was made on a tensor.
         """
+        from partcnn.plot.explanations import save_explanation
+
         return save_explanation(self, Path(path))
 
     def to_dict(self) -> dict[str, Any]:
