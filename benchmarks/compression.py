@@ -61,7 +61,7 @@ def main() -> None:
     check_pair(*runs.values())
     options.out.parent.mkdir(parents=True, exist_ok=True)
     file = options.out.with_suffix(".json")
-    data = str(runs["plain"].settings["category"] or "all categories")
+    data = str(runs["plain"].settings.category or "all categories")
     rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
     rows = [row for row in rows if row["data"] != data]
     began = time.monotonic()
@@ -79,14 +79,16 @@ def main() -> None:
 
 
 def trained_by(run: Run) -> dict[str, Any]:
-    told = {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
-    return {"seed": run.settings["seed"], "places": conversion_of(run.model).settings.places} | told
+    recipe = run.settings.recipe
+    told = {"epochs": recipe.epochs, "num_views": recipe.num_views}
+    return {"seed": run.settings.seed, "places": conversion_of(run.model).settings.places} | told
 
 
 def check_pair(run: Run, plain: Run) -> None:
     """Both see the same maps: trunks and projections are equal, and so are data and split."""
     for name in ("data", "category"):
-        assert run.settings[name] == plain.settings[name], f"{name} differs: {run.settings[name]}"
+        values = [getattr(each.settings, name) for each in (run, plain)]
+        assert values[0] == values[1], f"{name} differs: {values[0]}"
     for part in ("trunk", "projection"):
         pair = [getattr(one.model, part).state_dict() for one in (run, plain)]
         assert all(torch.equal(value, pair[1][key]) for key, value in pair[0].items()), f"the {part}s differ"
@@ -122,7 +124,7 @@ def measured(run: Run, keep: float, train: FeatureViews, kept_out: KeptOut, epoc
         model,
         dataset,
         finetuning_recipe(run, epochs),
-        seed=run.settings["seed"],
+        seed=run.settings.seed,
         features=train,
         is_progress_shown=False,
     )

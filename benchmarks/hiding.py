@@ -95,7 +95,7 @@ def summary(run: Run, name: str, drops: list[tuple[float, list[float]]]) -> dict
     pairs = [own > other for own, others in drops for other in others]
     return {
         "run": run.directory.name,
-        "network": f"{run.settings['backbone']}, {', '.join(conversion_of(run.model).settings.layers)}",
+        "network": f"{run.settings.backbone}, {', '.join(conversion_of(run.model).settings.layers)}",
         "class": name,
         "pictures": len(drops),
         "lowers_more": statistics.mean(pairs),

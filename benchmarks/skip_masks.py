@@ -14,9 +14,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from partcnn.app.runs import METRICS_FILE, NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from partcnn.app.runs import NetworkSettings, RunSettings, open_run, run_evaluation, train_run
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
+from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.training.recipe import Recipe
 
 WAYS = {  # name -> plain, mask_skip

@@ -9,7 +9,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from partcnn.app.runs import RunSettings, train_run
+from partcnn.app.runs.training import train_run
+from partcnn.app.settings import RunSettings
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import COVERAGE_R2, Evaluation
@@ -121,15 +122,19 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
 
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
     """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
-    ordered = sorted(evaluation.filters, key=lambda one: one.part_tracking_r2, reverse=True)
-    found = [one for one in ordered if one.best_part is not None and one.part_tracking_r2 >= COVERAGE_R2]
-    best = {one.best_part: one for one in reversed(found)}
+    followed = [
+        figures
+        for figures in evaluation.filters
+        if figures.best_part is not None and figures.part_tracking_r2 >= COVERAGE_R2
+    ]
+    ordered = sorted(followed, key=lambda figures: figures.part_tracking_r2, reverse=True)
+    best = {figures.best_part: figures for figures in reversed(ordered)}
     rows: dict[str, list[Image.Image]] = {}
-    for part, one in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
-        rows[f"{part}\nR² {one.part_tracking_r2:.2f}"] = pictures = []
-        for top in one.top_images[:_NUM_TILES]:
+    for part, figures in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
+        rows[f"{part}\nR² {figures.part_tracking_r2:.2f}"] = pictures = []
+        for top in figures.top_images[:_NUM_TILES]:
             picture = dataset.samples[top.sample].load_image()
-            (share,) = [share for share in explain(model, picture).contributions if share.filter == one.filter]
+            (share,) = [share for share in explain(model, picture).contributions if share.filter == figures.filter]
             pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
     if not rows:
         file.unlink(missing_ok=True)  # of a demonstration before

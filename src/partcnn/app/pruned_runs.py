@@ -1,16 +1,14 @@
 """From a run directory to that of a smaller network: cut, train a little, measure."""
 
-import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import yaml
+from torch import nn
 
-from partcnn.app.runs import SETTINGS_FILE, Run, check_free, evaluate_run
-from partcnn.evaluation import Evaluation
+from partcnn.app.runs.opening import Run, check_free, evaluate_run
+from partcnn.app.settings import SETTINGS_FILE, RunSettings, write_settings
+from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import ConfigError, RunError
-from partcnn.foundation.files import write_text
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE, save
 from partcnn.training.fitting import fit
@@ -61,8 +59,8 @@ def prune_run(
             model,
             dataset,
             finetuning_recipe(run, finetune),
-            trunk=run.settings.get("trunk") or "frozen",
-            seed=run.settings.get("seed", 0),
+            trunk=run.settings.trunk or "frozen",
+            seed=run.settings.seed,
             num_workers=num_workers,
             is_progress_shown=is_progress_shown,
         )
@@ -70,7 +68,7 @@ def prune_run(
     (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
     save(model, directory)
     pruned = Run(directory, model, _settings(run, directory, model, keep=keep, finetune=finetune))
-    write_text(directory / SETTINGS_FILE, yaml.safe_dump(pruned.settings, sort_keys=False))
+    write_settings(pruned.settings, directory)
     return pruned, evaluate_run(pruned, num_workers=num_workers)
 
 
@@ -80,18 +78,16 @@ def finetuning_recipe(run: Run, epochs: int) -> Recipe:
     Raises:
         RunError: the recipe has settings that there are no more.
     """
-    try:
-        recipe = Recipe(**run.settings.get("recipe", {}))
-    except TypeError as error:
+    gone = [name for name in run.settings.unread if name.startswith("recipe.")]
+    if gone:
         file = run.directory / SETTINGS_FILE
-        raise RunError(f"run: expected a recipe of {Recipe.__name__}, got {error}; take it out of {file}") from error
+        raise RunError(f"run: expected a recipe of this version, got {', '.join(gone)}; take it out of {file}")
+    recipe = run.settings.recipe
     return replace(recipe, epochs=epochs, lr=recipe.learning_rate(run.model) * FINETUNE_LR_FRAC)
 
 
-def _settings(run: Run, directory: Path, model: Any, *, keep: float, finetune: int) -> dict[str, Any]:
-    settings = copy.deepcopy(run.settings)
+def _settings(run: Run, directory: Path, model: nn.Module, *, keep: float, finetune: int) -> RunSettings:
     sizes = conversion_of(model).settings
-    settings["out"] = str(directory)
-    settings["network"] = settings.get("network", {}) | {"filters": sizes.filters, "hidden": sizes.hidden}
-    settings["pruned"] = {"from": str(run.directory), "keep": keep, "finetune": finetune}
-    return settings
+    network = replace(run.settings.network, filters=sizes.filters, hidden=sizes.hidden)
+    done = {"from": str(run.directory), "keep": keep, "finetune": finetune}
+    return replace(run.settings, out=str(directory), network=network, pruned=done)

@@ -16,7 +16,6 @@ from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when
 from partcnn.explanation.question import Question, attributed, class_index
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import conversion_of
-from partcnn.plot.explanations import save_explanation
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,8 @@ class Explanation:
         Raises:
             ConfigError: another ending, or a picture of a prediction that was made on a tensor.
         """
+        from partcnn.plot.explanations import save_explanation  # brings matplotlib
+
         return save_explanation(self, Path(path))
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -83,6 +82,10 @@ def _builders_in(module: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     for name, network_class in BACKBONES.items():
         if network_class.__module__ == module:
             yield name, network_class, {}
+    if not module.startswith("torchvision."):
+        return
+    import torchvision
+
     for name in torchvision.models.list_models(module=torchvision.models):
         builder = torchvision.models.get_model_builder(name)
         if builder.__module__ != module:

@@ -1,11 +1,12 @@
 """How a network is trained."""
 
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from partcnn.foundation.errors import ConfigError
-from partcnn.model.network import conversion_of
+
+if TYPE_CHECKING:  # the command line shows a recipe's settings without torch
+    from torch import nn
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 SCHEDULES = ("constant", "linear", "inverse")
@@ -70,10 +71,12 @@ class Recipe:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
-    def learning_rate(self, model: nn.Module) -> float:
+    def learning_rate(self, model: "nn.Module") -> float:
         """`lr`, or what None takes for this network."""
         if self.lr is not None:
             return self.lr
+        from partcnn.model.network import conversion_of  # brings torch
+
         return _LR if conversion_of(model).settings.num_owners == 1 else _LR_OF_SEVERAL
 
     def loss_weight_at(self, epoch: int) -> float:

@@ -4,15 +4,14 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from partcnn.app.runs import SETTINGS_FILE, RunSettings, train_run
+from partcnn.app.runs.training import train_run
+from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
 from partcnn.datasets.loading import load_dataset
-from partcnn.evaluation import Evaluation
+from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import ConfigError, DataError, RunError
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.saving.checkpoint_files import read_config
@@ -95,22 +94,22 @@ def read_figures(run: Path) -> RunFigures:
         DataError: metrics.json is malformed.
     """
     directory = run.parent if run.name == METRICS_FILE else run
-    settings = _settings(directory)
+    settings = read_settings(directory)
     if not (directory / METRICS_FILE).is_file():
         raise RunError(f"runs: expected {METRICS_FILE} in {directory}, found none; run partcnn evaluate on it first")
     evaluation = Evaluation.from_json(directory / METRICS_FILE)
-    masks = ", masks" if settings.get("network", {}).get("masks") else ""
+    masks = ", masks" if settings.network.masks else ""
     return RunFigures(
         place=str(directory),
-        network=str(settings["backbone"]),
-        variant=PLAIN if settings["plain"] else f"part filters ({_objective(directory, settings)}{masks})",
-        kind=str(settings["data"]).partition(":")[0],
+        network=settings.backbone,
+        variant=PLAIN if settings.plain else f"part filters ({_objective(directory, settings)}{masks})",
+        kind=settings.data.partition(":")[0],
         category=evaluation.data.get("category"),
         summary=evaluation.summary,
         constant_point={"location_instability": evaluation.summary.get("constant_point_instability")}
         | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
-        options={name: settings.get(name) for name in ("data", "layers", "seed")}
-        | {name: settings.get("recipe", {}).get(name) for name in ("epochs", "num_views")}
+        options={"data": settings.data, "layers": settings.layers, "seed": settings.seed}
+        | {"epochs": settings.recipe.epochs, "num_views": settings.recipe.num_views}
         | {name: evaluation.data.get(name) for name in ("split", "num_images")}
         | {"places": evaluation.protocol["places"]},
     )
@@ -127,7 +126,7 @@ def train_missing(wanted: Sequence[RunSettings], *, is_progress_shown: bool = Tr
     for settings in wanted:
         directory = Path(settings.out)
         if (directory / SETTINGS_FILE).is_file():
-            _check_same(settings, _settings(directory))
+            _check_same(settings, read_settings(directory))
         if not (directory / METRICS_FILE).is_file():
             _log.info("training %s", directory)
             _, _, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
@@ -165,36 +164,21 @@ def wanted_runs(
                 for is_plain in (True, False):
                     variant = PLAIN if is_plain else base.objective
                     folder = f"{name}-{category or 'several'}-{variant}-{seed}".replace("/", "-").replace(":", "-")
-                    own = {"category": category, "backbone": name, "weights": weights or None, "seed": seed}
-                    changes = own | {"plain": is_plain, "out": str(Path(base.out) / folder), "force": True}
-                    runs.append(RunSettings(**(_fields(base) | changes)))
+                    changes: dict[str, Any] = {"category": category, "backbone": name, "weights": weights or None}
+                    changes |= {"seed": seed, "plain": is_plain, "out": str(Path(base.out) / folder), "force": True}
+                    runs.append(replace(base, **changes))
     return runs
 
 
-def _fields(settings: RunSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in RunSettings.__dataclass_fields__}
-
-
-def _objective(directory: Path, settings: dict[str, Any]) -> str:
+def _objective(directory: Path, settings: RunSettings) -> str:
     """What was asked for, or what "auto" took."""
-    if settings["objective"] != "auto":
-        return str(settings["objective"])
+    if settings.objective != "auto":
+        return settings.objective
     return str(read_config(directory)["arguments"]["objective"])
 
 
-def _settings(directory: Path) -> dict[str, Any]:
-    file = directory / SETTINGS_FILE
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-        for name in ("data", "category", "backbone", "objective", "plain"):
-            settings[name]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise RunError(f"runs: expected a directory of partcnn train, got {directory} ({error})") from error
-    return dict(settings)
-
-
-def _check_same(wanted: RunSettings, found: dict[str, Any]) -> None:
-    differing = [name for name in _SAME if name in found and found[name] != asdict(wanted)[name]]
+def _check_same(wanted: RunSettings, found: RunSettings) -> None:
+    differing = [name for name in _SAME if getattr(found, name) != getattr(wanted, name)]
     if differing:
         raise RunError(
             f"out: {wanted.out} holds a run of other settings ({', '.join(differing)}); give another --out or remove it"

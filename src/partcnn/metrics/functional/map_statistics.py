@@ -6,8 +6,6 @@ All are functions of sums that add up over batches. Filters that are constant on
 from dataclasses import dataclass
 
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
@@ -131,6 +129,9 @@ def agreement_groups(agreement: Tensor, *, least: float = 0.5) -> list[list[int]
     num_filters = len(agreement)
     if num_filters == 1:
         return [[0]]
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     distances = 1 - agreement.double().nan_to_num(0)
     distances = distances.fill_diagonal_(0)
     tree = linkage(squareform(distances.numpy(), checks=False), method="average")

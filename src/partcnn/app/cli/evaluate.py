@@ -1,0 +1,62 @@
+"""partcnn evaluate: a run's figures on pictures that it was not trained on."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from partcnn.app.cli.exit_status import DONE
+from partcnn.app.cli.options import add_json, add_workers
+from partcnn.app.cli.tables import console
+from partcnn.foundation.errors import ConfigError
+
+_PROTOCOL = ("top", "places", "radius_px", "iou_threshold")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="run directory")
+    parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
+    parser.add_argument("--category", type=str | None, help="of these pictures")
+    parser.add_argument("--split", type=str, default="test", help="train, test or all")
+    parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
+    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    add_workers(parser)
+    parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
+    parser.add_argument("--places", type=str | None, help="peak or expected; without it as the network reads them")
+    parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
+    parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
+    parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
+    add_json(parser)
+
+
+def execute(options: Namespace) -> int:
+    from partcnn.app.runs.opening import evaluate_run, open_run
+    from partcnn.datasets.loading import load_dataset
+    from partcnn.evaluation.measurement import evaluate
+    from partcnn.evaluation.observation.protocol import Protocol
+
+    given = {name: options[name] for name in _PROTOCOL if options[name] is not None}
+    protocol = Protocol(**given)
+    if options.csv is not None and Path(options.csv).is_dir():
+        raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
+    run = open_run(options.run)
+    if options.data is None and options.split == "test" and options.crop is None and not given:
+        evaluation = evaluate_run(run, num_workers=options.workers)
+    else:
+        category = run.settings.category if options.category is None else options.category
+        spec = options.data or run.settings.data
+        crop = run.crop
+        if options.crop is not None:
+            crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
+        dataset = load_dataset(spec, category=category, split=options.split, max_bad=run.settings.max_bad, **crop)
+        evaluation = evaluate(run.model, dataset, num_workers=options.workers, protocol=protocol)
+    if options.csv is not None:
+        Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
+        evaluation.to_csv(options.csv)
+    if options.json:
+        print(evaluation.dumps())
+        return DONE
+    tables = [evaluation.table(), evaluation.filter_table()]
+    tables += [evaluation.category_table()] if len(evaluation.by_category) > 1 else []
+    tables += [evaluation.part_table()] if evaluation.parts else []
+    console().print(*tables)
+    return DONE

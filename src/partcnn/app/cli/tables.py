@@ -1,0 +1,103 @@
+"""Tables of commands, and where they are printed."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_MOST_COLUMNS = 6  # parts beside each other in a table
+
+
+def console() -> Console:
+    """Names of files, classes and parts are printed as they are: brackets in them are no markup."""
+    return Console(markup=False)
+
+
+def contribution_table(image: str, explanation: Any, parts: dict[int, str], most: int = 10) -> Table:
+    """Of an `Explanation`.
+
+    Args:
+        image: the file's name.
+        explanation: of that picture.
+        parts: filter → the part it follows.
+        most: contributions with a row of their own; the rest are added up.
+    """
+    rest_name = f"bias {explanation.bias:+.3f} + all filters"
+    if not explanation.is_exact:
+        rest_name = f"all filters (gradient × activation) + unexplained {explanation.completeness_error:+.3f}"
+    title = f"{Path(image).name}: {explanation.question} {explanation.probability:.1%}"
+    what = "logit" if explanation.against is None else "difference of logits"
+    table = Table(title=title, caption=f"{what} {explanation.logit:+.3f} = {rest_name}")
+    for name in ("filter", "follows", f"adds to the {what}", "change when hidden", "at x", "y (px)"):
+        table.add_column(name, justify="left" if name == "follows" else "right")
+    for share in explanation.contributions[:most]:
+        x, y = (f"{pixels:.0f}" for pixels in share.position_px) if share.score > 0 else ("–", "–")
+        hidden = "" if share.hidden_change is None else f"{share.hidden_change:+.3f}"
+        table.add_row(str(share.filter), parts.get(share.filter, ""), f"{share.value:+.3f}", hidden, x, y)
+    others = explanation.contributions[most:]
+    rest = sum(share.value for share in others)
+    if others:
+        table.add_row(f"{len(others)} others", "", f"{rest:+.3f}", "", "", "")
+    return table
+
+
+def data_table(dataset: Any) -> Table:
+    """Pictures per class and part of a `PartDataset`, both splits; parts below each other where there are many."""
+    parts = dataset.parts
+    left_out = [f"{count} {reason}" for reason, count in dataset.skipped.items()]
+    left_out += [f"{dataset.num_bad} unreadable pictures"] if dataset.num_bad else []
+    table = Table(
+        title=f"{dataset.spec}: pictures, and those that show a part (training / kept out)",
+        caption=f"left out: {', '.join(left_out)}" if left_out else None,
+    )
+    both = [dataset.counts(split) for split in ("train", "test")]
+    rows = {
+        name: [" / ".join(str(count[name].num_images) for count in both)]
+        + [" / ".join(str(count[name].num_part_images[part]) for count in both) for part in parts]
+        for name in dataset.classes
+    }
+    is_wide = len(parts) <= _MOST_COLUMNS
+    for name in ("class", "pictures", *parts) if is_wide else ("class", "part", "pictures"):
+        table.add_column(name, justify="left" if name in ("class", "part") else "right")
+    for name, shown in rows.items():
+        if is_wide:
+            table.add_row(name, *shown)
+            continue
+        for part, count in zip(("all", *parts), shown, strict=True):
+            table.add_row(name if part == "all" else "", part, count, end_section=part == parts[-1])
+    return table
+
+
+def layer_entry(shape: Any, field: Any, *, is_auto: bool) -> dict[str, Any]:
+    return {
+        "layer": shape.name,
+        "num_channels": shape.num_channels,
+        "map_size": shape.map_size,
+        "stride_px": field.stride_px if field else shape.stride_px,
+        "receptive_field_px": field.size_px if field else None,
+        "is_nonnegative": shape.is_nonnegative,
+        "is_channels_last": shape.is_channels_last,
+        "is_auto": is_auto,
+    }
+
+
+def layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: str) -> Table:
+    table = Table(
+        title=f"{title}: layers to put part filters on, first to last",
+        caption=f"--layers auto takes {auto}. ≥ 0: head=original can mask it; head=additive takes any of them",
+    )
+    for column in ("layer", "channels", "map", "stride px", "receptive field px", "≥ 0"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for shape in shown:
+        field = fields.get(shape.name)
+        stride = field.stride_px if field else shape.stride_px
+        table.add_row(
+            f"{shape.name} (auto)" if shape.name == auto else shape.name,
+            str(shape.num_channels),
+            f"{shape.map_size[0]}×{shape.map_size[1]}",
+            f"{stride[0]:g}×{stride[1]:g}",
+            f"{field.size_px[0]:g}×{field.size_px[1]:g}" if field else "not traced",
+            "yes" if shape.is_nonnegative else "no",
+        )
+    return table

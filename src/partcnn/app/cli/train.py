@@ -1,0 +1,37 @@
+"""partcnn train: settings → a run directory."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from partcnn.app.cli.exit_status import DONE, INTERRUPTED
+from partcnn.app.cli.options import add_json
+from partcnn.app.cli.tables import console
+from partcnn.app.settings import RunSettings
+
+_SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
+_OF_RECORDS = ("pruned", "unread")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="settings from a YAML file; flags win over it")
+    parser.add_class_arguments(RunSettings, as_group=False, skip={*_SPELT_OUT, *_OF_RECORDS})
+    parser.add_argument("--plain", action="store_true", help="without masks and filter loss, to compare with")
+    parser.add_argument("--force", action="store_true", help="replace an existing run")
+    parser.add_argument("--max-bad", type=int, default=10, help="unreadable pictures that may be left out")
+    add_json(parser)
+
+
+def execute(options: Namespace) -> int:
+    from partcnn.app.runs.training import train_run
+
+    names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
+    settings = RunSettings(**{name: options[name] for name in names})
+    run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
+    if evaluation is None:
+        console().print(f"interrupted after {len(history.epochs)} epochs; the network so far is in {run.directory}")
+        return INTERRUPTED
+    if options.json:
+        print(evaluation.dumps())
+        return DONE
+    console().print(evaluation.table(), evaluation.filter_table())
+    console().print(f"trained in {history.seconds:.0f} s; run directory: {run.directory}")
+    return DONE

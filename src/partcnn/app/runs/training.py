@@ -1,0 +1,142 @@
+"""Settings → a trained, measured network in a run directory."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from partcnn.app.runs.opening import Run, check_free, evaluate_run
+from partcnn.app.settings import RunSettings, write_settings
+from partcnn.datasets.loading import load_dataset
+from partcnn.datasets.part_dataset import PartDataset
+from partcnn.evaluation.result import Evaluation
+from partcnn.foundation.disk_cache import default_cache
+from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.model.conversion import convert
+from partcnn.model.network import conversion_of
+from partcnn.model.saving.checkpoint import METRICS_FILE
+from partcnn.networks.backbones import BACKBONES, load_backbone
+from partcnn.training.fitting import History, check_trunk, fit
+from partcnn.training.recipe import Recipe
+
+
+def train_run(
+    settings: RunSettings, *, dataset: PartDataset | None = None, is_progress_shown: bool = True
+) -> tuple[Run, History, Evaluation | None]:
+    """Train, measure on the pictures kept out, and write the run directory.
+
+    Args:
+        settings: of the run.
+        dataset: the training split of `settings.data`, where it is open already.
+        is_progress_shown: bars on the terminal.
+
+    Returns:
+        The run, its history, and its evaluation: None after Ctrl-C.
+
+    Raises:
+        RunError: the directory exists and `force` is off.
+        PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
+    """
+    directory = Path(settings.out)
+    check_free(directory, settings.force)
+    recipe = recipe_of(settings)
+    if dataset is None:
+        dataset = load_dataset(
+            settings.data,
+            category=settings.category,
+            max_bad=settings.max_bad,
+            crop=settings.crop,
+            margin=settings.margin,
+        )
+    _check_classes(dataset)
+    model, is_pretrained = built_network(settings, dataset, recipe)
+    if not is_pretrained and recipe.trunk_lr_frac is None:
+        recipe = replace(recipe, trunk_lr_frac=1.0)
+    recipe = replace(recipe, lr=recipe.learning_rate(model))  # recorded as it was
+    trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
+    check_trunk(trunk, model)
+    cache = default_cache() if settings.cache and trunk == "frozen" else None
+    if directory.exists():
+        shutil.rmtree(directory / "log", ignore_errors=True)
+        (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = replace(settings, recipe=recipe, trunk=trunk)
+    write_settings(settings, directory)
+    history = fit(
+        model,
+        dataset,
+        recipe,
+        trunk=trunk,
+        directory=directory,
+        seed=settings.seed,
+        num_workers=settings.workers,
+        cache=cache,
+        is_progress_shown=is_progress_shown,
+    )
+    run = Run(directory, model, settings)
+    if history.is_interrupted:
+        return run, history, None
+    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers, cache=cache)
+
+
+def _check_classes(dataset: PartDataset) -> None:
+    present = sorted({sample.label for sample in dataset.samples})
+    if len(present) < 2:
+        raise DataError(
+            f"data: expected pictures of at least two classes to train on, got only {dataset.classes[present[0]]!r}; "
+            "give background pictures too (cub:PATH,BACKGROUND_FOLDER)"
+        )
+
+
+def recipe_of(settings: RunSettings) -> Recipe:
+    """The recipe with what other settings say of it: `epochs`, and no filter loss for a plain network."""
+    changes: dict[str, Any] = {} if settings.epochs is None else {"epochs": settings.epochs}
+    if settings.plain:
+        changes |= {"loss_weight": 0.0, "equivariance": 0.0, "diversity": 0.0}
+    return Recipe(**(asdict(settings.recipe) | changes))
+
+
+def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -> tuple[nn.Module, bool]:
+    """The converted network of these settings, not trained, and whether its trunk has weights."""
+    weights = settings.weights or ("none" if settings.backbone in BACKBONES else "default")
+    # The seed also makes the new layers' first weights, so two runs of one seed start alike.
+    torch.manual_seed(settings.seed)
+    num_classes = len(dataset.classes)
+    if settings.head == "original" and weights == "default":
+        raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
+    keeps_classifier = settings.head == "original"
+    backbone = load_backbone(settings.backbone, weights, num_classes=num_classes if keeps_classifier else 1000)
+    preprocessing = backbone.preprocessing
+    if settings.network.input_size is not None:
+        side = settings.network.input_size
+        preprocessing = type(preprocessing)((side, side), preprocessing.mean, preprocessing.std)
+    # Masks in place are all that head="original" adds beside the loss.
+    has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
+    model = convert(
+        backbone.network,
+        settings.layers,
+        num_classes=num_classes,
+        new_layers=settings.network.new_layers,
+        filters=settings.network.filters,
+        projection=settings.network.projection,
+        hidden=settings.network.hidden,
+        head=settings.head,
+        mask_skip=settings.network.mask_skip,
+        objective=None if settings.plain else settings.objective,
+        background=dataset.background,
+        input_size=preprocessing.input_size,
+        grid=settings.network.grid,
+        dropout=settings.network.dropout,
+        erasing=settings.network.erasing,
+        masks=has_masks,
+        places=settings.network.places or ("peak" if has_masks else "expected"),
+        loss_weight=recipe.loss_weight,
+        inplace=True,
+    )
+    record = conversion_of(model)
+    record.preprocessing = preprocessing
+    record.classes = list(dataset.classes)
+    return model, weights != "none"
