@@ -24,10 +24,11 @@ FLOORS = [
     {"training", "evaluation", "explanation"},
     {"reporting"},
     {"app"},
-    {"__main__"},  # and the lazy face, __init__, which any floor may stand behind
+    {"__main__"},
 ]
+FACE = ""  # partcnn itself, a table of names that are loaded when they are used: it may name all but the top floors
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
-FACE = ""
+FLOOR_OF_FACE = (FLOOR_OF["reporting"] + FLOOR_OF["app"]) / 2
 
 
 class Arrow(NamedTuple):
@@ -92,9 +93,10 @@ def wrong_arrows(found: list[Arrow]) -> list[Arrow]:
     wrong = []
     for arrow in found:
         importer, imported = (package_of(module) for module in arrow)
-        if importer in (imported, FACE):
+        if importer == imported:
             continue
-        if FLOOR_OF.get(imported, len(FLOORS)) >= FLOOR_OF.get(importer, -1):
+        floors = {FACE: FLOOR_OF_FACE, **FLOOR_OF}
+        if floors.get(imported, len(FLOORS)) >= floors.get(importer, -1):
             wrong.append(arrow)
     return wrong
 
@@ -122,7 +124,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 def test_the_house_has_these_packages_and_no_other() -> None:
-    assert {package_of(module) for module in module_files(PACKAGE)} == FLOOR_OF.keys() | {FACE}
+    assert {package_of(module) for module in module_files(PACKAGE)} == {*FLOOR_OF, FACE}
     assert len([*PACKAGE.glob("[!_]*"), *PACKAGE.glob("__[im]*.py")]) <= 16  # what a newcomer sees first
 
 
