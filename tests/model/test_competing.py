@@ -38,14 +38,14 @@ def test_a_logit_is_the_sum_of_what_parts_add(size: tuple[int, int], generator: 
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     features = torch.randn(4, 5, *size, generator=generator, dtype=torch.float64)
-    shares = torch.randn(4, 4, *size, generator=generator, dtype=torch.float64).softmax(dim=1)
+    shares = torch.randn(4, 4, *size, generator=generator, dtype=torch.float64).softmax(dim=1)[:, :3]
     contributions = head.contributions(shares, features)
-    assert contributions.shape == (4, 2, 4)
+    assert contributions.shape == (4, 2, 3)
     torch.testing.assert_close(contributions.sum(dim=2) + head.bias, head(shares, features))
 
 
 def test_what_a_filter_holds_is_as_the_equation_says(generator: torch.Generator) -> None:
-    head = SumOfParts(2, 1, 2, values=3).double().eval()
+    head = SumOfParts(2, 2, 2, values=3).double().eval()
     features = torch.randn(1, 2, 4, 4, generator=generator, dtype=torch.float64)
     shares = torch.rand(1, 2, 4, 4, generator=generator, dtype=torch.float64)
     coarse = features.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
@@ -66,9 +66,9 @@ def test_what_a_filter_holds_is_as_the_equation_says(generator: torch.Generator)
 def test_a_filter_that_holds_nothing_adds_nothing() -> None:
     head = SumOfParts(3, 2, 2).eval()
     torch.nn.init.normal_(head.weight)
-    shares = torch.zeros(1, 3, 4, 4)
-    shares[:, 2] = 1
-    assert head.contributions(shares, torch.randn(1, 3, 4, 4))[0, :, :2].abs().max() == 0
+    shares = torch.zeros(1, 2, 4, 4)
+    shares[:, 1] = 1
+    assert head.contributions(shares, torch.randn(1, 3, 4, 4))[0, :, 0].abs().max() == 0
 
 
 def test_both_are_copied_with_their_weights() -> None:

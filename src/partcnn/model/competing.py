@@ -70,18 +70,16 @@ class CompetingScores(nn.Module):
 
 
 class SumOfParts(nn.Module):
-    """Logits as an exact sum over parts: what each filter, and the surroundings, hold of a picture's features.
+    """Logits as an exact sum over parts: what each filter holds of a picture's features.
 
         logit = b + Σ_k ⟨W + W_k, v_k⟩,    v_k = [ Σ_c a_k(c) g(c) / (5 √(m_k + 1)),  m_k / (m_k + 1) ],
-        g = ReLU(V ∗ z),    m_k = Σ_c a_k(c),
+        g = ReLU(V ∗ z),    m_k = Σ_c a_k(c)
 
-    k over the filters and the rest, "surroundings"; W is shared by all of them. V is 3 × 3, at half the maps'
-    resolution, to which z is averaged and a summed.
+    W is shared by all filters. V is 3 × 3, at half the maps' resolution, to which z is averaged and a summed.
 
     Args:
         in_channels: of the features z.
-        num_filters: K; shares have one more map, the rest's.
-        num_classes: of the task.
+        num_filters, num_classes: at least 1.
         values: channels of g.
         dropout: share of the channels of z, and of the components of v, dropped in training.
     """
@@ -95,21 +93,21 @@ class SumOfParts(nn.Module):
         nn.init.kaiming_normal_(self.value.weight, nonlinearity="relu")
         assert self.value.bias is not None
         nn.init.zeros_(self.value.bias)
-        self.weight = nn.Parameter(torch.zeros(num_classes, num_filters + 1, values + 1))
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_filters, values + 1))
         self.shared_weight = nn.Parameter(torch.zeros(num_classes, 1, values + 1))
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
     def forward(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class]
-        """The logits of shares [image, K + 1, row, col] and features [image, channel, row, col]."""
+        """The logits of shares [image, filter, row, col] and features [image, channel, row, col]."""
         held = self.dropout(self.held(shares, features))
         return torch.einsum("ikd,ckd->ic", held, self._weights(held)) + self.bias.to(held)
 
-    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, K + 1]
-        """Each part's share of each logit, the surroundings' last; their sum plus the bias is the logit."""
+    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, filter]
+        """Each filter's share of each logit; their sum over filters plus the bias is the logit."""
         held = self.held(shares, features)
         return torch.einsum("ikd,ckd->ick", held, self._weights(held))
 
-    def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, K + 1, values + 1]
+    def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, filter, values + 1]
         """v_k: what each filter holds, and how much."""
         coarse = F.avg_pool2d(features, 2, ceil_mode=True, count_include_pad=False)
         values = F.relu(self.value(self.channel_dropout(coarse)))
