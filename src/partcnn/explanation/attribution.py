@@ -88,10 +88,10 @@ def _exact(
         logits = network(images).float().cpu()
         assert mask.feature_maps is not None  # the forward pass just recorded them
         masked = mask.masked(mask.feature_maps)
-        contributions = network.head.contributions(masked).float().cpu()  # [image, class, filter]
+        contributions = network.contributions(masked).float().cpu()  # [image, class, filter]
         directions = _directions(directions, logits)
         shares = torch.einsum("icf,ic->if", contributions, directions)
-        bias = directions @ network.head.bias.float().cpu()
+        bias = directions @ network.bias.float().cpu()
     return logits, masked.float().cpu(), shares, bias, directions
 
 

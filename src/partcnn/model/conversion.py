@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
+from partcnn.model.competing import SumOfParts
+from partcnn.model.competing_network import CompetingLayer, CompetingNetwork
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import RECORD_NAME, Conversion, PartNetwork
@@ -47,7 +49,7 @@ def convert(
     erasing: float = 0.5,
     masks: bool = True,
     places: str = "peak",
-    loss_weight: float = 0.2,
+    loss_weight: float | None = None,
     inplace: bool = False,
 ) -> nn.Module:
     """A network whose high filters can be trained to detect one part each; `forward(images)` gives logits.
@@ -106,6 +108,8 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
     settings = settings.resolved(tuple(shape.name for shape in chosen), chosen[0].num_channels)
     if settings.head == "original":
         model = _masked_in_place(network, masked, settings)
+    elif settings.is_competing:
+        model = _competing_network(network, _only(chosen), settings)
     else:
         model = _part_network(network, _only(chosen), settings)
     classes = [str(label) for label in range(settings.num_classes)]
@@ -156,6 +160,30 @@ def _part_network(network: nn.Module, shape: LayerShape, settings: ConversionSet
         _hidden_layer(num_channels, num_hidden) if num_hidden else nn.Identity(),
         _part_layers(num_hidden or num_channels, settings),
         AdditiveHead(_num_filters(settings), settings.num_classes, grid=settings.grid),
+        dropout=settings.dropout,
+        erasing=settings.erasing,
+        layer=shape.name,
+    )
+    reference = next(network.parameters(), None)
+    return model if reference is None else model.to(reference.device, reference.dtype)
+
+
+def _competing_network(network: nn.Module, shape: LayerShape, settings: ConversionSettings) -> CompetingNetwork:
+    """A layer of filters that compete, and a head that sums them, on the network up to a layer."""
+    num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
+    num_filters, num_classes = _num_filters(settings), settings.num_classes
+    assert settings.loss_weight is not None  # of resolved settings
+    model = CompetingNetwork(
+        _trunk(network, shape),
+        _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity(),
+        CompetingLayer(
+            num_channels,
+            num_filters,
+            num_classes,
+            background=settings.background,
+            loss_weight=settings.loss_weight,
+        ),
+        SumOfParts(num_channels, num_filters, num_classes),
         dropout=settings.dropout,
         erasing=settings.erasing,
         layer=shape.name,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.model.mask import PartMask, part_masks
-from partcnn.model.modules import AdditiveHead, MapErasing, PartConv2d
+from partcnn.model.modules import MapErasing
 from partcnn.model.settings import ConversionSettings
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.probing.field_memory import FieldMemory
@@ -129,8 +129,8 @@ class PartNetwork(nn.Module):
         projection: a linear map of the trunk's channels, 1 × 1, to fewer. `fit` sets it to the principal
             components of the trunk's maps and treats it as the trunk's last layer.
         hidden: ordinary layers between the trunk and the part layers.
-        part_layers: at least one.
-        head: linear in the masked maps.
+        part_layers: `PartConv2d`, at least one.
+        head: `AdditiveHead`, linear in the masked maps.
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
         layer: dotted name, in the network it comes from, of the trunk's last layer.
@@ -141,8 +141,8 @@ class PartNetwork(nn.Module):
         trunk: nn.Module,
         projection: nn.Module,
         hidden: nn.Module,
-        part_layers: Sequence[PartConv2d],
-        head: AdditiveHead,
+        part_layers: Sequence[nn.Module],
+        head: nn.Module,
         *,
         dropout: float,
         erasing: float,
@@ -172,6 +172,19 @@ class PartNetwork(nn.Module):
         for part_layer in self.part_layers:
             maps = part_layer(maps)
         return self.head(maps)  # type: ignore[no-any-return]
+
+    @property
+    def bias(self) -> Tensor:  # [class]
+        """What no filter adds to a logit."""
+        return self.head.bias  # type: ignore[return-value]
+
+    def contributions(self, masked_feature_maps: Tensor) -> Tensor:  # → [image, class, filter]
+        """What each filter of the top layer adds to each logit, by its masked maps; with the bias they sum to it.
+
+        Args:
+            masked_feature_maps: [image, filter, row, col] of the last forward pass.
+        """
+        return self.head.contributions(masked_feature_maps)  # type: ignore[operator,no-any-return]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from partcnn.foundation.errors import ConfigError
+from partcnn.model.competing_mask import COMPETING
 from partcnn.model.mask import num_owners
 from partcnn.networks.probing.layer_choice import AUTO
 from partcnn.objectives.registry import default_objective, objective_named
@@ -12,6 +13,8 @@ from partcnn.objectives.registry import default_objective, objective_named
 HEADS = ("additive", "original")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
+_COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
+_LOSS_WEIGHT = 0.2
 _MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
 # What networks were converted with before there was the choice: their files lack the entry.
 _BEFORE_THE_CHOICE = {"mask_skip": True, "places": "peak"}
@@ -38,6 +41,8 @@ class ConversionSettings:
             layer: what the skip connection carries passes beside the mask.
         objective: a name in `partcnn.objectives.OBJECTIVES`, or "auto": "exact", the paper's Eq. 1, where one class
             owns all filters, else "labelled", which ties each filter to a class. None for no filter loss.
+            "competing" (additive head only): filters compete for every cell and tile the object; all serve all
+            classes, and `new_layers`, `hidden`, `grid`, `masks` and `places` are not read.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
         grid: cells per side that the additive head pools each map to.
@@ -46,7 +51,7 @@ class ConversionSettings:
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
         places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
             over all templates, for maps without masks (`objectives.part_places`). Nothing is trained differently.
-        loss_weight: λ of each part layer.
+        loss_weight: λ of each part layer; None takes 0.2, or 1 where filters compete.
 
     Raises:
         ConfigError: an argument is outside what it may be, whatever the network.
@@ -68,7 +73,7 @@ class ConversionSettings:
     erasing: float = 0.5
     masks: bool = True
     places: str = "peak"
-    loss_weight: float = 0.2
+    loss_weight: float | None = None
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -81,6 +86,8 @@ class ConversionSettings:
             raise ConfigError(f"filters: expected at least 1 per layer, or None, got {self.filters}")
         if (self.projection or 0) < 0 or (self.hidden or 0) < 0:
             raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
+        if self.is_competing and self.head != "additive":
+            raise ConfigError("objective: competing needs head='additive', whose layer and head are its own")
         if self.background is not None and not 0 <= self.background < self.num_classes:
             raise ConfigError(
                 f"background: expected a class index below {self.num_classes}, or None, got {self.background}"
@@ -90,6 +97,11 @@ class ConversionSettings:
     def num_owners(self) -> int:
         """How many classes own filters."""
         return num_owners(self.num_classes, self.background)
+
+    @property
+    def is_competing(self) -> bool:
+        """Whether filters compete for cells, with a head and a layer of their own."""
+        return self.objective == COMPETING
 
     @property
     def num_hidden(self) -> int:
@@ -117,12 +129,17 @@ class ConversionSettings:
         Raises:
             ConfigError: an unknown objective, or too few filters for the classes to share.
         """
+        if self.is_competing:
+            filters = self.filters or (_COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL)
+            weight = 1.0 if self.loss_weight is None else self.loss_weight
+            return replace(self, layers=layers, filters=filters, masks=False, places="centroid", loss_weight=weight)
         objective = default_objective(self.num_owners) if self.objective == AUTO else self.objective
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:
             raise ConfigError(f"filters: expected at least one for each of {self.num_owners} classes, got {filters}")
-        return replace(self, layers=layers, objective=objective, filters=filters)
+        weight = _LOSS_WEIGHT if self.loss_weight is None else self.loss_weight
+        return replace(self, layers=layers, objective=objective, filters=filters, loss_weight=weight)
 
     def to_spec(self) -> dict[str, Any]:
         """Plain lists, numbers and texts, for JSON."""

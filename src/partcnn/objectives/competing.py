@@ -22,6 +22,7 @@ _LEAST_MASS = 1e-4  # cells: who holds less holds nothing, and a centroid or a s
 _PRESENCE_MARGIN = 0.02
 _COMPACT_SCALE = 10.0  # brings the variance of a part, some 0.01 squared sides, to the size of the other terms
 _IDENTITY_TEMPERATURE = 0.1
+_USUAL_SIZE, _SIZE_SCALE = (0.15, 0.4), 25.0
 
 
 def shares_of_cells(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,6 +60,19 @@ def object_loss(log_shares: Tensor, object_share: Tensor) -> Tensor:
     log_rest, log_object = log_shares[:, -1], log_shares[:, :-1].logsumexp(dim=1)
     target = object_share.to(log_shares)
     return _mean(-(target * log_object + (1 - target) * log_rest))
+
+
+def size_loss(shares: Tensor) -> Tensor:
+    """An object is of a usual size, where no more is known: 25 (relu(.15 − s)² + relu(s − .4)²), mean over images.
+
+    s is the share of a picture's cells that filters hold.
+
+    Args:
+        shares: of the filters alone, [image, K, row, col].
+    """
+    held = shares.sum(dim=1).mean(dim=(1, 2))
+    least, most = _USUAL_SIZE
+    return _mean(_SIZE_SCALE * ((least - held).clamp(min=0).square() + (held - most).clamp(min=0).square()))
 
 
 def use_losses(shares: Tensor) -> tuple[Tensor, Tensor]:

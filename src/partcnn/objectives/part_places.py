@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
-from partcnn.objectives.equivariance import expected_positions
+from partcnn.objectives.equivariance import expected_positions, mean_positions
+from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.templates import map_peaks
 
-PLACES = ("peak", "expected")
+PLACES = ("peak", "expected", "centroid")
 FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `partcnn.layers.PartMask` trains with, places are read with
 
 
@@ -19,7 +20,8 @@ def part_places(
 ) -> Tensor:  # [image, filter, 2] (row, col)
     """The cell of every filter's part.
 
-    "peak" is the cell of the largest value, the paper's μ̂. "expected" is the cell nearest to `expected_cells`.
+    "peak" is the cell of the largest value, the paper's μ̂. "expected" is the cell nearest to `expected_cells`,
+    "centroid" the one nearest to `centroid_cells`, for filters that compete for cells.
 
     Args:
         feature_maps: their values are read and not changed.
@@ -30,19 +32,38 @@ def part_places(
         Whole numbers. Of a map that is zero everywhere (0, 0), or the middle.
 
     Raises:
-        ConfigError: `places` is neither.
+        ConfigError: `places` is none of them.
         ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
     """
     check_places(places)
     if places == "peak":
         return map_peaks(feature_maps)
-    return expected_cells(feature_maps, beta=beta).round().long()
+    found = centroid_cells(feature_maps) if places == "centroid" else expected_cells(feature_maps, beta=beta)
+    return found.round().long()
 
 
 def check_places(places: str) -> None:
     """Raises ConfigError unless it is one of `PLACES`."""
     if places not in PLACES:
         raise ConfigError(f"places: expected one of {', '.join(PLACES)}, got {places!r}")
+
+
+def centroid_cells(feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, filter, 2] (row, col)
+    """The mean of the cells, weighed by the map itself: Σ_c x(c) · c / Σ_c x(c), in fractions of cells.
+
+    Of a map that is zero everywhere the middle.
+
+    Raises:
+        ShapeError: the maps do not have four axes, or no cell.
+    """
+    if feature_maps.ndim != 4 or 0 in feature_maps.shape[2:]:
+        raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")
+    maps = at_least_float32(feature_maps)
+    total = maps.sum(dim=(2, 3), keepdim=True)
+    is_empty = total <= torch.finfo(maps.dtype).tiny
+    weights = torch.where(is_empty, 1 / (maps.shape[2] * maps.shape[3]), maps / total.where(~is_empty, 1))
+    cells = tuple(torch.arange(count, device=maps.device) for count in maps.shape[2:])
+    return mean_positions(weights, (cells[0], cells[1])).flip(-1)
 
 
 def expected_cells(

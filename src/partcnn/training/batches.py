@@ -27,8 +27,9 @@ class EpochBatches:
     def __len__(self) -> int:
         return -(-len(self.features.maps) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image].
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image]; and where
+        they are known, how far each cell is the object's, [image, 2, row, col].
 
         The two views of a picture differ; with one view in all there is one in a batch.
         """
@@ -37,7 +38,8 @@ class EpochBatches:
         views = self._chosen_views(*maps.shape[:2])
         for images in order.split(self.batch_size):
             rows = (images[:, None], views[images])
-            yield maps[rows].float(), frames[rows], labels[images]
+            shares = () if self.features.object_share is None else (self.features.object_share[rows].float(),)
+            yield maps[rows].float(), frames[rows], labels[images], *shares
 
     def _chosen_views(self, num_images: int, num_views: int) -> Tensor:  # [image, 2]
         first = torch.randint(num_views, (num_images, 1), generator=self._generator)

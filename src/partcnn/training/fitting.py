@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,22 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.progress import Progress
-from torch import nn
+from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError
-from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.competing_network import CompetingNetwork
+from partcnn.model.mask import part_masks, top_mask
+from partcnn.model.network import PartNetwork, conversion_of, layer_field
 from partcnn.model.saving.checkpoint import save
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.networks.probing.receptive_field import cell_centers
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features
+from partcnn.training.competing_start import start_competing
 from partcnn.training.features import FeatureViews, compute_features
+from partcnn.training.head_refit import refit_head
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
@@ -158,6 +162,8 @@ def fit(
             cache=cache,
             is_progress_shown=is_progress_shown,
         )
+    if isinstance(model, CompetingNetwork) and features is not None and is_frozen:
+        features = replace(features, object_share=_started(model, features, seed=seed))
     batches: Iterable[Any]
     if features is None:
         batches = _decoded_every_epoch(dataset, record.preprocessing, recipe, seed, num_workers)
@@ -173,10 +179,30 @@ def fit(
         _run(trainer, module, batches, history)
     finally:
         _forget(model)
+    if isinstance(model, CompetingNetwork) and features is not None and is_frozen and not history.is_interrupted:
+        refit_head(model, features, seed=seed)
+        _save_again(model, directory)
     history.seconds = time.monotonic() - began
     record.is_trained = True
     model.eval()
     return history
+
+
+def _started(model: CompetingNetwork, features: FeatureViews, *, seed: int) -> Tensor:
+    """Where filters that compete start, unless they are trained already; and what is the object's in every view."""
+    layer, _ = top_mask(model)
+    return start_competing(
+        model,
+        features,
+        cell_centers(layer_field(model, layer)),
+        background=conversion_of(model).settings.background,
+        seed=seed,
+    )
+
+
+def _save_again(model: nn.Module, directory: Path | None) -> None:
+    if directory is not None:
+        save(model, directory)
 
 
 def _forget(model: nn.Module) -> None:

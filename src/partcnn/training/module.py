@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, layer_field
@@ -28,18 +29,21 @@ class PartTraining(L.LightningModule):
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
         super().__init__()
-        self.model, self.recipe = model, recipe
+        self.model, self.recipe = model, recipe.of_network(model)
+        recipe = self.recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
         self.centers = _cell_centers(model) if recipe.equivariance else {}
         self._sums: dict[str, Any] = {}
         self._count = 0  # pictures in the sums
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
-        inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
+    def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
+        inputs, frames, labels, *shares = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
         num_views = inputs.shape[1]
         inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
+        for mask in competing_masks(self.model) if shares else ():
+            mask.object_share = shares[0].transpose(0, 1).flatten(0, 1)
         task_loss = F.cross_entropy(logits.float(), labels)
         filter_loss, terms = filter_loss_terms(self.model, labels)
         loss = task_loss + filter_loss

@@ -119,7 +119,7 @@ class _Observer:
         ]
         top_mask = self.masks[-1]
         self.protocol = replace(protocol, places=protocol.places or top_mask.places)
-        self.head = model.head if isinstance(model, PartNetwork) else None
+        self.network = model if isinstance(model, PartNetwork) else None
         self.parts = None
         if num_parts:
             self.parts = PartObservation(
@@ -169,9 +169,9 @@ class _Observer:
         )
 
     def _add_contributions(self, masked: Tensor, labels: Tensor) -> None:
-        if self.head is None:
+        if self.network is None:
             return
         is_class = torch.nn.functional.one_hot(labels, len(self.confusion)).double()
-        shares = self.head.contributions(masked).double().cpu()
+        shares = self.network.contributions(masked).double().cpu()
         total = torch.einsum("icf,il->lcf", shares, is_class)
         self.contributions = total if self.contributions is None else self.contributions + total

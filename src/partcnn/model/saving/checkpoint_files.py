@@ -101,12 +101,11 @@ def check_sizes(settings: ConversionSettings, headers: Mapping[str, TensorHeader
     """
     if settings.head != "additive":
         return  # masks take their sizes from the network
-    in_file = {name: headers[name].shape if name in headers else (0,) for name in ("head.weight", "hidden.0.weight")}
-    of_head = (settings.num_classes, settings.filters, settings.grid, settings.grid)
-    for name, sizes in {"head.weight": of_head, "hidden.0.weight": (settings.num_hidden,)}.items():
-        if in_file[name][: len(sizes)] != sizes:
+    for name, sizes in _claimed_sizes(settings).items():
+        in_file = headers[name].shape if name in headers else (0,)
+        if in_file[: len(sizes)] != sizes:
             raise WeightsError(
-                f"{file}: the weights do not fit the network: {name} has {list(in_file[name])}, "
+                f"{file}: the weights do not fit the network: {name} has {list(in_file)}, "
                 f"and {CONFIG_FILE} says {list(sizes)}"
             )
     found = len({name.split(".")[1] for name in headers if name.startswith("part_layers.")})
@@ -114,6 +113,17 @@ def check_sizes(settings: ConversionSettings, headers: Mapping[str, TensorHeader
         raise WeightsError(
             f"{file}: the weights do not fit the network: {found} part layers, expected {settings.new_layers}"
         )
+
+
+def _claimed_sizes(settings: ConversionSettings) -> dict[str, tuple[int | None, ...]]:
+    """The first axes that the settings say of tensors in the file."""
+    classes, filters = settings.num_classes, settings.filters
+    if settings.is_competing:
+        return {"head.weight": (classes, filters), "part_layers.0.mask.identities": (filters,)}
+    return {
+        "head.weight": (classes, filters, settings.grid, settings.grid),
+        "hidden.0.weight": (settings.num_hidden,),
+    }
 
 
 def check_tensors(expected: Mapping[str, Tensor], headers: Mapping[str, TensorHeader], file: Path) -> None:

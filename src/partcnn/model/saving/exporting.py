@@ -102,7 +102,7 @@ def file_metadata(model: nn.Module) -> dict[str, Any]:
             **record.preprocessing.to_spec(),
             "pixels": "RGB / 255, stretched to input_size, - mean, / std",
         },
-        "bias": inner.head.bias.tolist() if isinstance(inner, PartNetwork) else None,
+        "bias": inner.bias.tolist() if isinstance(inner, PartNetwork) else None,
         "part_layer": layer,
         "cells": {  # centre of cell (row, col) = first_center_px + 0.5 + (row, col) * stride_px, pixels from the edge
             "first_center_px": list(field.first_center_px),
@@ -160,7 +160,7 @@ class _ExportedNetwork(nn.Module):
         feature_maps, masked = self._masked[-1]
         outputs = (logits, masked, self._top.part_cells(feature_maps))
         if isinstance(self.network, PartNetwork):
-            return (*outputs, self.network.head.contributions(masked))
+            return (*outputs, self.network.contributions(masked))
         return outputs
 
     def _keep(self, mask: PartMask, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -1,0 +1,158 @@
+"""The mask of filters that compete: it keeps their shares of each cell, and gives the loss that tiles the object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from partcnn.model.mask import PartMask
+from partcnn.objectives import competing
+from partcnn.objectives.values import ObjectiveValue
+
+COMPETING = "competing"  # the objective's name
+_IDENTITY_RATE = 0.1  # of the running means of what filters are
+
+
+@dataclass(frozen=True)
+class TermWeights:
+    """The weights of the terms of `partcnn.objectives.competing`, chosen on training pictures (docs/results)."""
+
+    rest: float = 1.0
+    use: float = 1.0
+    use_in_picture: float = 1.0
+    certainty: float = 0.3
+    object: float = 0.5  # where it is known how far each cell is the object's, else `size`
+    size: float = 0.5
+    presence: float = 0.5
+    compactness: float = 8.0
+    identity: float = 1.0
+
+
+class CompetingMask(PartMask):
+    """Keeps the shares that filters have of each cell, and passes them on unmasked.
+
+    All filters serve all classes but the background alike. `filter_loss` needs one view of each picture; what a second
+    view is for, that a filter moves with its picture, is `equivariance_loss`, as with every mask.
+
+    Args:
+        num_filters, num_classes, background, loss_weight: as of `PartMask`.
+        num_channels: of the features by which filters are known.
+        weights: of the terms.
+
+    Attributes:
+        identities: buffer [filter, channel]: running mean of the feature under each filter.
+        object_share: [image, row, col] in 0–1, how far each cell of the last pass's pictures is the object's; set by
+            `fit` before the loss is asked for, None where it is not known.
+    """
+
+    identities: Tensor
+
+    def __init__(
+        self,
+        num_filters: int,
+        num_classes: int,
+        num_channels: int,
+        *,
+        background: int | None = None,
+        loss_weight: float = 1.0,
+        weights: TermWeights | None = None,
+    ) -> None:
+        super().__init__(
+            num_filters,
+            num_classes,
+            objective=None,
+            enabled=False,
+            background=background,
+            assignment="even",
+            loss_weight=loss_weight,
+            places="centroid",
+        )
+        self.weights = weights or TermWeights()
+        self.object_share: Tensor | None = None
+        self._log_shares: Tensor | None = None
+        self._features: Tensor | None = None
+        self.register_buffer("identities", torch.zeros(num_filters, num_channels))
+
+    def compete(self, scores: Tensor, features: Tensor) -> Tensor:
+        """Scores [image, K + 1, row, col], the rest's last, and the features beside → the filters' shares."""
+        shares, log_shares = competing.shares_of_cells(scores.float())
+        self._log_shares, self._features, self.object_share = log_shares, features, None
+        recorded: Tensor = self(shares[:, :-1])
+        return recorded
+
+    def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
+        """The weighted sum of the terms over the last forward pass; see `PartMask.filter_objective`."""
+        if objective is not None:
+            return super().filter_objective(labels, objective)
+        maps = self._recorded(labels)
+        if self.training and len(maps) and "maps" not in self._observed:
+            self.observe(maps, labels)
+        terms = self._terms(labels)
+        total = sum((getattr(self.weights, name) * term for name, term in terms.items()), maps.sum() * 0)
+        of_filters = total.expand(self.num_filters)
+        return ObjectiveValue(of_filters, {name: term.detach() for name, term in terms.items()})
+
+    @property
+    def last_features(self) -> Tensor | None:
+        """The features of the last forward pass."""
+        return self._features
+
+    @torch.no_grad()
+    def observe(self, maps: Tensor, labels: Tensor) -> None:
+        """As of `PartMask`, and the running mean of the feature under each filter."""
+        super().observe(maps, labels)
+        is_object = self._is_object(labels)
+        if self._features is None or not bool(is_object.any()):
+            return
+        found = competing.mean_features(maps[is_object].float(), self._features[is_object].float()).mean(dim=0)
+        is_first = not bool(self.identities.any())
+        self.identities.lerp_(found.to(self.identities), 1.0 if is_first else _IDENTITY_RATE)
+
+    def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
+        """How far filters fail to move with their pictures: `partcnn.objectives.competing.steadiness_loss`."""
+        maps = self._recorded(labels)
+        is_object = self._is_object(labels)
+        return competing.steadiness_loss(maps[is_object], frames[is_object], centers).expand(self.num_filters)
+
+    def _terms(self, labels: Tensor) -> Mapping[str, Tensor]:
+        assert self._log_shares is not None  # recorded with the maps, as the features
+        assert self._features is not None
+        is_object = self._is_object(labels)
+        log_shares, features = self._log_shares[is_object], self._features[is_object].float()
+        shares = log_shares.exp()
+        of_filters = shares[:, :-1]
+        use, use_in_picture = competing.use_losses(of_filters)
+        terms = {
+            "rest": competing.rest_loss(self._log_shares[~is_object]),
+            "use": use,
+            "use_in_picture": use_in_picture,
+            "certainty": competing.certainty_loss(shares, log_shares),
+            "presence": competing.presence_loss(of_filters),
+            "compactness": competing.compactness_loss(of_filters, _even_centers(of_filters)),
+        }
+        if self.object_share is None:
+            terms["size"] = competing.size_loss(of_filters)
+        else:
+            terms["object"] = competing.object_loss(log_shares, self.object_share[is_object])
+        if bool(self.identities.any()):
+            found = competing.mean_features(of_filters, features)
+            terms["identity"] = competing.identity_loss(found, self.identities.to(found))
+        return terms
+
+    def _is_object(self, labels: Tensor) -> Tensor:  # [image] bool
+        return torch.ones_like(labels, dtype=torch.bool) if self.background is None else labels != self.background
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_log_shares": None, "_features": None, "object_share": None}
+
+
+def competing_masks(model: nn.Module) -> list[CompetingMask]:
+    """Those of a network; none where its filters do not compete."""
+    return [module for module in model.modules() if isinstance(module, CompetingMask)]
+
+
+def _even_centers(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells' middles as shares of the map's sides: compactness asks for no more than distances between them."""
+    rows, cols = ((torch.arange(count, dtype=maps.dtype, device=maps.device) + 0.5) / count for count in maps.shape[2:])
+    return rows, cols
