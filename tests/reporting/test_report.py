@@ -29,11 +29,11 @@ from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of, recorded_feature_maps
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.demo_net import DemoNet
-from partcnn.reporting import report
 from partcnn.reporting.gathering import MOST_PICTURES, Gathered, _chosen, gather
 from partcnn.reporting.parts_table import part_rows
 from partcnn.reporting.patches import PATCH_PX, patch_sheet
 from partcnn.reporting.remarks import write_remarks
+from partcnn.reporting.report import report
 from partcnn.reporting.strip import make_instability_strip, make_strip
 from partcnn.reporting.summary import summary_rows
 
@@ -210,7 +210,7 @@ def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(
 def test_an_evaluation_of_an_earlier_version_has_no_row_of_what_it_lacks(evaluation: Evaluation) -> None:
     summary = {name: figure for name, figure in evaluation.summary.items() if name != "purity"}
     earlier = replace(evaluation, summary=summary, baselines={})
-    rows = {row.measure.key: row for row in summary_rows(earlier, {})}
+    rows = {row.measure.name: row for row in summary_rows(earlier, {})}
     assert "purity" not in rows
     assert rows["pointing_game"].baselines == ""
 

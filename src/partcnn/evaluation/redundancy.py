@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
+from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.functional.map_statistics import (
     MapMoments,
     PeakPairs,
@@ -119,7 +120,7 @@ def redundancy_table(found: Mapping[str, Redundancy], parts: Mapping[str, Mappin
     }
     if parts:
         named = [_followed(parts.get(name, {}), one) for name, one in found.items()]
-        rows["follow a part (R² ≥ 0.5)"] = named
+        rows[f"follow a part (R² ≥ {COVERAGE_R2})"] = named
     for label, values in rows.items():
         table.add_row(label, *values)
     return table

@@ -12,13 +12,14 @@ from torch.nn import functional as F
 
 from partcnn.datasets import MaskShape, PartDataset, Point, Sample
 from partcnn.evaluation import Evaluation
+from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.explanation.attribution import Attribution, attribute
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.network import conversion_of, unwrapped
 from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
 
 MOST_PICTURES = 600  # in one page; of more, the strongest of the filters and an even choice of the others
-NUM_TOP = 8  # pictures of a filter whose maps are kept
+NUM_TOP = NUM_TOP_IMAGES  # pictures of a filter whose maps are kept: those that an evaluation names
 _BATCH = 16
 _QUALITY = 78
 
