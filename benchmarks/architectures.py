@@ -130,7 +130,7 @@ def built(name: str) -> tuple[nn.Module, tuple[int, int]]:
 
 
 def chosen_layer(network: nn.Module, model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
-    (layer,) = conversion_of(model).arguments["layers"]
+    (layer,) = conversion_of(model).settings.layers
     shape = next(shape for shape in layer_shapes(network, size) if shape.name == layer)
     field = traced_fields(model, ["trunk"], size).get("trunk")
     return {
@@ -197,7 +197,7 @@ def original_layer(network: nn.Module, size: tuple[int, int], *, mask_skip: bool
             model(picture)
             if not all((found >= 0).all() for found in maps.values()):  # raises too where a mask did not run
                 raise ValueError("a mask reads negative values")
-        (layer,) = conversion_of(model).arguments["layers"]
+        (layer,) = conversion_of(model).settings.layers
         if not torch.equal(partcnn.remove_masks(model)(picture), before):
             raise ValueError("without its masks the network gives other logits than before")
     return str(layer)

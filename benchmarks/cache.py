@@ -31,10 +31,11 @@ from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.files import write_text
 from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features
 from partcnn.training.module import PartTraining
 from partcnn.training.recipe import Recipe
-from partcnn.training.views import EpochLoader, PictureViews
+from partcnn.training.views import PictureViews
 
 EPOCH_GOAL = 15.0
 ROUNDING_GOAL = 2**-7  # of the largest logit; bfloat16 keeps 8 bits of each map value
@@ -74,17 +75,17 @@ def epoch_rows(
     preprocessing = conversion_of(model).preprocessing
     views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
     with tempfile.TemporaryDirectory() as folder:
-        features = [
-            trunk_features(model, views, batch_size=recipe.batch_size, seed=0, cache=FeatureCache(Path(folder)))
-            for _ in range(2)
-        ][1]  # the second is mapped from the disk
+        features = [trunk_features(model, views, cache=FeatureCache(Path(folder))) for _ in range(2)][
+            1
+        ]  # the second is mapped from the disk
         two = PictureViews(dataset, preprocessing, num_views=2, min_crop_frac=recipe.min_crop_frac, is_random=True)
         loader = EpochLoader(two, batch_size=recipe.batch_size, shuffle=True)
         fast = nn.Sequential(model.trunk, model.projection).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         step = training_step(model, recipe)
+        batches = EpochBatches(features, batch_size=recipe.batch_size, seed=0)
 
         def with_cache() -> None:
-            for batch in features:
+            for batch in batches:
                 step(batch)
 
         def without() -> None:
@@ -120,9 +121,12 @@ def epoch_rows(
 def first_pictures(dataset: PartDataset, count: int) -> PartDataset:
     """As many of each class."""
     share = count // len(dataset.classes)
-    chosen = [[one for one in dataset.samples if one.label == label][:share] for label in range(len(dataset.classes))]
     few = dataset.with_split(dataset.split)
-    few.samples = [one for own in chosen for one in own]
+    few.samples = [
+        sample
+        for label in range(len(dataset.classes))
+        for sample in [sample for sample in dataset.samples if sample.label == label][:share]
+    ]
     return few
 
 
@@ -194,7 +198,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=7, help="runs of partcnn train; 0 for none")
     parser.add_argument("--out", type=Path, default=Path("docs/results/cache.json"))
     options = parser.parse_args()
-    weights = dict(one.split("=", 1) for one in options.weights)
+    weights = dict(pair.split("=", 1) for pair in options.weights)
     found = rows(
         options.data,
         options.category,

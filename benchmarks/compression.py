@@ -24,9 +24,9 @@ from partcnn.app.experiments.trunk_maps import measured_pictures
 from partcnn.app.pruned_runs import finetuning_recipe
 from partcnn.app.runs import Run, open_run, run_evaluation
 from partcnn.foundation.files import write_text
-from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of, recorded_feature_maps
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.model.mask import top_mask
+from partcnn.model.network import PartNetwork, conversion_of, layer_field, recorded_feature_maps
+from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.fitting import fit
 from partcnn.training.pruning import num_parameters, prune
@@ -79,9 +79,8 @@ def main() -> None:
 
 
 def trained_by(run: Run) -> dict[str, Any]:
-    arguments = conversion_of(run.model).arguments
     told = {name: run.settings["recipe"][name] for name in ("epochs", "num_views")}
-    return {"seed": run.settings["seed"], "places": arguments.get("places", "peak")} | told
+    return {"seed": run.settings["seed"], "places": conversion_of(run.model).settings.places} | told
 
 
 def check_pair(run: Run, plain: Run) -> None:
@@ -108,9 +107,9 @@ def computed(run: Run, num_views: int) -> tuple[FeatureViews, KeptOut]:
     preprocessing = conversion_of(model).preprocessing
     trunk = nn.Sequential(model.trunk, model.projection)
     views = PictureViews(run.dataset("train"), preprocessing, num_views=num_views, min_crop_frac=recipe.min_crop_frac)
-    train = compute_features(trunk, views, batch_size=recipe.batch_size, seed=0)
+    train = compute_features(trunk, views)
     test = measured_pictures(trunk, preprocessing, run.dataset("test"))
-    field = receptive_field(model, list(part_masks(model))[-1][0], preprocessing.input_size)
+    field = layer_field(model, top_mask(model)[0])
     return train, KeptOut(test.maps, test.labels, test.landmarks, field)
 
 
@@ -119,15 +118,12 @@ def measured(run: Run, keep: float, train: FeatureViews, kept_out: KeptOut, epoc
     dataset = run.dataset("train")
     model = prune(run.model, dataset, keep=keep, features=train)
     rows = [row(model, keep, 0, kept_out)]
-    features = FeatureViews(
-        train.maps, train.frames, train.labels, batch_size=train.batch_size, seed=run.settings["seed"]
-    )
     fit(
         model,
         dataset,
         finetuning_recipe(run, epochs),
         seed=run.settings["seed"],
-        features=features,
+        features=train,
         is_progress_shown=False,
     )
     return [*rows, row(model, keep, epochs, kept_out)]
@@ -151,7 +147,7 @@ def row(model: PartNetwork, keep: float, epochs: int, kept_out: KeptOut) -> dict
 
 def tracking(model: PartNetwork, maps: Tensor, kept_out: KeptOut) -> float:
     """Mean over filters of each one's best part, on the pictures of its own category, as `partcnn evaluate` has it."""
-    mask = list(part_masks(model))[-1][1]
+    mask = top_mask(model)[1]
     peaks = Peaks.of_maps(maps, kept_out.field, kept_out.landmarks, kept_out.labels, mask.places)
     found = []
     for category in mask.filter_category.unique().tolist():

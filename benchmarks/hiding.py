@@ -22,8 +22,7 @@ from partcnn.app.runs import Run, open_run
 from partcnn.explanation.attribution import attribute
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.foundation.files import write_text
-from partcnn.model.network import conversion_of
-from partcnn.networks.probing.receptive_field import receptive_field
+from partcnn.model.network import conversion_of, layer_field
 from partcnn.objectives.templates import map_peaks
 
 
@@ -75,7 +74,7 @@ def picture_drops(
         if prediction != sample.label:
             continue
         left[sample.label] -= 1
-        field = field or receptive_field(run.model, found.layer, preprocessing.input_size)
+        field = field or layer_field(run.model, found.layer)
         fires = found.feature_maps[0].amax(dim=(1, 2)) > 0
         best = int(found.shares[0].where(fires, -math.inf).argmax())
         box = hiding_boxes(field, map_peaks(found.feature_maps)[0, best], largest_frac=options.frac)
@@ -96,7 +95,7 @@ def summary(run: Run, name: str, drops: list[tuple[float, list[float]]]) -> dict
     pairs = [own > other for own, others in drops for other in others]
     return {
         "run": run.directory.name,
-        "network": f"{run.settings['backbone']}, {', '.join(conversion_of(run.model).arguments['layers'])}",
+        "network": f"{run.settings['backbone']}, {', '.join(conversion_of(run.model).settings.layers)}",
         "class": name,
         "pictures": len(drops),
         "lowers_more": statistics.mean(pairs),

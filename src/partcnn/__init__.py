@@ -40,7 +40,7 @@ _HOMES = {
     "explain": "explanation.explanation",
     "Explanation": "explanation.explanation",
     "export": "model.saving.exporting",
-    "report": "reporting.report",
+    "report": "reporting.writing",
     "save": "model.saving.checkpoint",
     "load": "model.saving.checkpoint",
     "from_pretrained": "model.saving.hub",

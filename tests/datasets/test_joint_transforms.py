@@ -16,7 +16,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tvf
 
-from partcnn.datasets import Box, Catalogue, MaskShape, PartDataset, Point, Sample, from_tv_tensors, to_tv_tensors
+from partcnn.datasets import Box, Catalogue, MaskShape, PartDataset, Point, Sample
+from partcnn.datasets.joint_transforms import box_centers, edge_boxes
 from partcnn.foundation.errors import ConfigError
 
 WIDTH, HEIGHT = 40, 30
@@ -169,60 +170,18 @@ class TestFrame:
             shape = tvf.resize(shape, [HEIGHT * scale, WIDTH * scale], InterpolationMode.NEAREST)
             return tvf.crop(shape, top, left, height, width)
 
-        image, shapes = marked_tv_tensors()
-        point = from_tv_tensors({**shapes, "parts": {"point": move(shapes["parts"]["point"])}})[1]["point"][0]
-        box = from_tv_tensors({**shapes, "parts": {"box": move(shapes["parts"]["box"])}})[1]["box"][0]
-        assert point == pytest.approx(box.center)
-        assert (box[2] - box[0], box[3] - box[1]) == (4 * scale, 2 * scale)
-        bright = move(image)[0] > 127
+        image = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+        image[:, 6:8, 24:28] = 255
+        boxes = move(edge_boxes([MARKER.center, MARKER], (HEIGHT, WIDTH)))
+        point, center = box_centers(boxes).tolist()
+        x0, y0, x1, y1 = boxes[1].tolist()
+        assert point == pytest.approx(center)
+        assert boxes[0].tolist() == pytest.approx([*point, *point])
+        assert (x1 - x0, y1 - y0) == (4 * scale, 2 * scale)
+        bright = move(tv_tensors.Image(image))[0] > 127
         if bright.sum() == 8 * scale**2:  # the whole marker is in the crop
-            assert point == pytest.approx(marker_center(move(image)))
-
-
-class TestTVTensors:
-    def test_there_and_back_changes_nothing(self, dataset: PartDataset) -> None:
-        sample = dataset.samples[0]
-        image, shapes = to_tv_tensors(sample)
-        object_box, parts = from_tv_tensors(shapes)
-        assert image.shape == (3, HEIGHT, WIDTH)
-        assert object_box == sample.object_box
-        assert {name: parts[name] for name in ("box", "pair", "point")} == {
-            name: sample.parts[name] for name in ("box", "pair", "point")
-        }
-        assert np.array_equal(parts["mask"][0].mask, sample.parts["mask"][0].mask)
-
-    def test_a_sample_without_annotations_has_no_shapes(self, dataset: PartDataset) -> None:
-        assert from_tv_tensors(to_tv_tensors(dataset.samples[1])[1]) == (None, {})
-
-    def test_one_call_of_a_transform_moves_picture_boxes_and_masks(self, dataset: PartDataset) -> None:
-        torch.manual_seed(3)
-        transform = v2.RandomAffine(0, translate=(0.2, 0.2))
-        image, shapes = transform(*to_tv_tensors(dataset.samples[0]))
-        parts = from_tv_tensors(shapes)[1]
-        assert marker_center(image) != pytest.approx(MARKER.center)
-        for name in ("box", "mask", "point"):
-            assert parts[name][0].center == pytest.approx(marker_center(image), abs=0.51), name
-
-    def test_a_crop_cuts_masks_but_no_box(self, dataset: PartDataset) -> None:
-        _, shapes = v2.CenterCrop(12)(*to_tv_tensors(dataset.samples[0]))  # x 14–26, y 9–21: below the marker
-        parts = from_tv_tensors(shapes)[1]
-        assert "mask" not in parts
-        assert parts["box"] == [Box(10, -3, 14, -1)]
+            assert point == pytest.approx(marker_center(move(tv_tensors.Image(image))))
 
 
 def moving(function: Callable[[torch.Tensor], torch.Tensor]) -> v2.Lambda:
     return v2.Lambda(function, tv_tensors.Image, tv_tensors.BoundingBoxes)
-
-
-def marked_tv_tensors() -> tuple[torch.Tensor, dict]:
-    image = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
-    image[:, 6:8, 24:28] = 255
-    sample = _MarkedSample(Path("x"), 1, None, {"box": [MARKER], "point": [MARKER.center]}, "x")
-    _, shapes = to_tv_tensors(sample)
-    assert not math.isnan(float(shapes["parts"]["point"].sum()))
-    return tv_tensors.Image(image), shapes
-
-
-class _MarkedSample(Sample):
-    def load_image(self) -> Image.Image:
-        return Image.new("RGB", (WIDTH, HEIGHT))

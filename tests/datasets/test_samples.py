@@ -1,6 +1,10 @@
 """Shapes, samples and the reading of picture files."""
 
+import hashlib
 import io
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +134,34 @@ def noise_picture(format_name: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format_name)
     return file.getvalue()
+
+
+class TestDigest:
+    """A file that was checked is not opened again for its digest, unless it has changed."""
+
+    @pytest.fixture
+    def sample(self, tmp_path: Path) -> Sample:
+        (tmp_path / "a").write_bytes(noise_picture("png"))
+        sample = Sample(tmp_path / "a", 0, None, {}, "a")
+        return replace(sample, checked=sample.check_image())
+
+    def test_the_check_gives_the_digest_of_the_file(self, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = hashlib.sha256(sample.image_path.read_bytes()).digest()
+        assert replace(sample, checked=None).picture_digest() == expected
+        monkeypatch.setattr(Path, "open", None)
+        assert sample.picture_digest() == expected
+
+    def test_a_file_that_changed_since_is_read_again_also_where_size_and_date_are_kept(self, sample: Sample) -> None:
+        content, status = sample.image_path.read_bytes(), sample.image_path.stat()
+        time.sleep(0.05)  # file systems count time in steps of some milliseconds
+        sample.image_path.write_bytes(content[::-1])
+        os.utime(sample.image_path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert sample.picture_digest() == hashlib.sha256(content[::-1]).digest()
+
+    def test_a_file_that_is_gone_is_told(self, sample: Sample) -> None:
+        sample.image_path.unlink()
+        with pytest.raises(DataError, match="a: expected a readable picture"):
+            sample.picture_digest()
+
+    def test_samples_of_one_picture_are_equal_whether_checked_or_not(self, sample: Sample) -> None:
+        assert sample == replace(sample, checked=None)

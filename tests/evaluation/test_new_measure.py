@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from partcnn.evaluation import Evaluation, compare, evaluate
 from partcnn.evaluation.figures import OF_TABLES
@@ -13,17 +13,9 @@ from partcnn.metrics.functional.results import PartMetric, with_best_part
 from partcnn.metrics.functional.spread import spread
 from partcnn.metrics.functional.strongest import num_ranked
 from partcnn.metrics.measures import MEASURES, MetricEntry
-from partcnn.model.saving.model_card import model_card
+from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, save, write_card
 from partcnn.reporting.summary import summary_rows
 from tests.pointing_network import BIRDS, BLUE, RED, Drawer, image_ids, pointer, with_classes
-
-CONFIG = {
-    "arguments": {"layers": ["features"]},
-    "preprocessing": {"input_size": [8, 8], "mean": [], "std": []},
-    "network": None,
-    "classes": [],
-    "partcnn": "0",
-}
 
 
 def wander(table: Tensor, diagonal: float, is_dead: Tensor | None) -> PartMetric:
@@ -41,8 +33,12 @@ def drawer(tmp_path: Path) -> Drawer:
     return drawer
 
 
+def network() -> nn.Module:
+    return with_classes(pointer([(RED, 0.0), (BLUE, 0.0)]), ["background", "bird"])
+
+
 def measured(drawer: Drawer) -> Evaluation:
-    return evaluate(with_classes(pointer([(RED, 0.0), (BLUE, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
+    return evaluate(network(), drawer.dataset(**BIRDS))
 
 
 @pytest.fixture
@@ -97,11 +93,15 @@ def test_it_is_compared_filter_by_filter(evaluation: Evaluation) -> None:
     assert (difference.value, difference.paired_over, difference.num_pairs) == (0.0, "filters", 2)
 
 
-def test_it_is_in_report_and_model_card(evaluation: Evaluation) -> None:
+def test_it_is_in_report_and_model_card(evaluation: Evaluation, tmp_path: Path) -> None:
     (row,) = (row for row in summary_rows(evaluation, {}) if row.measure.name == "wander")
     assert row.value == f"{evaluation.summary['wander']:.3f}"
     assert row.baselines.startswith("Without looking: the middle of the picture: ")
-    assert f"| wander, lower is better | {evaluation.summary['wander']:.3f} |" in model_card(CONFIG, evaluation.summary)
+    save(network(), tmp_path / "saved")
+    evaluation.to_json(tmp_path / "saved" / METRICS_FILE)
+    write_card(tmp_path / "saved")
+    text = (tmp_path / "saved" / CARD_FILE).read_text(encoding="utf-8")
+    assert f"| wander, lower is better | {evaluation.summary['wander']:.3f} |" in text
 
 
 def test_an_evaluation_that_did_not_take_it_says_so(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -360,7 +360,7 @@ def test_auto_passes_over_dropout_and_class_scores(networks: dict[str, nn.Module
 
 def test_auto_in_place_takes_a_layer_whose_maps_are_not_negative(networks: dict[str, nn.Module]) -> None:
     model = convert(networks["mobilenet_v2"], num_classes=5, head="original", input_size=(96, 96))
-    (layer,) = conversion_of(model).arguments["layers"]
+    (layer,) = conversion_of(model).settings.layers
     outputs = layer_outputs(networks["mobilenet_v2"], layer, torch.randn(4, 3, 96, 96))
     assert outputs.amin() == 0
     assert min(outputs.shape[2:]) == 12
@@ -370,9 +370,9 @@ def test_auto_in_place_passes_over_a_deeper_layer_whose_maps_can_be_negative() -
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network.append(nn.Linear(4, 2))
-    assert conversion_of(convert(network, num_classes=2, input_size=SIZE)).arguments["layers"] == ["2"]
+    assert conversion_of(convert(network, num_classes=2, input_size=SIZE)).settings.layers == ("2",)
     masked = convert(network, num_classes=2, head="original", input_size=SIZE)
-    assert conversion_of(masked).arguments["layers"] == ["1"]
+    assert conversion_of(masked).settings.layers == ("1",)
 
 
 def test_layer_shapes_lists_what_the_network_gives_in_the_order_it_runs(demo_net: DemoNet) -> None:
@@ -502,8 +502,8 @@ def test_the_record_says_how_the_network_was_converted(resnet: nn.Module) -> Non
     record = conversion_of(model)
     assert isinstance(record, Conversion)
     assert record.network == {"name": "resnet18", "num_classes": 5, "padding": "torch"}
-    assert record.arguments["layers"] == ["layer3"]
-    assert record.arguments["filters"] == 7
+    assert record.settings.layers == ("layer3",)
+    assert record.settings.filters == 7
     assert record.preprocessing.input_size == SIZE
     assert record.classes == ["0", "1"]
     assert conversion_of(nn.DataParallel(model)) is record

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.model.conversion import convert
@@ -18,7 +19,7 @@ from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import PartNetwork
 from partcnn.networks.demo_net import DemoNet
-from partcnn.objectives import OBJECTIVES
+from partcnn.objectives import OBJECTIVES, Objective, ObjectiveValue
 from partcnn.objectives.templates import part_mask
 
 SIZE = (64, 64)
@@ -350,6 +351,188 @@ def test_the_loss_reaches_every_part_layer_and_the_trunk(pictures: Tensor, objec
     assert model.part_layers[1].weight.grad.any()
     assert model.trunk.network.features.block1.conv.weight.grad.any()
     assert model.head.weight.grad is None
+
+
+# --- observing
+
+
+def statistics(mask: PartMask) -> dict[str, Tensor]:
+    """All that a mask has learned from the passes so far, copied."""
+    found = {name: value.clone() for name, value in mask.named_buffers()}
+    for name, memory in mask._remembered.items():
+        for index, batch in enumerate(memory._state or ()):
+            found |= {f"{name}.{index}.values": batch.values.clone(), f"{name}.{index}.labels": batch.labels.clone()}
+    return found
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name
+
+
+def after_passes(mask: PartMask, *passes: Tensor, num_requests: int = 1) -> list[Tensor]:
+    """The losses of passes of maps, each asked for several times; the last answer of each."""
+    losses = []
+    for maps in passes:
+        mask(maps)
+        for _ in range(num_requests):
+            loss = filter_loss(mask, LABELS)
+        losses.append(loss)
+    return losses
+
+
+@pytest.mark.parametrize("objective", [*OBJECTIVES, None])
+def test_asking_twice_for_a_loss_changes_nothing(maps: Tensor, objective: str | None) -> None:
+    once, twice = (PartMask(6, 2, objective=objective, memory=5) for _ in range(2))
+    passes = (maps, 2 * maps.flip(0), maps.flip(2))
+    expected = after_passes(once, *passes)
+    assert after_passes(twice, *passes, num_requests=3) == expected
+    assert_same(statistics(twice), statistics(once))
+    if objective is not None:
+        assert expected[0] != expected[1]
+
+
+@pytest.mark.parametrize("other", OBJECTIVES)
+def test_asking_for_another_objective_first_leaves_the_masks_own_as_it_is(maps: Tensor, other: str) -> None:
+    asked, unasked = (PartMask(6, 2, objective="official") for _ in range(2))
+    for mask in (asked, unasked):
+        mask(maps)
+    filter_loss(asked, LABELS, other)
+    assert filter_loss(asked, LABELS) == filter_loss(unasked, LABELS)
+    assert_same(statistics(asked), statistics(unasked))
+
+
+def test_every_pass_is_observed_once_also_one_of_the_very_same_maps(maps: Tensor) -> None:
+    mask = PartMask(6, 2, objective="official", memory=3)
+    first, second, third = after_passes(mask, maps, maps, maps)
+    other = PartMask(6, 2, objective="official", memory=3)
+    assert after_passes(other, maps.clone(), maps.clone(), maps.clone()) == [first, second, third]
+    assert_same(statistics(mask), statistics(other))
+    assert first != second != third  # its slopes have moved
+
+
+def test_passes_whose_gradients_add_up_are_each_observed(resnet: PartNetwork, pictures: Tensor) -> None:
+    resnet.train()
+    peaks = []
+    for part in pictures.split(2):
+        (resnet(part).sum() + filter_loss(resnet, LABELS[:2])).backward()
+        peaks.append(resnet.part_layers[-1].mask.feature_maps.detach().amax(dim=(2, 3)).mean())
+    torch.testing.assert_close(resnet.part_layers[-1].mask.mean_peak, peaks[0].lerp(peaks[1], 0.1))
+
+
+def test_the_official_loss_is_of_the_slopes_that_its_pass_was_masked_with(maps: Tensor) -> None:
+    mask = PartMask(6, 2, objective="official")
+    mask.slopes.copy_(torch.linspace(2, 5, 6))
+    before = mask.slopes.clone()
+    mask(maps)
+    found = mask.filter_objective(LABELS).loss
+    belongs = LABELS[:, None] == mask.filter_category
+    tau = mask.fitness_scale / 35 / mask.mean_peak
+    assert torch.equal(found, OBJECTIVES["official"](maps, belongs, tau=tau, beta=before).loss)
+    assert (mask.slopes != before).all()
+
+
+def test_a_pass_that_was_observed_by_hand_is_not_observed_again(maps: Tensor) -> None:
+    by_hand, by_loss = (PartMask(6, 2, objective="official", memory=3) for _ in range(2))
+    for mask in (by_hand, by_loss):
+        mask(maps)
+    by_hand.observe(by_hand.feature_maps, LABELS)
+    assert filter_loss(by_hand, LABELS) == filter_loss(by_loss, LABELS)
+    assert_same(statistics(by_hand), statistics(by_loss))
+
+
+def test_a_look_in_evaluation_mode_does_not_count_as_an_observation(maps: Tensor) -> None:
+    mask = PartMask(6, 2).eval()
+    mask(maps)
+    filter_loss(mask, LABELS)
+    assert mask.mean_peak == 0
+    filter_loss(mask.train(), LABELS)
+    assert mask.mean_peak > 0
+
+
+def test_observing_is_in_full_precision_under_autocast_too(maps: Tensor) -> None:
+    inside, outside = PartMask(6, 2), PartMask(6, 2)
+    inside(maps)
+    outside(maps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside.filter_objective(LABELS)
+    outside.filter_objective(LABELS)
+    assert_same(statistics(inside), statistics(outside))
+
+
+def test_what_an_activation_checkpoint_runs_again_is_no_pass_of_its_own(resnet: PartNetwork, pictures: Tensor) -> None:
+    resnet(3 * pictures)  # else the running means would be those of one batch, however often it is seen
+    filter_loss(resnet, LABELS)
+    twin = copy.deepcopy(resnet)
+    logits = checkpoint(resnet, pictures, use_reentrant=False)
+    loss = filter_loss(resnet, LABELS)
+    (logits.sum() + loss).backward()
+    expected_loss = twin(pictures).sum() + filter_loss(twin, LABELS)
+    expected_loss.backward()
+    before = buffers(resnet)
+    assert filter_loss(resnet, LABELS) == loss
+    assert_same(buffers(resnet), before)
+    assert_same(buffers(resnet), buffers(twin))
+    for ours, theirs in zip(resnet.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_network_observes_every_pass(masked_demo_net: nn.Module, pictures: Tensor, backend: str) -> None:
+    twin = copy.deepcopy(masked_demo_net.train())
+    compiled = torch.compile(masked_demo_net, backend=backend, fullgraph=True)
+    for scale in (1, 2, 3):
+        for model in (compiled, twin):
+            model(scale * pictures)
+            filter_loss(model, LABELS)
+            filter_loss(model, LABELS)
+    for name, value in buffers(masked_demo_net).items():
+        torch.testing.assert_close(value, buffers(twin)[name], atol=1e-5, rtol=1e-4)
+    torch._dynamo.reset()
+
+
+def test_a_copy_has_seen_no_pass(maps: Tensor) -> None:
+    mask = PartMask(6, 2, objective="official")
+    after_passes(mask, maps)
+    copied = copy.deepcopy(mask)
+    with pytest.raises(ConfigError, match="forward pass"):
+        filter_loss(copied, LABELS)
+    assert after_passes(copied, 2 * maps) == after_passes(mask, 2 * maps)
+    assert_same(statistics(copied), statistics(mask))
+
+
+def test_an_objective_of_ones_own_is_a_row_of_the_table(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quiet(maps: Tensor, belongs: Tensor, *, tau: object, beta: object = 4.0) -> ObjectiveValue:
+        return ObjectiveValue(maps.mean(dim=(0, 2, 3)), {})
+
+    def narrower(maps: Tensor, belongs: Tensor, *, beta: Tensor) -> Tensor:
+        return torch.full_like(beta, 2.0)
+
+    monkeypatch.setitem(OBJECTIVES, "quiet", quiet)  # type: ignore[call-overload]
+    monkeypatch.setitem(OBJECTIVES, "narrowing", Objective(quiet, "even", slope_target=narrower))  # type: ignore[call-overload]
+    for name, assignment in (("quiet", "activation"), ("narrowing", "even")):
+        mask = PartMask(6, 2, objective=name)
+        mask(maps)
+        torch.testing.assert_close(mask.filter_objective(LABELS).loss, maps.mean(dim=(0, 2, 3)))
+        assert mask.assignment == assignment
+    torch.testing.assert_close(mask.slopes, torch.full((6,), 4.0).lerp(torch.tensor(2.0), 0.02))
+
+
+def test_an_objective_that_counts_earlier_maps_is_given_them(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+
+    def counting(
+        maps: Tensor, belongs: Tensor, *, tau: object, beta: object = 4.0, counted: Tensor | None = None
+    ) -> ObjectiveValue:
+        counts.append(None if counted is None else (len(maps), counted.sum(dim=0).tolist()))
+        return ObjectiveValue(maps.sum(dim=(0, 2, 3)), {})
+
+    monkeypatch.setitem(OBJECTIVES, "counting", Objective(counting, "even", counts_earlier=True))  # type: ignore[call-overload]
+    mask = PartMask(6, 2, objective="counting", memory=3)
+    after_passes(mask, maps, maps, num_requests=2)
+    after_passes(mask.eval(), maps)
+    assert counts == [(7, [4] * 6)] * 2 + [(7, [6] * 6)] * 2 + [None]
 
 
 # --- copies, compilers, precisions

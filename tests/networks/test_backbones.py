@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from partcnn.foundation.errors import ConfigError, WeightsError
 from partcnn.networks.backbones import Backbone, build_network, load_backbone
 from partcnn.networks.demo_net import DemoNet
+from partcnn.networks.identification import identify_network
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.tensorflow_padding import TensorFlowConv2d
 
@@ -247,13 +248,11 @@ def test_a_picture_is_stretched_scaled_and_normalised() -> None:
 
 @pytest.mark.parametrize("padding", ["torch", "tensorflow"])
 def test_the_network_can_be_rebuilt_from_its_spec_through_json(padding: str) -> None:
-    backbone = load_backbone("demo", padding=padding, preprocessing=Preprocessing((96, 128)))
-    spec = json.loads(json.dumps(backbone.to_spec()))
-    twin = Backbone.from_spec(spec)
-    assert (twin.preprocessing, twin.padding) == (backbone.preprocessing, padding)
-    twin.network.load_state_dict(backbone.network.state_dict())
+    network = load_backbone("demo", padding=padding, num_classes=7).network
+    twin = build_network(json.loads(json.dumps(identify_network(network))))
+    twin.load_state_dict(network.state_dict())
     image = torch.randn(1, 3, 96, 128)
-    assert torch.equal(twin.network(image), backbone.network(image))
+    assert torch.equal(twin(image), network(image))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The names that others call, and what importing the package costs."""
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import partcnn
 
@@ -45,3 +47,15 @@ def test_importing_partcnn_loads_torch_and_none_of_the_heavy_libraries() -> None
     code = f"import sys, partcnn; print([name for name in [{heavy}] if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_no_name_of_a_package_is_that_of_one_of_its_modules() -> None:
+    """Importing the module would put it in the name's place: `partcnn.reporting.report` was once either."""
+    root = Path(partcnn.__file__).parent
+    for init in root.rglob("__init__.py"):
+        face = ".".join(("partcnn", *init.parent.relative_to(root).parts))
+        names = set(getattr(importlib.import_module(face), "_HOMES", {}))
+        modules = {file.stem for file in init.parent.glob("*.py")} | {
+            file.parent.name for file in init.parent.glob("*/*")
+        }
+        assert not names & modules, face

@@ -26,9 +26,23 @@ def places_in_pictures(maps, frames, index, picture, centers, tau, beta):
     """Where one filter's part is in a picture, as each of its two views tells it."""
     places = []
     for view in (picture, picture + len(maps) // 2):
-        x, y = expected_position(maps[view][index], centers, tau, beta)
-        places.append([a * x + b * y + c for a, b, c in frames[view]])
+        places.append(in_picture(expected_position(maps[view][index], centers, tau, beta), frames[view]))
     return places
+
+
+def in_picture(point, frame):
+    """A (x, y, 1), from the view to its picture."""
+    x, y = point
+    return [a * x + b * y + c for a, b, c in frame]
+
+
+def log_variance_ratio(places, places_between, floor=0.002):
+    """log of (within + ε) / (between + ε), of one filter's places in the two views of each picture."""
+    within = sum(math.dist(*one) ** 2 for one in places) / len(places) / 2
+    middles = [[(one + other) / 2 for one, other in zip(*pair, strict=True)] for pair in places_between]
+    mean = [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
+    between = sum(math.dist(middle, mean) ** 2 for middle in middles) / len(middles)
+    return math.log((within + floor) / (between + floor))
 
 
 def equivariance(maps, belongs, frames, centers, tau, beta, floor=0.002, remembered=None):
@@ -44,16 +58,13 @@ def equivariance(maps, belongs, frames, centers, tau, beta, floor=0.002, remembe
             losses.append(0.0)
             continue
         places = [places_in_pictures(maps, frames, index, picture, centers, tau, beta) for picture in pictures]
-        within = sum(math.dist(*one) ** 2 for one in places) / len(places) / 2
+        places_between = list(places)
         if remembered is not None:
             maps_before, belonged, frames_before = remembered
-            places += [
+            places_between += [
                 places_in_pictures(maps_before, frames_before, index, picture, centers, tau, beta)
                 for picture in range(len(maps_before) // 2)
                 if belonged[picture][index]
             ]
-        middles = [[(one + other) / 2 for one, other in zip(*pair, strict=True)] for pair in places]
-        mean = [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
-        between = sum(math.dist(middle, mean) ** 2 for middle in middles) / len(middles)
-        losses.append(math.log((within + floor) / (between + floor)))
+        losses.append(log_variance_ratio(places, places_between, floor))
     return losses

@@ -17,11 +17,14 @@ from PIL import Image
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
+from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
+from partcnn.foundation.number_text import decimal, signed
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.templates import part_mask
 from partcnn.reporting import report
-from partcnn.reporting.gathering import NUM_TOP, Attributed, Gathered, PagePicture
+from partcnn.reporting.gathering import Attributed, Gathered
 from partcnn.reporting.page import render_page
+from partcnn.reporting.page_pictures import PagePicture
 from tests.discs import disc_model, disc_picture, disc_place
 
 CHROMIUM = shutil.which("chromium")
@@ -142,9 +145,9 @@ def made_page(
     logits = torch.randn(num_pictures, len(classes), generator=generator)
     sums = [Attributed(p.prediction, float(shares[i].sum()), 0.0, 0.0, shares[i]) for i, p in enumerate(pictures)]
     of_class = [[i for i, p in enumerate(pictures) if p.label == label] for label in range(len(classes))]
-    top = [of_class[index % len(classes)][:NUM_TOP] for index in range(num_filters)]
+    top = [of_class[index % len(classes)][:NUM_TOP_IMAGES] for index in range(num_filters)]
     cells = torch.randint(0, 196, (num_pictures, num_filters), generator=generator)
-    top_maps = torch.rand(num_filters, NUM_TOP, 14, 14, generator=generator)
+    top_maps = torch.rand(num_filters, NUM_TOP_IMAGES, 14, 14, generator=generator)
     top_maps[-1, 0, 2, 2], top_maps[-1, 0, 9, 5] = 2.0, 2.001  # one and the same in 8 bits
     for index, places in enumerate(top):
         cells[places, index] = top_maps[index, : len(places)].flatten(1).argmax(dim=1)
@@ -291,6 +294,13 @@ def test_the_template_and_the_mask_of_the_page_are_those_of_the_mathematics(larg
         const light = Array.from({ length: 196 }, (_, i) => data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
         return light.indexOf(Math.max(...light)); }"""
     assert made.page.evaluate(brightest) == 9 * 14 + 5
+
+
+def test_numbers_that_the_script_writes_look_like_those_of_the_page(single: Path, opened: Any) -> None:
+    values = [0.414, -0.016, -0.004, 0.0, 12.0, -3.0, None]
+    script = "(values) => values.flatMap((value) => [decimal(value), signed(value), decimal(value, 3)])"
+    expected = [text for value in values for text in (decimal(value), signed(value), decimal(value, 3))]
+    assert opened(single).page.evaluate(script, values) == expected
 
 
 def test_cards_are_sorted_searched_and_chosen(large: Path, opened: Any) -> None:
@@ -513,5 +523,5 @@ def test_light_and_dark_differ(discs: Path, opened: Any) -> None:
 
 
 def test_the_package_needs_no_browser() -> None:
-    code = "import sys, partcnn.reporting.report; sys.exit('playwright' in sys.modules)"
+    code = "import sys, partcnn.reporting.writing; sys.exit('playwright' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-import partcnn.reporting.report
+import partcnn.reporting.writing
 from partcnn.datasets import PartDataset
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
@@ -29,11 +29,12 @@ from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of, recorded_feature_maps
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.demo_net import DemoNet
-from partcnn.reporting.gathering import MOST_PICTURES, Gathered, _chosen, gather
+from partcnn.reporting import report
+from partcnn.reporting.gathering import Gathered, gather
+from partcnn.reporting.page_pictures import MOST_PICTURES, chosen_pictures
 from partcnn.reporting.parts_table import part_rows
 from partcnn.reporting.patches import PATCH_PX, patch_sheet
 from partcnn.reporting.remarks import write_remarks
-from partcnn.reporting.report import report
 from partcnn.reporting.strip import make_instability_strip, make_strip
 from partcnn.reporting.summary import summary_rows
 
@@ -334,7 +335,7 @@ def test_an_average_patch_shows_what_lies_at_the_peaks(gathered: Gathered) -> No
 def test_of_too_many_pictures_the_strongest_and_an_even_choice_are_kept(evaluation: Evaluation) -> None:
     tops = [replace(evaluation.filters[0].top_images[0], sample=sample) for sample in (9_999, 5_000)]
     filters = [replace(evaluation.filters[0], top_images=tops)]
-    chosen = _chosen(10_000, replace(evaluation, filters=filters))
+    chosen = chosen_pictures(10_000, replace(evaluation, filters=filters))
     assert len(chosen) == len(set(chosen)) == MOST_PICTURES
     assert {5_000, 9_999} <= set(chosen)
     assert max(later - earlier for earlier, later in itertools.pairwise(chosen)) < 40
@@ -546,6 +547,6 @@ def test_an_evaluation_of_another_model_or_other_pictures_is_refused(
 def test_a_directory_is_refused_before_anything_is_measured(
     model: nn.Module, dataset: PartDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partcnn.reporting.report, "evaluate", None)
+    monkeypatch.setattr(partcnn.reporting.writing, "evaluate", None)
     with pytest.raises(RunError, match="expected a file name"):
         report(model, dataset, tmp_path)

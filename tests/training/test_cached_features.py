@@ -24,14 +24,14 @@ from torch import Tensor, nn
 
 from partcnn import convert
 from partcnn.app.cli.commands import main
-from partcnn.datasets import PartDataset
+from partcnn.datasets import PartDataset, Sample
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache, content_key, default_directory, network_digest
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.preprocessing import Preprocessing
-from partcnn.training.cached_features import features_key, trunk_features
+from partcnn.training.cached_features import features_key, picture_features, trunk_features
 from partcnn.training.features import FeatureViews
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
@@ -102,7 +102,7 @@ def views(dataset: PartDataset, **settings: object) -> PictureViews:
 
 def features(model: PartNetwork, dataset: PartDataset, directory: Path | None) -> FeatureViews:
     cache = None if directory is None else FeatureCache(directory)
-    return trunk_features(model, views(dataset), batch_size=4, seed=0, cache=cache)
+    return trunk_features(model, views(dataset), cache=cache)
 
 
 def entries(directory: Path) -> list[Path]:
@@ -141,6 +141,42 @@ class TestFeatures:
             assert torch.equal(one, other)
         assert any("kept in" in message for message in caplog.messages)
         assert any(re.fullmatch(r"trunk features: from the cache, \d+ s spared", one) for one in caplog.messages)
+
+    def test_whole_pictures_that_passed_the_trunk_for_training_do_not_pass_it_again_to_be_measured(
+        self, dataset: PartDataset, directory: Path
+    ) -> None:
+        model, cache = network(), FeatureCache(directory)
+        trunk = counted(model)
+        made = trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
+        trunk.num_pictures[0] = 0
+        found = picture_features(model, dataset, cache=cache)
+        assert trunk.num_pictures == [0]
+        assert made.whole is None  # it would be held in memory as long as the views
+        anew = picture_features(model, dataset)
+        assert found.maps.dtype == torch.float32  # bfloat16 would give other figures
+        torch.testing.assert_close(found.maps, anew.maps, atol=1e-5, rtol=1e-5)
+        assert torch.equal(found.sizes, anew.sizes)
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    def test_the_pictures_of_the_projection_are_decoded_once_and_forgotten_afterwards(
+        self, dataset: PartDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_workers: int
+    ) -> None:
+        log = tmp_path / "decoded"
+        reduced = Sample.load_reduced
+
+        def noted(sample: Sample, *how: Any) -> Any:
+            with log.open("a") as file:  # workers are processes of their own
+                file.write(f"{sample.image_path}\n")
+            return reduced(sample, *how)
+
+        expected = trunk_features(network(), views(dataset), num_workers=num_workers)
+        monkeypatch.setattr(Sample, "load_reduced", noted)
+        pictures = views(dataset)
+        found = trunk_features(network(), pictures, num_workers=num_workers)
+        assert sorted(log.read_text().split()) == sorted(str(sample.image_path) for sample in dataset.samples)
+        assert torch.equal(found.maps, expected.maps)
+        pictures[0]
+        assert len(log.read_text().split()) == len(dataset) + 1
 
     def test_the_maps_are_the_trunks_within_the_rounding_of_bfloat16(
         self, dataset: PartDataset, directory: Path
@@ -234,9 +270,11 @@ class TestFeatures:
         assert len(set(keys)) == len(keys)
         again = [features_key(network(seed=9), views(dataset)), features_key(network().train(), views(dataset))]
         assert again == [keys[0]] * 2  # the random projection before training counts for nothing
-        monkeypatch.setattr("partcnn.training.cached_features.COMPONENT_VARIANCE", 1.0)
-        assert features_key(model, views(dataset)) not in keys
-        assert features_key(trained, views(dataset)) == keys[2]
+        for constant in ("COMPONENT_VARIANCE", "LEAST_VARIANCE_FRAC", "PROJECTION_PICTURES"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"partcnn.training.projection.{constant}", 1)
+                assert features_key(model, views(dataset)) not in keys, constant
+                assert features_key(trained, views(dataset)) == keys[2]
 
     def test_the_key_is_the_same_in_another_process(self, dataset: PartDataset) -> None:
         code = (
@@ -419,6 +457,15 @@ class TestFeatureCache:
         digests = [network_digest(one) for one in (same, strided, moved, half)]
         assert len(set(digests)) == 4
         assert network_digest(small()) == digests[0]
+
+    def test_a_layer_counts_by_the_bare_name_of_its_class(self) -> None:
+        """A cache outlives a move of the class to another file, and does not take another layer for it."""
+
+        def digest(name: str, module: str) -> bytes:
+            return network_digest(type(name, (nn.Identity,), {"__module__": module, "__qualname__": f"x.{name}"})())
+
+        assert digest("Trunk", "here") == digest("Trunk", "there")
+        assert digest("Trunk", "here") != digest("Stem", "here")
 
 
 def _cropped(sample: object) -> object:

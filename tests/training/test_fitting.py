@@ -27,12 +27,13 @@ from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import load
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.fitting import History, fit
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import set_projection
 from partcnn.training.recipe import Recipe
-from partcnn.training.views import EpochLoader, PictureViews
+from partcnn.training.views import PictureViews
 
 SIZE = (48, 48)
 QUICK = Recipe(epochs=2, batch_size=6, num_views=2, lr=1e-2)
@@ -488,7 +489,7 @@ def test_every_epoch_crops_anew_and_alike_whatever_the_number_of_workers(
 def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() -> None:
     maps = torch.arange(7 * 3, dtype=torch.float16).reshape(7, 3, 1, 1, 1)
     frames = torch.arange(7 * 3.0)[:, None, None].expand(-1, 2, 3).unflatten(0, (7, 3))
-    features = FeatureViews(maps, frames, torch.arange(7), batch_size=3, seed=0)
+    features = EpochBatches(FeatureViews(maps, frames, torch.arange(7)), batch_size=3, seed=0)
     epochs = []
     for _ in range(9):
         batches = list(features)
@@ -506,10 +507,8 @@ def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() ->
 
 
 def test_one_view_in_all_gives_one_in_a_batch() -> None:
-    features = FeatureViews(
-        torch.zeros(4, 1, 2, 3, 3), torch.zeros(4, 1, 2, 3), torch.zeros(4, dtype=torch.long), batch_size=4, seed=0
-    )
-    ((maps, frames, _),) = features
+    features = FeatureViews(torch.zeros(4, 1, 2, 3, 3), torch.zeros(4, 1, 2, 3), torch.zeros(4, dtype=torch.long))
+    ((maps, frames, _),) = EpochBatches(features, batch_size=4, seed=0)
     assert (maps.shape, frames.shape) == ((4, 1, 2, 3, 3), (4, 1, 2, 3))
 
 
@@ -564,6 +563,14 @@ class Times(nn.Module):
         return maps * self.factor
 
 
+def test_a_hook_on_the_trunk_sees_the_pictures_of_the_projection(model: nn.Module, dataset: PartDataset) -> None:
+    """It runs in a copy in another layout, and a copy without the hooks would not be the user's network."""
+    seen: list[int] = []
+    model.trunk.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    set_projection(model, PictureViews(dataset, Preprocessing(SIZE)))
+    assert sum(seen) == len(dataset)
+
+
 def test_projected_maps_have_one_scale_whatever_the_trunks(dataset: PartDataset) -> None:
     """A recipe chosen on one network's maps then suits another's."""
     views = PictureViews(dataset, Preprocessing(SIZE))
@@ -582,7 +589,7 @@ def test_projected_maps_have_one_scale_whatever_the_trunks(dataset: PartDataset)
 def test_features_are_the_trunks_maps_of_every_view(model: nn.Module, dataset: PartDataset) -> None:
     views = PictureViews(dataset, Preprocessing(SIZE), num_views=2)
     done: list[int] = []
-    features = compute_features(model.trunk, views, batch_size=4, seed=0, on_progress=done.append)
+    features = compute_features(model.trunk, views, on_progress=done.append)
     assert features.maps.shape == (20, 2, 64, 6, 6)
     assert features.labels.tolist() == [sample.label for sample in dataset.samples]
     assert done[-1] == 20

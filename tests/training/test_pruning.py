@@ -29,7 +29,7 @@ def converted(**settings: Any) -> PartNetwork:
 @pytest.fixture
 def features(generator: torch.Generator) -> FeatureViews:
     maps = torch.randn(24, 1, 64, 8, 8, generator=generator)
-    return FeatureViews(maps, torch.zeros(24, 1, 2, 3), torch.zeros(24).long(), batch_size=8, seed=0)
+    return FeatureViews(maps, torch.zeros(24, 1, 2, 3), torch.zeros(24).long())
 
 
 def logits(model: PartNetwork, features: FeatureViews) -> Tensor:

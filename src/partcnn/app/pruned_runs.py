@@ -90,8 +90,8 @@ def finetuning_recipe(run: Run, epochs: int) -> Recipe:
 
 def _settings(run: Run, directory: Path, model: Any, *, keep: float, finetune: int) -> dict[str, Any]:
     settings = copy.deepcopy(run.settings)
-    arguments = conversion_of(model).arguments
+    sizes = conversion_of(model).settings
     settings["out"] = str(directory)
-    settings["network"] = settings.get("network", {}) | {name: arguments[name] for name in ("filters", "hidden")}
+    settings["network"] = settings.get("network", {}) | {"filters": sizes.filters, "hidden": sizes.hidden}
     settings["pruned"] = {"from": str(run.directory), "keep": keep, "finetune": finetune}
     return settings

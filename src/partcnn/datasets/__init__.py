@@ -7,7 +7,6 @@ from partcnn.foundation.faces import lazy_names
 if TYPE_CHECKING:
     from partcnn.datasets.annotations import Skips
     from partcnn.datasets.catalogue import BACKGROUND, Catalogue
-    from partcnn.datasets.joint_transforms import TVShapes, from_tv_tensors, to_tv_tensors
     from partcnn.datasets.loading import CROPS, DATASETS, load_dataset
     from partcnn.datasets.part_dataset import ClassCount, Example, PartDataset
     from partcnn.datasets.pictures import read_picture
@@ -18,9 +17,6 @@ _HOMES = {
     "Skips": "annotations",
     "BACKGROUND": "catalogue",
     "Catalogue": "catalogue",
-    "TVShapes": "joint_transforms",
-    "from_tv_tensors": "joint_transforms",
-    "to_tv_tensors": "joint_transforms",
     "CROPS": "loading",
     "DATASETS": "loading",
     "load_dataset": "loading",
@@ -52,12 +48,9 @@ __all__ = [
     "Sample",
     "Shape",
     "Skips",
-    "TVShapes",
     "assign_split",
-    "from_tv_tensors",
     "load_dataset",
     "read_picture",
-    "to_tv_tensors",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from partcnn.datasets.annotations import Skips
 from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.drawn.dataset import read_demo
 from partcnn.datasets.part_dataset import PartDataset
-from partcnn.datasets.pictures import results_or_errors
+from partcnn.datasets.pictures import CheckedPicture, results_or_errors
 from partcnn.datasets.placement import check_placement, crop_to_object
 from partcnn.datasets.readers.animalpart import read_animalpart
 from partcnn.datasets.readers.coco import read_coco
@@ -95,14 +96,13 @@ def _readable(catalogue: Catalogue, spec: str, max_bad: int) -> list[tuple[Sampl
     """Samples whose pictures can be read, without what lies outside them, and the pictures' (height, width)."""
     samples = catalogue.samples
     pictures = {sample.image_path: sample for sample in samples}  # several objects may be on one
-    found = dict(zip(pictures, results_or_errors(pictures.values(), lambda one: one.check_image()), strict=True))
-    placed, bad = [], []
+    found = dict(zip(pictures, results_or_errors(pictures.values(), lambda sample: sample.check_image()), strict=True))
+    placed: list[tuple[Sample, _Size]] = []
+    bad = []
     for sample in samples:
-        size = found[sample.image_path]
+        checked = found[sample.image_path]
         try:
-            if isinstance(size, DataError):
-                raise size
-            placed.append((sample if size is None else check_placement(sample, size, catalogue.skips), size))
+            placed.append(_placed(sample, checked, catalogue.skips))
         except DataError as error:
             bad.append(str(error))
     named = "; ".join(bad[:_MAX_NAMED]) + ("; …" if len(bad) > _MAX_NAMED else "")
@@ -114,6 +114,14 @@ def _readable(catalogue: Catalogue, spec: str, max_bad: int) -> list[tuple[Sampl
     if bad:
         _log.warning("%s: left out %d of %d pictures as unreadable: %s", spec, len(bad), len(samples), "; ".join(bad))
     return placed
+
+
+def _placed(sample: Sample, checked: CheckedPicture | DataError | None, skips: Skips) -> tuple[Sample, _Size]:
+    if isinstance(checked, DataError):
+        raise checked
+    if checked is None:
+        return sample, None
+    return replace(check_placement(sample, checked.size, skips), checked=checked), checked.size
 
 
 DATASETS: dict[str, Callable[[str, str | None], Catalogue]] = {

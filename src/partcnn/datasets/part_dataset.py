@@ -211,7 +211,7 @@ class PartDataset(Dataset[Example]):
 
 
 def _of_split(samples: list[Sample], split: str) -> list[Sample]:
-    return [one for one in samples if split in ("all", one.split or assign_split(one.image_id))]
+    return [sample for sample in samples if split in ("all", sample.split or assign_split(sample.image_id))]
 
 
 def _inside_only(points: Tensor, height: int, width: int) -> Tensor:

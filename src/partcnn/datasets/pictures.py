@@ -1,4 +1,4 @@
-"""Picture files: read one in RGB, check one, and set aside those that cannot be read."""
+"""Picture files: read, check, and set aside those that cannot be read."""
 
 import hashlib
 import math
@@ -6,17 +6,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from partcnn.foundation.errors import DataError
+from partcnn.foundation.files import file_state
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
 _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)
 _MAX_THREADS = 16
+_CHUNK_BYTES = 1 << 20
 _QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -72,19 +75,40 @@ def read_reduced(
     return cut, (y1 - y0, x1 - x0)
 
 
-def check_picture(path: Path) -> tuple[int, int]:
-    """Decode a picture to the end of its data, a JPEG at reduced size.
+@dataclass(frozen=True)
+class CheckedPicture:
+    """A picture file that can be read, and what is in it.
+
+    Args:
+        size: (height, width) as `read_picture` gives it, after the turn that the EXIF tag asks for.
+        digest: SHA-256 of the file's content.
+        state: of the file when it was read (`partcnn.foundation.files.file_state`).
+    """
+
+    size: tuple[int, int]
+    digest: bytes
+    state: tuple[int, ...] | None
+
+
+def check_picture(path: Path) -> CheckedPicture:
+    """Decode a picture to the end of its data, a JPEG at reduced size, and hash its file, which is opened once.
 
     Passing means that `read_picture` will not fail while the file stays as it is: headers alone would pass
     a truncated file. Flipped bytes that the decoder turns into wrong pixels without an error stay unnoticed.
 
-    Returns:
-        (height, width) as `read_picture` gives it, after the turn that the EXIF tag asks for.
-
     Raises:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
-    with _opened(path) as image:
+    state = file_state(path)  # before the file is read: a change while it is read gives another one
+    with _told(path), path.open("rb") as file:
+        digest = _sha256(file)
+        file.seek(0)
+        return CheckedPicture(_decoded_size(file), digest, state)
+
+
+def _decoded_size(file: IO[bytes]) -> tuple[int, int]:
+    """(height, width) of a picture after the turn, once all of it was decoded."""
+    with Image.open(file) as image:
         width, height = image.size
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         # mode None: JPEG only changes its scale, other formats ignore the call
@@ -101,10 +125,15 @@ def file_digest(path: Path) -> bytes:
     Raises:
         DataError: the file cannot be read.
     """
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError as error:
-        raise DataError(f"{path}: expected a readable picture, got {error}") from error
+    with _told(path), path.open("rb") as file:
+        return _sha256(file)
+
+
+def _sha256(file: IO[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def in_threads(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R]:
@@ -128,11 +157,19 @@ def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
+    with _told(path), Image.open(path) as image:
+        yield image
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a picture's file within is a DataError that names it."""
     try:
-        with Image.open(path) as image:
-            yield image
+        yield
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # its own words show the object that was read from
+        raise DataError(f"{path}: expected a readable picture, got a file of no known picture format") from error
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …
         raise DataError(f"{path}: expected a readable picture, got {type(error).__name__}: {error}") from error
 

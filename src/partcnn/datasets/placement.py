@@ -1,12 +1,13 @@
 """Annotations and the picture they belong to: what lies outside is left out; a crop moves all of it together."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
 from partcnn.datasets.annotations import Skips
 from partcnn.datasets.packed_shapes import PackedShapes
+from partcnn.datasets.pictures import CheckedPicture
 from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
 from partcnn.foundation.errors import DataError
 
@@ -40,9 +41,9 @@ class CroppedSample(Sample):
     def picture_digest(self) -> bytes:
         return self.whole.picture_digest() + repr(self.window).encode()
 
-    def check_image(self) -> tuple[int, int] | None:
-        size = self.whole.check_image()
-        return size and (self.window[3] - self.window[1], self.window[2] - self.window[0])
+    def check_image(self) -> CheckedPicture | None:
+        checked = self.whole.check_image()
+        return checked and replace(checked, size=(self.window[3] - self.window[1], self.window[2] - self.window[0]))
 
 
 def check_placement(sample: Sample, size: tuple[int, int], skips: Skips) -> Sample:
@@ -75,7 +76,7 @@ def check_placement(sample: Sample, size: tuple[int, int], skips: Skips) -> Samp
         object_box, is_changed = None, True
     if not is_changed:
         return sample
-    return Sample(sample.image_path, sample.label, object_box, PackedShapes(parts), sample.image_id, sample.split, size)
+    return replace(sample, object_box=object_box, parts=PackedShapes(parts), size=size)
 
 
 def crop_to_object(sample: Sample, size: tuple[int, int] | None, margin: float) -> Sample:

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partcnn.datasets.pictures import check_picture, file_digest, read_picture, read_reduced
+from partcnn.datasets.pictures import CheckedPicture, check_picture, file_digest, read_picture, read_reduced
 from partcnn.foundation.errors import DataError
+from partcnn.foundation.files import file_state
 
 
 class Point(NamedTuple):
@@ -89,6 +90,7 @@ class Sample:
         image_id: the source photograph, shared by its crops. The split is hashed from it.
         split: "train" or "test" where the data set has a split of its own; None: hashed from `image_id`.
         size: (height, width) of the picture that the annotations were made on, where the data set says it.
+        checked: what `check_image` found, where the data set was checked: its file is then not hashed again.
     """
 
     image_path: Path
@@ -98,6 +100,7 @@ class Sample:
     image_id: str
     split: str | None = None
     size: tuple[int, int] | None = None
+    checked: CheckedPicture | None = field(default=None, compare=False, repr=False)
 
     def load_image(self) -> Image.Image:
         """The picture in RGB, turned as its EXIF tag asks.
@@ -123,16 +126,20 @@ class Sample:
     def picture_digest(self) -> bytes:
         """A hash of what is in the picture's file, whatever its name and date.
 
+        That of the check, where the file did not change since.
+
         Raises:
             DataError: the file cannot be read.
         """
+        if self.checked is not None and self.checked.state == file_state(self.image_path):
+            return self.checked.digest
         return file_digest(self.image_path)
 
-    def check_image(self) -> tuple[int, int] | None:
+    def check_image(self) -> CheckedPicture | None:
         """Decode the picture and throw the pixels away, faster than `load_image`.
 
         Returns:
-            Its (height, width); None where there is no file to check.
+            Its size and digest; None where there is no file to check.
 
         Raises:
             DataError: the file cannot be read.

@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
-from partcnn.metrics.functional.displacement import COVERAGE_R2
+from partcnn.evaluation.result import COVERAGE_R2
+from partcnn.foundation.number_text import NONE
 from partcnn.metrics.functional.map_statistics import (
     MapMoments,
     PeakPairs,
@@ -18,7 +19,7 @@ from partcnn.metrics.functional.map_statistics import (
     effective_number,
     mean_over_pairs,
 )
-from partcnn.model.mask import part_masks
+from partcnn.model.mask import top_mask
 from partcnn.model.network import conversion_of, recorded_feature_maps, unwrapped
 from partcnn.networks.probing.probe import evaluation_mode
 
@@ -70,7 +71,7 @@ def measure_redundancy(
         LayerError: the network was not made by `partcnn.convert`.
     """
     record, inner = conversion_of(model), unwrapped(model)
-    name, mask = list(part_masks(inner))[-1]
+    name, mask = top_mask(inner)
     preprocessing = record.preprocessing
     pictures = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
@@ -128,4 +129,4 @@ def redundancy_table(found: Mapping[str, Redundancy], parts: Mapping[str, Mappin
 
 def _followed(parts: Mapping[int, str], one: Redundancy) -> str:
     counts = {part: list(parts.values()).count(part) for part in dict.fromkeys(parts.values())}
-    return ", ".join(f"{part} {count} of {one.num_filters}" for part, count in counts.items()) or "–"
+    return ", ".join(f"{part} {count} of {one.num_filters}" for part, count in counts.items()) or NONE

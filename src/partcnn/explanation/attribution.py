@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import LayerError, ShapeError
-from partcnn.model.mask import PartMask, part_masks
+from partcnn.model.mask import PartMask, top_mask
 from partcnn.model.network import PartNetwork, recorded_feature_maps, unwrapped
 from partcnn.networks.probing.probe import evaluation_mode
 
@@ -65,7 +65,7 @@ def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None
         ShapeError: directions of another shape than the logits.
     """
     inner = unwrapped(model)
-    name, mask = list(part_masks(inner))[-1]
+    name, mask = top_mask(inner)
     images = images.to(next(inner.parameters()))
     with evaluation_mode(inner), recorded_feature_maps(inner) as maps:
         if isinstance(inner, PartNetwork):

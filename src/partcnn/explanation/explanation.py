@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
-from partcnn.datasets import read_picture
-from partcnn.explanation.attribution import attribute
+from partcnn.explanation.given import given_picture
+from partcnn.explanation.look import Look, looked
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
-from partcnn.foundation.errors import ConfigError, ShapeError
-from partcnn.model.mask import part_masks
-from partcnn.model.network import Conversion, conversion_of, unwrapped
-from partcnn.networks.probing.receptive_field import receptive_field, upsample_map
+from partcnn.explanation.question import Question, attributed, class_index
+from partcnn.foundation.errors import ConfigError
+from partcnn.model.network import conversion_of
 from partcnn.plot.explanations import save_explanation
 
 
@@ -127,94 +125,65 @@ def explain(
     record = conversion_of(model)
     if hide < 0:
         raise ConfigError(f"hide: expected a count of at least 0, got {hide}")
-    wanted = None if label is None else _class_index(label, record.classes, "label")
-    second = None if against is None else _class_index(against, record.classes, "against")
-    picture, batch, size = _inputs(image, record)
-    found = attribute(model, batch, None if wanted is None else _direction(record, wanted, second))
-    index = int(found.logits[0].argmax()) if wanted is None else wanted
-    if second == index:
-        raise ConfigError(f"against: expected another class than the explained one, {record.classes[index]}")
-    if wanted is None and second is not None:
-        found = attribute(model, batch, _direction(record, index, second))
-    inner = unwrapped(model)
-    field = receptive_field(inner, found.layer, (batch.shape[2], batch.shape[3]))
-    mask = dict(part_masks(inner))[found.layer]
-    cells = mask.part_cells(found.feature_maps)[0]
-    # From the network's input to the given picture: the whole picture was stretched.
-    scale = torch.tensor([size[1] / batch.shape[3], size[0] / batch.shape[2]])
-    centers, boxes = field.centers_px(cells) * scale, field.boxes_px(cells) * scale.repeat(2)
-    masked = found.masked_feature_maps[0]
-    order = found.shares[0].abs().argsort(descending=True, stable=True)
-    seen = [one for one in order.tolist() if float(found.feature_maps[0, one].amax()) > 0][:hide]
-    hidden_boxes = hiding_boxes(field, cells[seen], largest_frac=hide_frac)
-    changes = _changes(model, batch[0], hidden_boxes, _direction(record, index, second)[0], float(found.explained[0]))
-    hidden = {one: (changes[rank], _box(hidden_boxes[rank] * scale.repeat(2))) for rank, one in enumerate(seen)}
-    contributions = [
-        Contribution(
-            filter=one,
-            value=float(found.shares[0, one]),
-            score=float(masked[one].amax()),
-            position_px=(float(centers[one, 0]), float(centers[one, 1])),
-            box_px=_box(boxes[one]),
-            category=record.classes[int(mask.filter_category[one])],
-            heatmap=upsample_map(masked[one], size, field).numpy(),
-            hidden_change=hidden[one][0] if one in hidden else None,
-            hidden_box_px=hidden[one][1] if one in hidden else None,
-        )
-        for one in order.tolist()
-    ]
+    wanted = None if label is None else class_index(label, record.classes, "label")
+    other = None if against is None else class_index(against, record.classes, "against")
+    given = given_picture(image, record.preprocessing)
+    question, found = attributed(model, given.network_input, record.classes, wanted, other)
+    look = looked(model, given, found)
+    hidden = _hidden(model, look, question, hide, hide_frac)
+    contributions = [_contribution(look, index, record.classes, hidden.get(index)) for index in look.order]
+    return _explanation(look, question, contributions)
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    change: float  # of what is explained, while the box is covered
+    box_px: tuple[float, float, float, float]  # in pixels of the given picture
+
+
+def _hidden(model: nn.Module, look: Look, question: Question, count: int, largest_frac: float) -> dict[int, _Hidden]:
+    """What hiding the part changes, of so many of the strongest filters that found something."""
+    fires = look.fires.tolist()
+    chosen = [index for index in look.order if fires[index]][:count]
+    boxes = hiding_boxes(look.field, look.cells[chosen], largest_frac=largest_frac)
+    if not chosen:
+        return {}
+    logits = logits_when_hidden(model, look.given.network_input[0], boxes)
+    changes = (logits @ question.direction - look.found.explained[0]).tolist()
+    found = zip(chosen, changes, look.given.from_input(boxes), strict=True)
+    return {index: _Hidden(change, _box(box)) for index, change, box in found}
+
+
+def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | None) -> Contribution:
+    x, y = look.positions_px[index].tolist()
+    return Contribution(
+        filter=index,
+        value=float(look.found.shares[0, index]),
+        score=float(look.found.masked_feature_maps[0, index].amax()),
+        position_px=(x, y),
+        box_px=_box(look.boxes_px[index]),
+        category=classes[int(look.filter_category[index])],
+        heatmap=look.heatmap(index).numpy(),
+        hidden_change=None if hidden is None else hidden.change,
+        hidden_box_px=None if hidden is None else hidden.box_px,
+    )
+
+
+def _explanation(look: Look, question: Question, contributions: list[Contribution]) -> Explanation:
+    found, classes = look.found, question.classes
     return Explanation(
-        label=record.classes[index],
-        against=None if second is None else record.classes[second],
+        label=classes[question.label],
+        against=None if question.against is None else classes[question.against],
         logit=float(found.explained[0]),
         bias=float(found.bias[0]),
         completeness_error=float(found.remainder[0]),
         is_exact=found.is_exact,
-        probability=float(found.logits[0].softmax(0)[index]),
+        probability=float(found.logits[0].softmax(0)[question.label]),
         contributions=contributions,
-        logits=dict(zip(record.classes, found.logits[0].tolist(), strict=True)),
-        image_size=size,
-        picture=picture,
+        logits=dict(zip(classes, found.logits[0].tolist(), strict=True)),
+        image_size=look.given.size,
+        picture=look.given.picture,
     )
-
-
-def _inputs(
-    image: str | os.PathLike[str] | Image.Image | Tensor, record: Conversion
-) -> tuple[Image.Image | None, Tensor, tuple[int, int]]:
-    """The picture, the network's input [1, 3, H, W], and the (height, width) that positions are given in."""
-    if isinstance(image, Tensor):
-        batch = image[None] if image.ndim == 3 else image
-        if batch.ndim != 4 or batch.shape[0] != 1:
-            raise ShapeError(f"image: expected a tensor [3, H, W] or [1, 3, H, W], got {tuple(image.shape)}")
-        return None, batch, (batch.shape[2], batch.shape[3])
-    if isinstance(image, Image.Image):
-        picture = ImageOps.exif_transpose(image).convert("RGB")  # as the same picture read from its file
-    else:
-        picture = read_picture(Path(image))
-    return picture, record.preprocessing(picture)[None], (picture.height, picture.width)
-
-
-def _direction(record: Conversion, index: int, second: int | None) -> Tensor:  # [1, class]
-    direction = torch.zeros(1, len(record.classes))
-    direction[0, index] = 1
-    if second is not None:
-        direction[0, second] -= 1
-    return direction
-
-
-def _changes(model: nn.Module, image: Tensor, boxes: Tensor, direction: Tensor, explained: float) -> list[float]:
-    if not len(boxes):
-        return []
-    changes: list[float] = (logits_when_hidden(model, image, boxes) @ direction - explained).tolist()
-    return changes
-
-
-def _class_index(label: int | str, classes: list[str], name: str) -> int:
-    if isinstance(label, str) and label in classes:
-        return classes.index(label)
-    if isinstance(label, int) and 0 <= label < len(classes):
-        return label
-    raise ConfigError(f"{name}: expected one of {', '.join(classes)} or an index below {len(classes)}, got {label!r}")
 
 
 def _box(box: Tensor) -> tuple[float, float, float, float]:
@@ -222,6 +191,6 @@ def _box(box: Tensor) -> tuple[float, float, float, float]:
     return x0, y0, x1, y1
 
 
-def _without_heatmap(one: Contribution) -> dict[str, Any]:
-    entry = {key: value for key, value in vars(one).items() if key != "heatmap"}
+def _without_heatmap(contribution: Contribution) -> dict[str, Any]:
+    entry = {key: value for key, value in vars(contribution).items() if key != "heatmap"}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}

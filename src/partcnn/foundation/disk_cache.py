@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError
-from partcnn.foundation.files import replace_file
+from partcnn.foundation.files import file_state, replace_file
 
 _log = logging.getLogger("partcnn")
 
@@ -66,14 +66,14 @@ class FeatureCache:
         """The tensors kept under a key; None where there are none, or the file is not what was written."""
         file = self._file(key)
         while True:
-            state = _state(file)
+            state = file_state(file)
             if state is None:
                 return None
             try:
                 found = _opened(file)
                 break
             except (SafetensorError, OSError, ValueError, KeyError) as error:
-                if _state(file) == state:
+                if file_state(file) == state:
                     _log.warning("%s cannot be used and is computed anew: %s", file, error)
                     return None
                 # else another process has put a file of its own there, while the header was read and the rest was not
@@ -124,12 +124,12 @@ class FeatureCache:
                     entries.append((status.st_mtime, status.st_size, file))
                 elif time.time() - status.st_mtime > _ABANDONED_S:
                     file.unlink()
-        total = size + sum(one_size for _, one_size, _ in entries)
-        for _, one_size, file in sorted(entries):
+        total = size + sum(entry_size for _, entry_size, _ in entries)
+        for _, entry_size, file in sorted(entries):
             if total <= self.max_bytes:
                 return
             file.unlink(missing_ok=True)
-            total -= one_size
+            total -= entry_size
 
 
 def default_directory() -> Path | None:
@@ -160,26 +160,19 @@ def content_key(*parts: object) -> str:
 
 
 def network_digest(network: nn.Module) -> bytes:
-    """A hash of a network's layers, in their order, and of its weights, buffers and statistics."""
+    """A hash of a network's layers, in their order, and of its weights, buffers and statistics.
+
+    A layer counts by the bare name of its class: where the class is defined may change, and the hash then stays.
+    """
     digest = hashlib.sha256()
     for name, module in network.named_modules():
-        kind = type(module)
         # `code` is what a traced network runs; of others the layers and their settings are all that can be seen.
-        shown = (name, kind.__module__, kind.__qualname__, module.extra_repr(), getattr(module, "code", ""))
+        shown = (name, type(module).__name__, module.extra_repr(), getattr(module, "code", ""))
         digest.update(repr(shown).encode())
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
         digest.update(_bytes(tensor.detach().cpu()))
     return digest.digest()
-
-
-def _state(file: Path) -> tuple[int, int] | None:
-    """Another one after each change; None where there is no file."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_ctime_ns
 
 
 def _opened(file: Path) -> CachedTensors:

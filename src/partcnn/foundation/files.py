@@ -1,10 +1,19 @@
-"""Files written whole: under a temporary name beside the place, then renamed."""
+"""Files written whole, under a temporary name beside the place, then renamed; and whether a file is still the same."""
 
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def file_state(path: Path) -> tuple[int, ...] | None:
+    """Another one after each change of a file, also where its size and date are kept; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_text(path: Path, text: str) -> None:

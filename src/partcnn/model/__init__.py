@@ -5,17 +5,25 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
-    from partcnn.model.conversion import HEADS, MASK_NAME, convert, remove_masks
+    from partcnn.model.conversion import MASK_NAME, convert, converted, remove_masks
     from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss, filter_loss_terms
-    from partcnn.model.mask import ASSIGNMENTS, PartMask, num_owners, part_masks
+    from partcnn.model.mask import ASSIGNMENTS, PartMask, num_owners, part_masks, top_mask
     from partcnn.model.modules import AdditiveHead, MapErasing, PartConv2d
-    from partcnn.model.network import Conversion, PartNetwork, conversion_of, recorded_feature_maps, unwrapped
+    from partcnn.model.network import (
+        Conversion,
+        PartNetwork,
+        conversion_of,
+        layer_field,
+        recorded_feature_maps,
+        unwrapped,
+    )
+    from partcnn.model.settings import HEADS, ConversionSettings
     from partcnn.model.trunks import HookedTrunk
 
 _HOMES = {
-    "HEADS": "conversion",
     "MASK_NAME": "conversion",
     "convert": "conversion",
+    "converted": "conversion",
     "remove_masks": "conversion",
     "filter_loss": "losses",
     "filter_loss_terms": "losses",
@@ -25,14 +33,18 @@ _HOMES = {
     "PartMask": "mask",
     "num_owners": "mask",
     "part_masks": "mask",
+    "top_mask": "mask",
     "PartConv2d": "modules",
     "AdditiveHead": "modules",
     "MapErasing": "modules",
     "Conversion": "network",
     "PartNetwork": "network",
     "conversion_of": "network",
+    "layer_field": "network",
     "recorded_feature_maps": "network",
     "unwrapped": "network",
+    "HEADS": "settings",
+    "ConversionSettings": "settings",
     "HookedTrunk": "trunks",
 }
 
@@ -42,6 +54,7 @@ __all__ = [
     "MASK_NAME",
     "AdditiveHead",
     "Conversion",
+    "ConversionSettings",
     "HookedTrunk",
     "MapErasing",
     "PartConv2d",
@@ -49,14 +62,17 @@ __all__ = [
     "PartNetwork",
     "conversion_of",
     "convert",
+    "converted",
     "diversity_loss",
     "equivariance_loss",
     "filter_loss",
     "filter_loss_terms",
+    "layer_field",
     "num_owners",
     "part_masks",
     "recorded_feature_maps",
     "remove_masks",
+    "top_mask",
     "unwrapped",
 ]
 

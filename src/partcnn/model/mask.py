@@ -9,17 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
-from partcnn.objectives import OBJECTIVES, ObjectiveValue, centroid_slopes, labelled
-from partcnn.objectives.category_memory import CategoryMemory, counted_for_all
+from partcnn.objectives.category_memory import CategoryMemory
 from partcnn.objectives.diversity import diversity
 from partcnn.objectives.equivariance import equivariance
-from partcnn.objectives.fitness import at_least_float32
+from partcnn.objectives.fitness import at_least_float32, in_full_precision
+from partcnn.objectives.objective import Objective
 from partcnn.objectives.part_places import FITNESS_SCALE, check_places, part_places
+from partcnn.objectives.registry import objective_named
 from partcnn.objectives.templates import part_mask, peak_templates
+from partcnn.objectives.values import ObjectiveValue
 
 ASSIGNMENTS = ("even", "activation")
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
-_SLOPE_RATE = 0.02  # of β in "official": their multiplier, learning rate and momentum together, per step
+_SLOPE_RATE = 0.02  # of a learned β: the authors' multiplier, learning rate and momentum together, per step
 
 
 class PartMask(nn.Module):
@@ -29,6 +31,11 @@ class PartMask(nn.Module):
     The forward pass reads no labels. The maps of the last forward pass stay in `feature_maps` (after the ReLU,
     before the mask), with their graph, until the next one: `filter_loss` and the measurements read them there.
 
+    Asking for a loss changes nothing but once: the first request for the filter objective of a pass, in training mode,
+    has the mask `observe` that pass, and the loss then reads the statistics with that pass in them. Every further
+    request for the same pass finds them as they are. Where a step makes several passes, each is observed with its
+    own first request.
+
     Args:
         num_filters, num_classes: at least 1.
         objective: a name in `partcnn.objectives.OBJECTIVES`, or None: no filter loss.
@@ -36,27 +43,28 @@ class PartMask(nn.Module):
         background: the class that owns no filter (pictures without an object), or None.
         assignment: which category a filter serves. "even" shares the filters out over the classes from the
             start; "activation" is the paper's argmax over classes of the mean activation, followed while
-            training. None takes "even" for "labelled" and "activation" otherwise.
+            training. None takes what the objective asks for: "even" for "labelled", "activation" for the others.
         loss_weight: λ of this layer's filter loss.
         fitness_scale: n²τ for maps whose mean peak is 1. Maps are divided by the running mean of their peaks
             before the objective, and τ = fitness_scale / n². The paper's 0.5 on unscaled activations gives a
             loss of about 1e-4 nats, which teaches nothing.
-        beta: slope of the templates; the start value for "official", which learns it.
+        beta: slope of the templates; the start value where the objective learns it, as "official" does.
         is_signed: the maps may be negative, as on a residual branch. The mask then keeps both signs around the
             peak, and the positive part of the maps is what counts as `feature_maps`.
         places: how a filter's place is read from its map when it is measured or shown: "peak", where the mask is, or
             "expected", for a mask that is not enabled (`partcnn.objectives.part_places`).
-        memory: maps of each filter's own category, from earlier batches, that "labelled" counts beside the batch's in
-            training, where several classes own filters (`category_memory`); `equivariance` counts half as many
-            pictures, of which a batch holds two maps each. They are no part of the state. 0: none.
+        memory: maps of each filter's own category, from earlier batches, that an objective which asks for them
+            ("labelled") counts beside the batch's in training, where several classes own filters
+            (`category_memory`); `equivariance` counts half as many pictures, of which a batch holds two maps each.
+            They are no part of the state. 0: none.
 
     Attributes:
         feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
         mean_peak: buffer, scalar: running mean of the maps' peaks; 0 before the first training batch.
         filter_category: buffer [filter]: the class each filter serves.
         class_activation: buffer [filter, class]: running mean of the summed activation on each class.
-        slopes: buffer [filter], "official" only: its learned β.
-        The buffers change in training mode only, when the filter loss is computed.
+        slopes: buffer [filter], only where the objective learns it: β.
+        The buffers change in `observe` alone.
     """
 
     mean_peak: Tensor
@@ -81,9 +89,8 @@ class PartMask(nn.Module):
         memory: int = 0,
     ) -> None:
         super().__init__()
-        if objective is not None and objective not in OBJECTIVES:
-            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)} or None, got {objective!r}")
-        assignment = assignment or ("even" if objective == "labelled" else "activation")
+        row = Objective(_no_objective) if objective is None else objective_named(objective)
+        assignment = assignment or row.assignment
         if assignment not in ASSIGNMENTS:
             raise ConfigError(f"assignment: expected one of {', '.join(ASSIGNMENTS)}, got {assignment!r}")
         if not (loss_weight >= 0 and fitness_scale > 0 and beta > 0):
@@ -99,6 +106,8 @@ class PartMask(nn.Module):
         self.num_filters, self.num_classes = num_filters, num_classes
         self.places, self.memory = places, memory
         self._remembered: dict[str, CategoryMemory] = {}
+        self._observed: tuple[str, ...] = ()  # what was observed of the last forward pass: "maps", "points"
+        self._slopes_before: Tensor | None = None  # β as that pass had it, once it is observed
         self.objective, self.enabled, self.background = objective, enabled, background
         self.assignment, self.loss_weight = assignment, loss_weight
         self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
@@ -106,12 +115,14 @@ class PartMask(nn.Module):
         self.register_buffer("mean_peak", torch.zeros(()))
         self.register_buffer("filter_category", _even_categories(num_filters, num_classes, background))
         self.register_buffer("class_activation", torch.zeros(num_filters, num_classes))
-        if objective == "official":
+        if row.slope_target is not None:
             self.register_buffer("slopes", torch.full((num_filters,), float(beta)))
 
     def forward(self, feature_maps: Tensor) -> Tensor:
         """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
-        self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
+        if not _is_backward_pass():
+            self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
+            self._observed, self._slopes_before = (), None
         return self.masked(feature_maps)
 
     def masked(self, feature_maps: Tensor) -> Tensor:
@@ -132,11 +143,15 @@ class PartMask(nn.Module):
         return masked.clone() if masked is output else masked  # a layer behind may change in place what it is given
 
     def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
-        """The objective over the maps of the last forward pass, in float32; updates the buffers when training.
+        """The objective over the maps of the last forward pass, in float32.
+
+        In training mode the first request for a pass has it observed before the value is computed (`observe`). Asked
+        again about the same pass, nothing changes, neither the value nor the statistics nor what is remembered.
 
         Args:
             labels: [image] class indices of the pictures of that pass.
-            objective: a name to use in place of the mask's own; "none" where neither is given: a loss of 0.
+            objective: a name to use in place of the mask's own; where neither is given: a loss of 0. What is observed
+                hangs on the mask's own alone.
 
         Raises:
             ShapeError: not one label per image.
@@ -144,30 +159,45 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         name = objective or self.objective
-        if name is not None and name not in OBJECTIVES:
-            raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {name!r}")
-        if self.training and len(maps):
-            self._observe(maps.detach(), labels)
-        if name is None:
-            return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
+        row = Objective(_no_objective) if name is None else objective_named(name)
+        if self.training and len(maps) and "maps" not in self._observed:
+            self.observe(maps, labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
-        if name == self.objective == "labelled" and len(maps) and (memory := self._memory_of("maps", self.memory)):
-            remembered, is_remembered = memory.before(maps, maps, belongs, self.filter_category)
-            return labelled(
-                torch.cat([counted_for_all(maps, belongs, is_remembered), remembered]),
-                torch.cat([belongs, is_remembered]),
-                tau=tau,
-                beta=self.template_slope,
-                counted=torch.cat([torch.ones_like(belongs), is_remembered]),
-            )
-        value = OBJECTIVES[name](maps, belongs, tau=tau, beta=self.template_slope)
-        if name == self.objective == "official" and self.training:  # asked for in passing, it has no slopes to learn
-            target = centroid_slopes(maps, belongs, beta=self.slopes)
-            self.slopes.lerp_(target.to(self.slopes), _SLOPE_RATE)
-        return value
+        beta = self.template_slope if self._slopes_before is None else self._slopes_before
+        if row.counts_earlier and name == self.objective and self.training and len(maps) and self._memory_size("maps"):
+            earlier = self._memory_of("maps").recalled(maps, self.filter_category)
+            return row.with_earlier(maps, belongs, *earlier, tau=tau, beta=beta)
+        return row(maps, belongs, tau=tau, beta=beta)
+
+    @torch.no_grad()
+    def observe(self, maps: Tensor, labels: Tensor) -> None:
+        """Take the maps of one forward pass into the statistics: what the filter loss learns beside the weights.
+
+        Updates `mean_peak` and `class_activation`; `filter_category` where the assignment is by activation; the maps
+        that later batches remember, and `slopes`, where the mask's objective asks for them. Every call is one more
+        observation. A loop of one's own need not call it: the filter loss does, once a pass, in training mode.
+
+        Args:
+            maps: [image, filter, row, col], after the ReLU and before the mask, of at least one image.
+            labels: [image] class indices.
+        """
+        row = Objective(_no_objective) if self.objective is None else objective_named(self.objective)
+        if maps is self.feature_maps and "maps" not in self._observed:
+            self._observed = (*self._observed, "maps")
+            self._slopes_before = self.slopes.clone() if row.slope_target is not None else None
+        with in_full_precision(maps.device):
+            self._observe_activation(maps, labels)
+            belongs = labels[:, None] == self.filter_category
+            if row.counts_earlier and self._memory_size("maps"):
+                self._memory_of("maps").remember(maps, belongs, self.filter_category)
+            if row.slope_target is not None:
+                self.slopes.lerp_(row.slope_target(maps, belongs, beta=self.slopes).to(self.slopes), _SLOPE_RATE)
 
     def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
         """`partcnn.objectives.equivariance.equivariance` of the maps of the last forward pass, in float32.
+
+        The statistics are read and stay as they are. What later batches remember of these pictures, where `memory`
+        asks for it, is remembered once a pass.
 
         Args:
             labels: [2 · picture] class indices: of the first views, then of the second views.
@@ -180,9 +210,8 @@ class PartMask(nn.Module):
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
         earlier = None
-        if len(maps) and (memory := self._memory_of("places", self.memory // 2)):
-            of_pictures = belongs[: len(maps) // 2]
-            earlier = partial(memory.before, maps, belongs=of_pictures, filter_category=self.filter_category)
+        if self.training and len(maps) and self._memory_size("points"):
+            earlier = partial(self._earlier_points, belongs=belongs[: len(maps) // 2])
         return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope, earlier=earlier)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
@@ -206,7 +235,7 @@ class PartMask(nn.Module):
     @property
     def template_slope(self) -> float | Tensor:
         """β: a number, or [filter] where it is learned."""
-        return self.slopes if self.objective == "official" else self.beta
+        return self.slopes if "slopes" in self._buffers else self.beta
 
     def extra_repr(self) -> str:
         return (
@@ -216,19 +245,31 @@ class PartMask(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
-        return {**self.__dict__, "feature_maps": None, "_remembered": {}}
+        of_a_pass = {"feature_maps": None, "_observed": (), "_slopes_before": None}
+        return {**self.__dict__, **of_a_pass, "_remembered": {}}
 
-    def _memory_of(self, what: str, size: int) -> CategoryMemory | None:
-        """None where nothing is to be remembered."""
-        if not self.training or size == 0 or num_owners(self.num_classes, self.background) < 2:
-            return None
+    def _memory_size(self, what: str) -> int:
+        """How many "maps" or "points" of each category are remembered; 0 where one class alone owns the filters."""
+        if num_owners(self.num_classes, self.background) < 2:
+            return 0
+        return self.memory if what == "maps" else self.memory // 2  # a batch holds two maps of each picture
+
+    def _memory_of(self, what: str) -> CategoryMemory:
         memory = self._remembered.get(what)
-        if memory is None or memory.size != size:
-            memory = self._remembered[what] = CategoryMemory(size)
+        if memory is None or memory.size != self._memory_size(what):
+            memory = self._remembered[what] = CategoryMemory(self._memory_size(what))
         return memory
 
-    @torch.no_grad()
-    def _observe(self, maps: Tensor, labels: Tensor) -> None:
+    def _earlier_points(self, points: Tensor, *, belongs: Tensor) -> tuple[Tensor, Tensor]:
+        """What is remembered of earlier batches' points; these are remembered for later ones, once a pass."""
+        memory = self._memory_of("points")
+        if "points" not in self._observed:
+            memory.remember(points, belongs, self.filter_category)
+            self._observed = (*self._observed, "points")
+        return memory.recalled(points, self.filter_category)
+
+    def _observe_activation(self, maps: Tensor, labels: Tensor) -> None:
+        """Running means over batches, and the categories that follow from them."""
         peak = maps.amax(dim=(2, 3)).to(self.mean_peak).mean()
         self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
         activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
@@ -238,10 +279,13 @@ class PartMask(nn.Module):
         blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
         self.class_activation.copy_(torch.where(counts > 0, blend, self.class_activation))
         if self.assignment == "activation":
-            activation_by_class = self.class_activation.clone()
-            if self.background is not None:
-                activation_by_class[:, self.background] = -torch.inf
-            self.filter_category.copy_(activation_by_class.argmax(dim=1))
+            self.filter_category.copy_(self._most_active_category())
+
+    def _most_active_category(self) -> Tensor:  # [filter]
+        activation = self.class_activation.clone()
+        if self.background is not None:
+            activation[:, self.background] = -torch.inf
+        return activation.argmax(dim=1)
 
     def _belongs_and_tau(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Which image belongs to which filter, and the τ that suits the maps' scale: their fitness is that of maps
@@ -289,9 +333,29 @@ def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
     yield from masks
 
 
+def top_mask(model: nn.Module) -> tuple[str, PartMask]:
+    """The part mask of the top part layer, whose filters make the logits, and its dotted name.
+
+    Raises:
+        LayerError: the network has no part masks.
+    """
+    *_, top = part_masks(model)
+    return top
+
+
 def num_owners(num_classes: int, background: int | None) -> int:
     """How many classes own filters: all but the background."""
     return num_classes - (background is not None)
+
+
+def _is_backward_pass() -> bool:
+    """An activation checkpoint runs its layers again within the backward pass: that is no new look at pictures."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _no_objective(maps: Tensor, belongs: Tensor, **_: Any) -> ObjectiveValue:
+    """A loss of 0 with a graph."""
+    return ObjectiveValue(at_least_float32(maps).sum(dim=(0, 2, 3)) * 0, {})
 
 
 def _even_categories(num_filters: int, num_classes: int, background: int | None) -> Tensor:

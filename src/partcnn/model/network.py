@@ -1,5 +1,6 @@
 """A network with part filters: trunk, part layers and additive head; its record; and its maps."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,23 @@ from torch import Tensor, nn
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.modules import AdditiveHead, MapErasing, PartConv2d
+from partcnn.model.settings import ConversionSettings
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.networks.probing.field_memory import FieldMemory
+from partcnn.networks.probing.receptive_field import ReceptiveField
 
-_RECORD_NAME = "part_conversion"
+RECORD_NAME = "part_conversion"  # of the attribute that holds a network's `Conversion`
+
+# Modules that pass their inputs on to one other: by where their type is, and the attribute that holds the other.
+_WRAPPERS = (
+    ("torch.nn.parallel.data_parallel", "DataParallel", "module"),
+    ("torch.nn.parallel.distributed", "DistributedDataParallel", "module"),
+    ("torch.distributed.fsdp.fully_sharded_data_parallel", "FullyShardedDataParallel", "module"),
+    ("torch.optim.swa_utils", "AveragedModel", "module"),
+    ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
+    ("lightning.fabric.wrappers", "_FabricModule", "module"),
+    ("lightning_fabric.wrappers", "_FabricModule", "module"),
+)
 
 
 @dataclass
@@ -20,37 +35,90 @@ class Conversion:
     """How a network was converted, and what its logits and inputs mean: all that a checkpoint needs beside weights.
 
     Args:
-        arguments: of `convert`, the layers by name.
+        settings: of the conversion, with the layers by name.
         network: the specification of the network it was made from, or None where no library names it.
         classes: names of the classes in the order of the logits.
         preprocessing: how a picture becomes an input.
         is_trained: `fit` has trained it, or it was loaded: its projection is set.
+
+    Attributes:
+        fields: receptive fields that were found of it; see `layer_field`.
     """
 
-    arguments: dict[str, Any]
+    settings: ConversionSettings
     network: dict[str, Any] | None
     classes: list[str]
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     is_trained: bool = False
+    fields: FieldMemory = field(default_factory=lambda: FieldMemory((PartMask,)), init=False, repr=False, compare=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The settings by name, in the plain lists, numbers and texts of config.json."""
+        return self.settings.to_spec()
 
 
 def conversion_of(model: nn.Module) -> Conversion:
-    """The record that `convert` left on a network; also through DistributedDataParallel and torch.compile.
+    """The record that `convert` left on a network; also through wrappers, see `unwrapped`.
 
     Raises:
         LayerError: the network was not made by `convert`.
     """
-    for module in (model, getattr(model, "module", None), getattr(model, "_orig_mod", None)):
-        record = getattr(module, _RECORD_NAME, None)
-        if isinstance(record, Conversion):
-            return record
-    raise LayerError("model: expected a network made by partcnn.convert, got another one")
+    record = _record(unwrapped(model))
+    if record is None:
+        raise LayerError("model: expected a network made by partcnn.convert, got another one")
+    return record
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network within DistributedDataParallel or torch.compile; another network is given back as it is."""
-    inner: nn.Module = getattr(model, "module", getattr(model, "_orig_mod", model))
-    return inner
+    """The network within DataParallel, DistributedDataParallel, torch.compile, AveragedModel and their like.
+
+    Wrappers are taken off one after the other, down to the network that `convert` made; what it holds itself is never
+    taken for a wrapped network. Of a network without a record that is no wrapper, nothing is taken off.
+    """
+    while _record(model) is None and (inner := _wrapped(model)) is not None:
+        model = inner
+    return model
+
+
+def layer_field(model: nn.Module, layer: str, input_size: tuple[int, int] | None = None) -> ReceptiveField:
+    """The receptive field of the cells of a layer of a converted network, traced once and then remembered.
+
+    It is traced anew once the network's layers, their settings or hooks have changed; a copy of the network traces its
+    own. It is not saved, and goes with the record when the network is converted anew.
+
+    Args:
+        model: made by `convert`; it may be wrapped.
+        layer: dotted name of a module of `model`.
+        input_size: (height, width) of the pictures in pixels; None: those of its preprocessing.
+
+    Raises:
+        LayerError: the network was not made by `convert`, or as of
+            `partcnn.networks.probing.receptive_field.receptive_field`.
+        ConfigError: a side is below 1.
+    """
+    record, inner = conversion_of(model), unwrapped(model)
+    if inner is not model and layer in dict(model.named_modules(remove_duplicate=False)):
+        module = model.get_submodule(layer)
+        layer = next((name for name, candidate in inner.named_modules() if candidate is module), layer)
+    return record.fields.field(inner, layer, input_size or record.preprocessing.input_size)
+
+
+def _record(model: nn.Module) -> Conversion | None:
+    record = vars(model).get(RECORD_NAME)  # not what a wrapper gives as if it were its own
+    return record if isinstance(record, Conversion) else None
+
+
+def _wrapped(model: nn.Module) -> nn.Module | None:
+    """What a wrapper holds; None of any other module."""
+    for home, name, attribute in _WRAPPERS:
+        kind = getattr(sys.modules.get(home), name, None)  # not imported: nothing can be of that type
+        if kind is not None and isinstance(model, kind):
+            return getattr(model, attribute)  # type: ignore[no-any-return]
+    # Wrappers of other libraries follow torch's: they call the network `module`, and add no weights to it.
+    inner = model._modules.get("module")
+    is_all = inner is not None and len(model._modules) == 1 and not any(True for _ in model.parameters(recurse=False))
+    return inner if is_all else None
 
 
 class PartNetwork(nn.Module):

@@ -64,9 +64,10 @@ class _TracedTrunk(nn.Module):
         return self.network(images)["maps"]  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_TracedTrunk":
-        """A copy in the mode of the original: torchvision's copies are all in training mode."""
+        """A copy in the mode of the original, with its hooks: torchvision's copies are all in training mode."""
         copied = _TracedTrunk(copy.deepcopy(self.network, memo))
         copied.network.train(self.network.training)  # takes the graph of that mode
         for name, module in self.named_modules():
             copied.get_submodule(name).training = module.training
+        copied.__dict__.update({name: copy.copy(value) for name, value in vars(self).items() if "_hooks" in name})
         return copied

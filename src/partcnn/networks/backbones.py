@@ -37,20 +37,6 @@ class Backbone:
     padding: Padding = "torch"
     missing_layers: tuple[str, ...] = ()  # dotted names; untrained although a file of weights was given
 
-    def to_spec(self) -> dict[str, Any]:
-        """What `build_network` needs to build the same network without its weights; JSON-able."""
-        return {"name": self.name, "padding": self.padding, "preprocessing": self.preprocessing.to_spec()}
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> "Backbone":
-        """The same backbone with random weights.
-
-        Raises:
-            ConfigError: an entry of the spec is missing or wrong.
-        """
-        preprocessing = Preprocessing.from_spec(spec.get("preprocessing", {}))
-        return cls(spec["name"], build_network(spec), preprocessing, spec.get("padding", "torch"))
-
 
 def load_backbone(
     name: str,
@@ -98,7 +84,10 @@ def load_backbone(
 
 
 def build_network(spec: Mapping[str, Any]) -> nn.Module:
-    """The network of `Backbone.to_spec` or `identify_network`, random weights, evaluation mode.
+    """The network of a specification, random weights, evaluation mode.
+
+    Args:
+        spec: as `identify_network` gives it: a "name", and perhaps "num_classes", "padding" and "aux_logits".
 
     Raises:
         ConfigError: the spec has no name, or the name or the padding is unknown.

@@ -24,7 +24,14 @@ class Preprocessing:
         """The torchvision v2 transform: the whole picture stretched, float32, normalised. Boxes follow it."""
         from torchvision.transforms import v2
 
-        steps = [v2.Resize(self.input_size), v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
+        composed: Callable[..., Any] = v2.Compose([v2.Resize(self.input_size), self.normalisation()])
+        return composed
+
+    def normalisation(self) -> Callable[..., Any]:
+        """The end of `transform`, of pictures that have the input's size: uint8 → float32, normalised."""
+        from torchvision.transforms import v2
+
+        steps = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
         composed: Callable[..., Any] = v2.Compose(steps)
         return composed
 

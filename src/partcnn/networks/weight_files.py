@@ -37,7 +37,7 @@ _SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeedingRecipe:
     """What a file says about its network's input; None where it says nothing."""
 
     padding: str | None = None  # "torch" or "tensorflow"
@@ -51,7 +51,7 @@ class WeightFile:
 
     path: Path
     tensors: Mapping[str, Tensor]
-    recipe: Recipe
+    recipe: FeedingRecipe
 
 
 def read_weights(path: str | Path) -> WeightFile:
@@ -72,9 +72,9 @@ def read_weights(path: str | Path) -> WeightFile:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt", device="cpu") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-                recipe = _recipe(file.metadata() or {}, path)
+                recipe = _feeding_recipe(file.metadata() or {}, path)
         else:
-            tensors, recipe = _unwrapped(torch.load(path, map_location="cpu", weights_only=True)), Recipe()
+            tensors, recipe = _unwrapped(torch.load(path, map_location="cpu", weights_only=True)), FeedingRecipe()
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"weights: {path} cannot be read as plain weights: {reason}") from error
@@ -118,7 +118,7 @@ def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
     return missing
 
 
-def _recipe(metadata: Mapping[str, str], path: Path) -> Recipe:
+def _feeding_recipe(metadata: Mapping[str, str], path: Path) -> FeedingRecipe:
     text = metadata.get("preprocess", "")
     padding = metadata.get("padding") or ("tensorflow" if _TENSORFLOW.search(text) else None)
     if padding not in (None, "torch", "tensorflow"):
@@ -130,7 +130,7 @@ def _recipe(metadata: Mapping[str, str], path: Path) -> Recipe:
         mean = std = None
         if text:
             _log.warning("%s: no mean and std recognised in its metadata %r", path, text)
-    return Recipe(padding, mean, std)
+    return FeedingRecipe(padding, mean, std)
 
 
 def _triple(word: str, text: str) -> tuple[float, float, float] | None:

@@ -1,6 +1,5 @@
 """What each filter's own category looked like in earlier batches, where one batch holds too little of it."""
 
-import weakref
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,6 @@ class _Batch(NamedTuple):
 class _State(NamedTuple):
     kept: _Batch  # [slot, filter, ...], [slot, filter], the newest last
     latest: _Batch  # joins what is kept when another batch comes
-    maps: "weakref.ref[Tensor]"  # of that batch
 
 
 class CategoryMemory:
@@ -33,35 +31,42 @@ class CategoryMemory:
         self.size = size
         self._state: _State | None = None
 
-    def before(
+    def remember(
         self,
-        maps: Tensor,
         values: Tensor,  # [image, filter, ...]
         belongs: Tensor,  # [image, filter] bool
         filter_category: Tensor,  # [filter]
-    ) -> tuple[Tensor, Tensor]:  # [slot, filter, ...], [slot, filter] bool
-        """What is remembered of the batches before this one, and which slots hold something; the others are 0.
+    ) -> None:
+        """Another batch: what was the newest joins what is recalled, and this becomes the newest.
 
-        Only values of a filter's present category are recalled, and none of another shape, type or device.
-
-        Args:
-            maps: of a forward pass. Asked again about the very same ones, the answer is the same.
-            values: to remember of that pass.
-            belongs: the image is of the filter's category.
-            filter_category: the category of each filter.
+        Values of another shape, type or device than the last ones empty the memory first.
         """
         state = self._state
         if state is None or not _are_alike(state.kept.values, values):
-            labels = filter_category.new_full((self.size, values.shape[1]), -1)
-            kept = _Batch(values.new_zeros(self.size, *values.shape[1:]), labels)
-        elif state.maps() is maps:
-            kept = state.kept
+            kept = self._nothing(values)
         else:
             kept = _newest(state.kept, state.latest, filter_category)
-        latest = _Batch(values.detach(), torch.where(belongs, filter_category, -1))
-        self._state = _State(kept, latest, weakref.ref(maps))
+        self._state = _State(kept, _Batch(values.detach(), torch.where(belongs, filter_category, -1)))
+
+    def recalled(
+        self, like: Tensor, filter_category: Tensor
+    ) -> tuple[Tensor, Tensor]:  # [slot, filter, ...], [slot, filter] bool
+        """What is remembered of the batches before the newest, and which slots hold something; the others are 0.
+
+        Only values of a filter's present category are recalled. Asking changes nothing.
+
+        Args:
+            like: values [image, filter, ...]; what is remembered of another shape, type or device is left out.
+            filter_category: [filter], the category of each filter.
+        """
+        state = self._state
+        kept = state.kept if state is not None and _are_alike(state.kept.values, like) else self._nothing(like)
         is_own = kept.labels == filter_category
         return kept.values * _wide(is_own, kept.values), is_own
+
+    def _nothing(self, like: Tensor) -> _Batch:
+        labels = torch.full((self.size, like.shape[1]), -1, device=like.device)
+        return _Batch(like.new_zeros(self.size, *like.shape[1:]), labels)
 
 
 def counted_for_all(

@@ -47,6 +47,15 @@ def mean_positions(
     return torch.stack([shares.sum(dim=2) @ cols, shares.sum(dim=3) @ rows], dim=-1)
 
 
+def in_pictures(
+    points: Tensor,  # [view, point, 2]
+    frames: Tensor,  # [view, 2, 3]
+) -> Tensor:  # [view, point, 2]
+    """Points (x, y) of views, carried by each view's frame into its picture."""
+    frames = frames.to(points)
+    return torch.einsum("ixy,ify->ifx", frames[..., :2], points) + frames[:, None, :, 2]
+
+
 def equivariance(
     feature_maps: Tensor,  # [2 · picture, filter, row, col]: first views, then second views, in one order
     belongs: Tensor,  # [2 · picture, filter] bool
@@ -90,9 +99,7 @@ def equivariance(
             f"and {tuple(frames.shape)}"
         )
     inside = expected_positions(feature_maps, centers, tau=tau, beta=beta)
-    frames = frames.to(inside)
-    in_picture = torch.einsum("ixy,ify->ifx", frames[..., :2], inside) + frames[:, None, :, 2]
-    first, second = in_picture.chunk(2)  # [picture, filter, 2]
+    first, second = in_pictures(inside, frames).chunk(2)  # [picture, filter, 2]
     remembered = earlier((first + second) / 2) if earlier is not None else ()
     return variance_ratio(first, second, belongs[: len(first)], *remembered)
 

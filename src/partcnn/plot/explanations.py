@@ -14,6 +14,7 @@ from PIL import Image
 
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file, write_text
+from partcnn.foundation.number_text import signed
 from partcnn.plot.overlay import heatmap_overlay
 
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
@@ -130,7 +131,7 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     axis.tick_params(axis="y", length=0)
     for place, value in zip(places, values, strict=True):
         axis.annotate(
-            f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
+            signed(value),
             (value, place),
             xytext=(4 if value >= 0 else -4, 0),
             textcoords="offset points",

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
-    from partcnn.reporting.report import report
+    from partcnn.reporting.writing import report
 
 _HOMES = {
-    "report": "report",
+    "report": "writing",
 }
 
 __all__ = [

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
-from partcnn.reporting.summary import is_number
+from partcnn.foundation.number_text import is_number
 
 _BAR_LOW = -0.5  # left end of the R² bar; what is below is said in digits
 _MOST_WEIGHTS = 4  # classes named on the card; the view of one filter has all

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from partcnn.foundation.number_text import decimal
 from partcnn.plot import Curve
-from partcnn.reporting.summary import decimal
 
 WIDTH, HEIGHT = 240, 84  # of the box a curve is drawn in
 _NOTES = {

@@ -1,42 +1,25 @@
 """One pass over the pictures: what the page shows of them beyond the evaluation."""
 
-import io
 import math
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.datasets import MaskShape, PartDataset, Point, Sample
+from partcnn.datasets import PartDataset, Sample
 from partcnn.evaluation import Evaluation
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.explanation.attribution import Attribution, attribute
-from partcnn.model.mask import PartMask, part_masks
-from partcnn.model.network import conversion_of, unwrapped
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.metrics.functional.map_statistics import MapMoments
+from partcnn.model.mask import PartMask, top_mask
+from partcnn.model.network import conversion_of, layer_field, unwrapped
+from partcnn.networks.probing.receptive_field import ReceptiveField
+from partcnn.reporting.page_pictures import PagePicture, chosen_pictures, long_side, page_picture
 
-MOST_PICTURES = 600  # in one page; of more, the strongest of the filters and an even choice of the others
-NUM_TOP = NUM_TOP_IMAGES  # pictures of a filter whose maps are kept: those that an evaluation names
 _BATCH = 16
-_QUALITY = 78
-
-
-@dataclass(frozen=True)
-class PagePicture:
-    """One picture; places are shares of its width and height, from its top left corner."""
-
-    sample: int  # index in the data set's samples
-    name: str
-    label: int
-    prediction: int
-    width: int  # of the JPEG
-    height: int
-    jpeg: bytes
-    parts: dict[str, list[tuple[float, ...]]]  # boxes (x0, y0, x1, y1) and points (x, y)
-    object_box: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -61,8 +44,8 @@ class Gathered:
         scores: [picture, filter] activation at the peak, before the mask.
         logits: [picture, class].
         predicted: the predicted class's logit of every picture, split.
-        true: the true class's where the prediction is wrong, by place in `pictures`.
-        top: [filter] places in `pictures` of the filter's strongest, at most `NUM_TOP`.
+        true: the true class's where the prediction is wrong, by index in `pictures`.
+        top: [filter] indices in `pictures` of the filter's strongest, at most `NUM_TOP_IMAGES`.
         top_maps: [filter, top, row, col] their maps before the mask, zeros where there are fewer.
         likeness: [filter, filter] Pearson correlation of two filters' maps over all cells of all pictures; nan
             for a filter that is silent on all.
@@ -91,107 +74,120 @@ class Gathered:
 
 
 def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Gathered:
-    """Pass the page's pictures through the network once; it is left in the mode it was in."""
-    indices = _chosen(len(dataset), evaluation)
-    place_of = {index: place for place, index in enumerate(indices)}
-    top = [[place_of[t.sample] for t in one.top_images[:NUM_TOP] if t.sample in place_of] for one in evaluation.filters]
-    wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for filter_index, places in enumerate(top):
-        for rank, place in enumerate(places):
-            wanted[place].append((filter_index, rank))
-    inner = unwrapped(model)
-    name, mask = list(part_masks(inner))[-1]
-    record = conversion_of(model)
-    input_size = record.preprocessing.input_size
-    side = _long_side(len(indices))
-    kept = _Kept(wanted, mask)
+    """Pass the page's pictures through the network once; it is left in the mode it was in.
+
+    Each is decoded once, to the same pixels as for the evaluation: large JPEGs at a fraction of their size.
+    """
+    network, preprocessing = unwrapped(model), conversion_of(model).preprocessing
+    layer, mask = top_mask(network)
+    indices = chosen_pictures(len(dataset), evaluation)
+    top = _strongest(evaluation, indices)
+    wanted = _wanted_maps(top, len(indices))
+    pictures, kept, maps = list[PagePicture](), list[_Kept](), dict[tuple[int, int], Tensor]()
+    moments: MapMoments | None = None
     for start in range(0, len(indices), _BATCH):
-        samples = [(index, dataset.samples[index]) for index in indices[start : start + _BATCH]]
-        loaded = [sample.load_image() for _, sample in samples]
-        kept.add(
-            model, torch.stack([record.preprocessing(picture) for picture in loaded]), [s.label for _, s in samples]
-        )
-        kept.pictures += [
-            _page_picture(index, sample, picture, prediction, side)
-            for (index, sample), picture, prediction in zip(
-                samples, loaded, kept.predictions[-len(loaded) :], strict=True
-            )
-        ]
-    slope = mask.template_slope
+        batch = [_decoded(dataset, number, preprocessing.input_size) for number in indices[start : start + _BATCH]]
+        images = torch.stack([preprocessing(decoded.picture) for decoded in batch])
+        found = attribute(model, images)
+        kept.append(_kept(model, mask, found, images, torch.tensor([decoded.sample.label for decoded in batch])))
+        pictures += _page_pictures(batch, found.logits.argmax(dim=1), long_side(len(indices)))
+        maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
+        own = MapMoments.of(found.feature_maps)
+        moments = own if moments is None else moments + own
+    assert moments is not None  # a data set has at least one picture
+    field = layer_field(network, layer)
+    true = enumerate(split for batch in kept for split in batch.true)
     return Gathered(
-        pictures=kept.pictures,
+        pictures=pictures,
         num_images=len(dataset),
-        cells=torch.cat(kept.cells),
-        scores=torch.cat(kept.scores),
-        logits=torch.cat(kept.logits),
-        predicted=kept.predicted,
-        true=kept.true,
+        cells=torch.cat([batch.cells for batch in kept]),
+        scores=torch.cat([batch.scores for batch in kept]),
+        logits=torch.cat([batch.logits for batch in kept]),
+        predicted=[split for batch in kept for split in batch.predicted],
+        true={index: split for index, split in true if split is not None},
         top=top,
-        top_maps=kept.top_maps,
-        likeness=kept.likeness(),
-        field=receptive_field(inner, name, input_size),
-        slopes=slope.detach().float().cpu() if isinstance(slope, Tensor) else torch.full((mask.num_filters,), slope),
+        top_maps=_stacked(maps, mask.num_filters, field.map_size),
+        likeness=_likeness(moments),
+        field=field,
+        slopes=_slopes(mask),
         is_masked=mask.enabled,
         places=mask.places,
-        is_exact=kept.is_exact,
+        is_exact=kept[0].is_exact,
     )
 
 
-@dataclass
+def _strongest(evaluation: Evaluation, indices: list[int]) -> list[list[int]]:
+    """Of each filter its strongest pictures, by where they stand in `indices`."""
+    position = {index: number for number, index in enumerate(indices)}
+    tops = [[image.sample for image in measured.top_images[:NUM_TOP_IMAGES]] for measured in evaluation.filters]
+    return [[position[sample] for sample in samples if sample in position] for samples in tops]
+
+
+def _wanted_maps(top: list[list[int]], num_pictures: int) -> list[list[tuple[int, int]]]:
+    """Of each picture the (filter, rank) whose map is shown on it."""
+    wanted: list[list[tuple[int, int]]] = [[] for _ in range(num_pictures)]
+    for filter_index, pictures in enumerate(top):
+        for rank, number in enumerate(pictures):
+            wanted[number].append((filter_index, rank))
+    return wanted
+
+
+class _Decoded(NamedTuple):
+    """A sample's picture as `PartDataset` decodes it for a network that takes this size."""
+
+    number: int  # in the data set
+    sample: Sample
+    picture: Image.Image
+    annotated: tuple[int, int]  # (height, width) of the picture in whose pixels the annotations are
+
+
+def _decoded(dataset: PartDataset, number: int, input_size: tuple[int, int]) -> _Decoded:
+    sample = dataset.samples[number]
+    return _Decoded(number, sample, *sample.load_reduced(input_size))
+
+
+def _page_pictures(batch: list[_Decoded], predictions: Tensor, side: int) -> list[PagePicture]:
+    return [
+        page_picture(decoded.number, decoded.sample, decoded.picture, decoded.annotated, prediction, side)
+        for decoded, prediction in zip(batch, predictions.tolist(), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
 class _Kept:
-    """What is kept of the batches so far."""
+    """What is kept of every picture of a batch."""
 
-    wanted: dict[int, list[tuple[int, int]]]  # place of a picture → (filter, rank) whose map is shown
-    mask: PartMask
-    pictures: list[PagePicture] = field(default_factory=list)
-    predictions: list[int] = field(default_factory=list)
-    cells: list[Tensor] = field(default_factory=list)
-    scores: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-    predicted: list[Attributed] = field(default_factory=list)
-    true: dict[int, Attributed] = field(default_factory=dict)
-    top_maps: Tensor = field(default_factory=lambda: torch.empty(0))  # made with the first batch, as are the next two
-    sums: Tensor = field(default_factory=lambda: torch.empty(0))  # [filter] over all cells
-    products: Tensor = field(default_factory=lambda: torch.empty(0))  # [filter, filter] over all cells
-    num_cells: int = 0
-    is_exact: bool = True
+    cells: Tensor  # [picture, filter]
+    scores: Tensor  # [picture, filter]
+    logits: Tensor  # [picture, class]
+    predicted: list[Attributed]
+    true: list[Attributed | None]  # None where the prediction is right
+    is_exact: bool
 
-    def add(self, model: nn.Module, images: Tensor, labels: list[int]) -> None:
-        first = len(self.predictions)
-        found = attribute(model, images)
-        maps = found.feature_maps
-        predictions = found.logits.argmax(dim=1)
-        self.is_exact = found.is_exact
-        cells = self.mask.part_cells(maps)
-        self.cells.append(cells[..., 0] * maps.shape[3] + cells[..., 1])
-        self.scores.append(maps.amax(dim=(2, 3)))
-        self.logits.append(found.logits)
-        self.predictions += predictions.tolist()
-        self.predicted += _split(found, predictions)
-        is_wrong = predictions != torch.tensor(labels)
-        if is_wrong.any():
-            true = torch.tensor(labels)[is_wrong]
-            again = attribute(model, images[is_wrong], F.one_hot(true, found.logits.shape[1]))
-            places = (first + is_wrong.nonzero()[:, 0]).tolist()
-            self.true |= dict(zip(places, _split(again, true), strict=True))
-        if not self.top_maps.numel():
-            self.top_maps = torch.zeros(self.mask.num_filters, NUM_TOP, *maps.shape[2:])
-            self.sums = torch.zeros(self.mask.num_filters, dtype=torch.float64)
-            self.products = torch.zeros(self.mask.num_filters, self.mask.num_filters, dtype=torch.float64)
-        for offset in range(len(maps)):
-            for filter_index, rank in self.wanted.get(first + offset, []):
-                self.top_maps[filter_index, rank] = maps[offset, filter_index]
-        flat = maps.transpose(0, 1).flatten(1).double()  # [filter, image × cell]
-        self.sums += flat.sum(dim=1)
-        self.products += flat @ flat.T
-        self.num_cells += flat.shape[1]
 
-    def likeness(self) -> Tensor:
-        mean = self.sums / self.num_cells
-        covariance = self.products / self.num_cells - mean[:, None] * mean
-        deviation = covariance.diagonal().clamp(min=0).sqrt()
-        scale = deviation[:, None] * deviation
-        return torch.where(scale > 0, covariance / scale, math.nan).clamp(-1, 1).float()
+def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, labels: Tensor) -> _Kept:
+    predictions = found.logits.argmax(dim=1)
+    cells = mask.part_cells(found.feature_maps)
+    return _Kept(
+        cells=cells[..., 0] * found.feature_maps.shape[3] + cells[..., 1],
+        scores=found.feature_maps.amax(dim=(2, 3)),
+        logits=found.logits,
+        predicted=_split(found, predictions),
+        true=_true_where_wrong(model, images, predictions, labels, found.logits.shape[1]),
+        is_exact=found.is_exact,
+    )
+
+
+def _true_where_wrong(
+    model: nn.Module, images: Tensor, predictions: Tensor, labels: Tensor, num_classes: int
+) -> list[Attributed | None]:
+    """The true class's logit of every picture that is taken for something else; those pass the network again."""
+    is_wrong = predictions != labels
+    if not is_wrong.any():
+        return [None] * len(labels)
+    again = attribute(model, images[is_wrong], F.one_hot(labels[is_wrong], num_classes))
+    splits = iter(_split(again, labels[is_wrong]))
+    return [next(splits) if wrong else None for wrong in is_wrong.tolist()]
 
 
 def _split(found: Attribution, labels: Tensor) -> list[Attributed]:
@@ -199,45 +195,28 @@ def _split(found: Attribution, labels: Tensor) -> list[Attributed]:
     return [Attributed(label, float(e), float(b), float(r), shares) for label, e, b, r, shares in rows]
 
 
-def _chosen(num_images: int, evaluation: Evaluation) -> list[int]:
-    """All, or of too many: first every filter's strongest picture, then the second ones, …, then an even choice."""
-    if num_images <= MOST_PICTURES:
-        return list(range(num_images))
-    chosen: dict[int, None] = {}
-    for rank in range(NUM_TOP):
-        for one in evaluation.filters:
-            if rank < len(one.top_images) and len(chosen) < MOST_PICTURES * 2 // 3:
-                chosen.setdefault(one.top_images[rank].sample)
-    rest = [index for index in range(num_images) if index not in chosen]
-    room = MOST_PICTURES - len(chosen)
-    return sorted([*chosen, *(rest[math.floor(i * len(rest) / room)] for i in range(min(room, len(rest))))])
+def _maps_to_show(maps: Tensor, wanted: list[list[tuple[int, int]]]) -> dict[tuple[int, int], Tensor]:
+    """(filter, rank) → map; copies, which do not hold the batch's maps in memory."""
+    return {
+        (filter_index, rank): maps[number, filter_index].clone()
+        for number, of_picture in enumerate(wanted)
+        for filter_index, rank in of_picture
+    }
 
 
-def _long_side(num_pictures: int) -> int:
-    """Of the pictures as kept: fewer may be larger."""
-    return 288 if num_pictures <= 120 else 224 if num_pictures <= 300 else 160
+def _stacked(maps: dict[tuple[int, int], Tensor], num_filters: int, map_size: tuple[int, int]) -> Tensor:
+    stacked = torch.zeros(num_filters, NUM_TOP_IMAGES, *map_size)
+    for (filter_index, rank), feature_map in maps.items():
+        stacked[filter_index, rank] = feature_map
+    return stacked
 
 
-def _page_picture(index: int, sample: Sample, picture: Image.Image, prediction: int, side: int) -> PagePicture:
-    scale = min(1.0, side / max(picture.size))
-    width, height = (max(1, round(length * scale)) for length in picture.size)
-    buffer = io.BytesIO()
-    small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    small.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)
-    size = picture.size
-    return PagePicture(
-        sample=index,
-        name=sample.image_path.name,
-        label=sample.label,
-        prediction=prediction,
-        width=width,
-        height=height,
-        jpeg=buffer.getvalue(),
-        parts={part: [_shares(shape, size) for shape in shapes] for part, shapes in sample.parts.items()},
-        object_box=None if sample.object_box is None else _shares(sample.object_box, size),
-    )
+def _likeness(moments: MapMoments) -> Tensor:  # [filter, filter]
+    correlation = moments.correlation
+    is_silent = correlation.diagonal() == 0
+    return correlation.masked_fill(is_silent[:, None] | is_silent, math.nan).float()
 
 
-def _shares(shape: object, size: tuple[int, int]) -> tuple[float, ...]:
-    flat = shape if isinstance(shape, Point) else shape.box if isinstance(shape, MaskShape) else shape
-    return tuple(value / size[axis % 2] for axis, value in enumerate(flat))  # type: ignore[arg-type,var-annotated]
+def _slopes(mask: PartMask) -> Tensor:  # [filter]
+    slope = mask.template_slope
+    return slope.detach().float().cpu() if isinstance(slope, Tensor) else torch.full((mask.num_filters,), slope)

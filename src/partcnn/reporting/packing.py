@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.foundation.number_text import decimal
 from partcnn.metrics.measures import measures_for_people
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.plot import heat_colours
 from partcnn.reporting.cards import Card
-from partcnn.reporting.gathering import Attributed, Gathered, PagePicture
+from partcnn.reporting.gathering import Attributed, Gathered
+from partcnn.reporting.page_pictures import PagePicture
 from partcnn.reporting.patches import COLUMNS, PATCH_PX, patch_sheet
-from partcnn.reporting.summary import decimal
 
 _NUM_ALIKE = 6
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.foundation.number_text import decimal, percent, signed
 from partcnn.plot import LOSS_TERMS, Curve
 from partcnn.reporting.cards import make_cards
 from partcnn.reporting.charts import HEIGHT, WIDTH, make_charts
@@ -18,7 +19,7 @@ from partcnn.reporting.packing import pack
 from partcnn.reporting.parts_table import part_rows
 from partcnn.reporting.remarks import lead_sentence, write_remarks
 from partcnn.reporting.strip import make_instability_strip, make_strip
-from partcnn.reporting.summary import FILTERS, summary_rows
+from partcnn.reporting.summary import summary_rows
 
 THIS = "this network"
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
@@ -89,7 +90,7 @@ def page_environment(package: str = "partcnn.reporting") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS | {"breakable": _breakable})
+    environment.filters.update(decimal=decimal, signed=signed, percent=percent, breakable=_breakable)
     return environment
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
-from partcnn.reporting.summary import is_number
+from partcnn.foundation.number_text import is_number
 
 
 @dataclass(frozen=True)

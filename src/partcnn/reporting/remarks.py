@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
-from partcnn.reporting.summary import count, decimal, is_number
+from partcnn.foundation.number_text import decimal, is_number
+from partcnn.reporting.summary import count
 
 _MANY = 0.6  # of the filters that follow something, on one part: worth a word
 _NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes

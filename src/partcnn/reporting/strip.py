@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
+from partcnn.foundation.number_text import decimal
 
 _LOWEST = -2.0  # dots below pile up at the left end, and are counted in words
 _BINS = 70
@@ -98,7 +99,7 @@ def _row(axis: _Axis, name: str, evaluation: Evaluation, key: str, is_linked: bo
         Dot(
             left_pct=axis.percent(axis.value(one)),
             top_px=height - step * (place + 0.5),
-            label=f"filter {one.filter}: {axis.name} {axis.value(one):.{axis.digits}f}"
+            label=f"filter {one.filter}: {axis.name} {decimal(axis.value(one), axis.digits)}"
             + (f", {one.best_part}" if one.best_part else ""),
             anchor=f"filter-{one.filter}" if is_linked else None,
             is_dead=one.is_dead,

@@ -1,15 +1,10 @@
-"""The figures of the summary as rows of the page, with differences and baselines; and numbers as text."""
+"""The figures of the summary as rows of the page, with differences and baselines."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from partcnn.evaluation import Evaluation
+from partcnn.foundation.number_text import NONE, decimal, is_number, percent, signed
 from partcnn.metrics.measures import Measure, measures_for_people
-
-NONE = "–"
-_MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -44,36 +39,9 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
     ]
 
 
-def is_number(value: Any) -> bool:
-    """Whether there is a figure: neither None nor nan."""
-    return value is not None and not math.isnan(value)
-
-
-def decimal(value: float | None, digits: int = 2) -> str:
-    """0.41, −0.02, or a dash where there is none."""
-    if value is None or math.isnan(value):
-        return NONE
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
-
-
-def signed(value: float | None, digits: int = 2) -> str:
-    """+0.41, −0.02, 0.00, or a dash."""
-    text = decimal(value, digits)
-    return f"+{text}" if is_number(value) and text[0] != _MINUS and float(text) else text
-
-
-def percent(value: float | None) -> str:
-    """97.4 %, with one decimal; a dash where there is none."""
-    return f"{decimal(100 * value, 1)} %" if value is not None and is_number(value) else NONE
-
-
 def count(number: int, one: str, many: str | None = None) -> str:
     """1 filter, 2 filters, no filter."""
     return f"{number or 'no'} {one if number in (0, 1) else many or one + 's'}"
-
-
-FILTERS: dict[str, Callable[..., str]] = {"decimal": decimal, "signed": signed, "percent": percent}
 
 
 def _text(measure: Measure, value: float | None) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
+    from partcnn.training.batches import EpochBatches, EpochLoader
     from partcnn.training.cached_features import picture_features, trunk_features
     from partcnn.training.features import FeatureViews, compute_features, compute_picture_features
     from partcnn.training.fitting import History, check_trunk, fit
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from partcnn.training.projection import COMPONENT_VARIANCE, set_projection
     from partcnn.training.pruning import prune
     from partcnn.training.recipe import Recipe
-    from partcnn.training.views import EpochLoader, PictureViews
+    from partcnn.training.views import PictureViews
 
 _HOMES = {
+    "EpochBatches": "batches",
+    "EpochLoader": "batches",
     "picture_features": "cached_features",
     "trunk_features": "cached_features",
     "FeatureViews": "features",
@@ -28,12 +31,12 @@ _HOMES = {
     "set_projection": "projection",
     "prune": "pruning",
     "Recipe": "recipe",
-    "EpochLoader": "views",
     "PictureViews": "views",
 }
 
 __all__ = [
     "COMPONENT_VARIANCE",
+    "EpochBatches",
     "EpochLoader",
     "FeatureViews",
     "History",

@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,11 +13,13 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.pictures import in_threads
 from partcnn.foundation.disk_cache import CachedTensors, FeatureCache, content_key, network_digest
 from partcnn.model.network import PartNetwork, PictureFeatures, conversion_of
-from partcnn.training.features import FeatureViews, compute_features, compute_picture_features
-from partcnn.training.projection import COMPONENT_VARIANCE, set_projection
+from partcnn.networks.preprocessing import Preprocessing
+from partcnn.training.features import FeatureViews, compute_features, compute_picture_features, device_of
+from partcnn.training.projection import origin_of_projection, prepare
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
+_PROJECTION = "projection."  # the name of each of its tensors begins so
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
 
 
@@ -23,10 +27,9 @@ def trunk_features(
     model: PartNetwork,
     views: PictureViews,
     *,
-    batch_size: int,
-    seed: int,
     num_workers: int = 0,
     cache: FeatureCache | None = None,
+    keeps_whole: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> FeatureViews:
     """Run a model's trunk and projection over every view; a model not trained yet first gets its projection.
@@ -34,39 +37,46 @@ def trunk_features(
     Args:
         model: its trunk is put in evaluation mode.
         views: of the training pictures, the first of each as it is measured.
-        batch_size, seed: of the result's batches.
         num_workers: processes that decode pictures.
         cache: where the maps are looked for, and kept with the projection. None: they are computed.
+        keeps_whole: keep there also what `picture_features` will look for, to measure on these pictures.
         on_progress: called with the number of pictures done.
     """
     model.trunk.eval()
-    key = features_key(model, views) if cache is not None else ""
-    found = cache.find(key) if cache is not None else None
+    if cache is None:
+        return _computed(model, views, num_workers=num_workers, on_progress=on_progress)
+    key = features_key(model, views)
+    found = cache.find(key)
     if found is not None and _is_what_the_trunk_makes(model, views, found):
         _log.info("trunk features: from the cache, %.0f s spared", found.seconds)
-        maps, frames = found.tensors["maps"], found.tensors["frames"]
         labels = torch.tensor([sample.label for sample in views.dataset.samples])
-        return FeatureViews(maps, frames, labels, batch_size=batch_size, seed=seed)
+        return FeatureViews(found.tensors["maps"], found.tensors["frames"], labels)
     began = time.monotonic()
-    with torch.random.fork_rng(devices=[]):  # loaders draw from it: dropout would be another one than with a cache
-        if not conversion_of(model).is_trained:
-            set_projection(model, views, num_workers=num_workers)
-        computed = compute_features(
-            nn.Sequential(model.trunk, model.projection),
-            views,
-            batch_size=batch_size,
-            seed=seed,
-            num_workers=num_workers,
-            dtype=torch.bfloat16,
-            on_progress=on_progress,
-        )
-    if cache is not None:
-        seconds = time.monotonic() - began
-        projection = {f"projection.{name}": value.cpu() for name, value in model.projection.state_dict().items()}
-        size = cache.keep(key, {"maps": computed.maps, "frames": computed.frames, **projection}, seconds)
-        if size:
-            _log.info("trunk features: %.0f s, kept in %s, %d MiB", seconds, cache.directory, size >> 20)
-    return computed
+    computed = _computed(model, views, num_workers=num_workers, keeps_whole=keeps_whole, on_progress=on_progress)
+    seconds = time.monotonic() - began
+    if computed.whole is not None:
+        _keep_whole(cache, whole_key(model, views.preprocessing, views.dataset), computed.whole, seconds)
+    _keep_views(cache, key, computed, model.projection, seconds)  # last: where there is room for one, it is this
+    return replace(computed, whole=None)
+
+
+def _computed(model: PartNetwork, views: PictureViews, *, num_workers: int, **settings: Any) -> FeatureViews:
+    # Loaders draw from the generator: dropout would be another one than with a cache.
+    with torch.random.fork_rng(devices=[]), views.remembering():
+        prepare(model, views, num_workers=num_workers)
+        trunk = nn.Sequential(model.trunk, model.projection)
+        return compute_features(trunk, views, num_workers=num_workers, dtype=torch.bfloat16, **settings)
+
+
+def _keep_views(cache: FeatureCache, key: str, computed: FeatureViews, projection: nn.Module, seconds: float) -> None:
+    tensors = {f"{_PROJECTION}{name}": value.cpu() for name, value in projection.state_dict().items()}
+    size = cache.keep(key, {"maps": computed.maps, "frames": computed.frames, **tensors}, seconds)
+    if size:
+        _log.info("trunk features: %.0f s, kept in %s, %d MiB", seconds, cache.directory, size >> 20)
+
+
+def _keep_whole(cache: FeatureCache, key: str, whole: PictureFeatures, seconds: float) -> None:
+    cache.keep(key, {"maps": whole.maps, "sizes": whole.sizes}, seconds)
 
 
 def picture_features(
@@ -82,27 +92,28 @@ def picture_features(
     """
     model.eval()
     preprocessing = conversion_of(model).preprocessing
-    key = ""
-    if cache is not None:
-        networks = [network_digest(part) for part in (model.trunk, model.projection)]
-        key = content_key("whole", networks, preprocessing.to_spec(), digests(dataset))
-        found = cache.find(key)
-        if found is not None:
-            return PictureFeatures(found.tensors["maps"], found.tensors["sizes"])
+    key = "" if cache is None else whole_key(model, preprocessing, dataset)
+    found = None if cache is None else cache.find(key)
+    if found is not None:
+        return PictureFeatures(found.tensors["maps"], found.tensors["sizes"])
     began = time.monotonic()
     trunk = nn.Sequential(model.trunk, model.projection)
     made = compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers)
     if cache is not None:
-        cache.keep(key, {"maps": made.maps, "sizes": made.sizes}, time.monotonic() - began)
+        _keep_whole(cache, key, made, time.monotonic() - began)
     return made
 
 
 def features_key(model: PartNetwork, views: PictureViews) -> str:
     """The name of these features in a cache: a hash of all that they follow from."""
-    # A projection that is still to be set follows from the trunk, the pictures and the scale.
-    is_set = conversion_of(model).is_trained
-    projection = network_digest(model.projection) if is_set else (repr(model.projection), COMPONENT_VARIANCE)
-    return content_key(network_digest(model.trunk), projection, views.settings, digests(views.dataset))
+    origin = origin_of_projection(model)
+    return content_key(network_digest(model.trunk), origin, views.settings, digests(views.dataset))
+
+
+def whole_key(model: PartNetwork, preprocessing: Preprocessing, dataset: PartDataset) -> str:
+    """The name in a cache of the maps of whole pictures; the model's projection is set."""
+    networks = [network_digest(part) for part in (model.trunk, model.projection)]
+    return content_key("whole", networks, preprocessing.to_spec(), digests(dataset))
 
 
 def digests(dataset: PartDataset) -> list[bytes]:
@@ -117,8 +128,8 @@ def _is_what_the_trunk_makes(model: PartNetwork, views: PictureViews, found: Cac
     """
     maps = found.tensors["maps"]
     before = {name: value.clone() for name, value in model.projection.state_dict().items()}
-    model.projection.load_state_dict({name: found.tensors[f"projection.{name}"] for name in before})
-    first = views[0][0][:1].to(next(model.parameters()).device)
+    model.projection.load_state_dict({name: found.tensors[f"{_PROJECTION}{name}"] for name in before})
+    first = views[0][0][:1].to(device_of(model))
     with torch.no_grad():
         made = model.features(first).float().cpu()
     kept = maps[0, :1].float()

@@ -1,7 +1,8 @@
 """The maps of a frozen trunk, computed once for every view or whole picture."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,48 +17,30 @@ from partcnn.training.views import PictureViews
 _CPU_BATCH = 8  # pictures through the trunk at once: activations of more leave the cache and are paged in anew
 
 
+@dataclass(frozen=True, eq=False)
 class FeatureViews:
-    """The maps of a frozen trunk for every view of every picture, and batches of them, two views each.
+    """The maps of a frozen trunk for every view of every picture; or the views themselves.
 
     Args:
         maps: [image, view, channel, row, col], bfloat16 or float16: a trunk's maps, or pictures.
         frames: [image, view, 2, 3] of the views, see `PictureViews`.
         labels: [image].
-        batch_size: pictures in a batch.
-        seed: of their order and choice of views.
+        whole: the first view's maps once more, as they came out of the trunk, where `compute_features` was asked.
     """
 
-    def __init__(self, maps: Tensor, frames: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> None:
-        self.maps, self.frames, self.labels, self.batch_size = maps, frames, labels, batch_size
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return -(-len(self.maps) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image].
-
-        The two views of a picture differ; with one view in all there is one in a batch.
-        """
-        num_images, num_views = self.maps.shape[:2]
-        order = torch.randperm(num_images, generator=self._generator)
-        views = torch.randint(num_views, (num_images, 1), generator=self._generator)
-        if num_views > 1:
-            others = torch.randint(1, num_views, (num_images, 1), generator=self._generator)
-            views = torch.cat([views, (views + others) % num_views], dim=1)
-        for chosen in order.split(self.batch_size):
-            where = (chosen[:, None], views[chosen])
-            yield self.maps[where].float(), self.frames[where], self.labels[chosen]
+    maps: Tensor
+    frames: Tensor
+    labels: Tensor
+    whole: PictureFeatures | None = None
 
 
 def compute_features(
     trunk: nn.Module,
     views: PictureViews,
     *,
-    batch_size: int,
-    seed: int,
     num_workers: int = 0,
     dtype: torch.dtype = torch.float16,
+    keeps_whole: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> FeatureViews:
     """Run a frozen trunk once over every view.
@@ -66,72 +49,101 @@ def compute_features(
         trunk: pictures → maps; put in evaluation mode, on its own device. `nn.Identity()` keeps the pictures.
             A copy of it in the channels-last layout does the work.
         views: what to compute.
-        batch_size, seed: of the result's batches.
         num_workers: processes that decode pictures.
         dtype: in which the maps are kept.
+        keeps_whole: keep the first view's maps also in the trunk's own precision, with the pictures' sizes.
         on_progress: called with the number of pictures done.
     """
-    device = next(trunk.parameters(), torch.zeros(())).device
-    trunk.eval()
-    fast = in_channels_last(trunk)
-    maps: Tensor | None = None
-    frames = torch.empty(len(views), views.num_views, 2, 3)
-    labels = torch.empty(len(views), dtype=torch.long)
-    done = 0
-    # The memory is taken once: gathering batches and joining them would need it twice. No inference mode: its
-    # tensors cannot be trained on, and a copy would need it twice too.
-    with torch.no_grad():
-        for pictures, batch_frames, batch_labels in picture_loader(views, device, num_workers):
-            batches = trunk_batches(pictures.flatten(0, 1), device)
-            found = torch.cat([fast(batch) for batch in batches]).unflatten(0, pictures.shape[:2])
-            if maps is None:
-                maps = torch.empty(len(views), *found.shape[1:], dtype=dtype)
-            maps[done : done + len(found)] = found.to("cpu", dtype)
-            frames[done : done + len(found)] = batch_frames
-            labels[done : done + len(found)] = batch_labels
-            done += len(found)
-            if on_progress is not None:
-                on_progress(done)
-    assert maps is not None  # a data set has at least one picture
-    return FeatureViews(maps, frames, labels, batch_size=batch_size, seed=seed)
+    num_images = len(views)
+    maps, frames, labels = _Rows(num_images, dtype), _Rows(num_images), _Rows(num_images, torch.long)
+    whole, sizes = _Rows(num_images if keeps_whole else 0), _Rows(num_images, torch.long)
+    for made, batch_frames, batch_labels, batch_sizes in _maps_of_views(trunk, views, num_workers):
+        for rows, batch in ((maps, made), (frames, batch_frames), (labels, batch_labels), (sizes, batch_sizes)):
+            rows.add(batch)
+        if keeps_whole:
+            whole.add(made[:, 0])
+        if on_progress is not None:
+            on_progress(maps.num_filled)
+    found = PictureFeatures(whole.values, sizes.values) if keeps_whole else None
+    return FeatureViews(maps.values, frames.values, labels.values, found)
 
 
 def compute_picture_features(
     trunk: nn.Module, dataset: PartDataset, preprocessing: Preprocessing, *, num_workers: int = 0
 ) -> PictureFeatures:
     """Run a frozen trunk, as in `compute_features`, once over every picture as it is measured."""
-    device = next(trunk.parameters(), torch.zeros(())).device
-    fast = in_channels_last(trunk.eval())
-    maps, sizes = [], []
+    device, fast = device_of(trunk), in_channels_last(trunk.eval())
+    pictures_of = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+    maps, sizes = _Rows(len(dataset)), _Rows(len(dataset), torch.long)
+    loader = picture_loader(pictures_of.example_and_size, range(len(dataset)), device, num_workers)
     with torch.no_grad():
-        for pictures, batch_sizes in picture_loader(_WholePictures(dataset, preprocessing), device, num_workers):
-            maps += [fast(batch).cpu().contiguous() for batch in trunk_batches(pictures, device)]
-            sizes.append(batch_sizes)
-    return PictureFeatures(torch.cat(maps), torch.cat(sizes))
+        for example, batch_sizes in loader:
+            for batch in trunk_batches(example.image, device):
+                maps.add(fast(batch))
+            sizes.add(torch.stack(batch_sizes, dim=1))
+    return PictureFeatures(maps.values, sizes.values)
 
 
-class _WholePictures(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures as they are measured, and their (height, width)."""
+def _maps_of_views(
+    trunk: nn.Module, views: PictureViews, num_workers: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """By batches of pictures: maps [image, view, channel, row, col] on the trunk's device, frames, labels, sizes."""
+    device, fast = device_of(trunk), in_channels_last(trunk.eval())
+    # No inference mode: its tensors cannot be trained on, and a copy of them would need their memory twice.
+    with torch.no_grad():
+        for pictures, *others in picture_loader(views.views_and_size, range(len(views)), device, num_workers):
+            made = torch.cat([fast(batch) for batch in trunk_batches(pictures.flatten(0, 1), device)])
+            frames, labels, sizes = others
+            yield made.unflatten(0, pictures.shape[:2]), frames, labels, sizes
 
-    def __init__(self, dataset: PartDataset, preprocessing: Preprocessing) -> None:
-        self._dataset = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+
+class _Rows:
+    """A tensor on the CPU that is filled batch by batch.
+
+    Its memory is taken once: gathering batches and joining them would need it twice.
+    """
+
+    def __init__(self, num_rows: int, dtype: torch.dtype = torch.float32) -> None:
+        self.values = torch.empty(num_rows, dtype=dtype)
+        self.num_filled = 0
+
+    def add(self, batch: Tensor) -> None:
+        if self.num_filled == 0:
+            self.values = torch.empty(len(self.values), *batch.shape[1:], dtype=self.values.dtype)
+        self.values[self.num_filled : self.num_filled + len(batch)] = batch.to("cpu", self.values.dtype)
+        self.num_filled += len(batch)
+
+
+class _Made(Dataset[Any]):
+    """What a function makes of each index."""
+
+    def __init__(self, make: Callable[[int], Any], indices: Sequence[int]) -> None:
+        self._make, self._indices = make, indices
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._indices)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        example, size = self._dataset.example_and_size(index)
-        return example.image, torch.tensor(size)
+    def __getitem__(self, position: int) -> Any:
+        return self._make(self._indices[position])
 
 
-def picture_loader(views: Dataset[Any], device: torch.device, num_workers: int) -> DataLoader[Any]:
-    return DataLoader(views, batch_size=16, num_workers=num_workers, pin_memory=device.type == "cuda")
+def picture_loader(
+    make: Callable[[int], Any], indices: Sequence[int], device: torch.device, num_workers: int
+) -> DataLoader[Any]:
+    """Batches of 16 of what `make` makes of each index; it decodes pictures, in `num_workers` processes."""
+    return DataLoader(_Made(make, indices), batch_size=16, num_workers=num_workers, pin_memory=device.type == "cuda")
 
 
 def trunk_batches(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """Pictures on a device, channels last, as many at once as it is fastest with."""
     inputs = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
     batches: tuple[Tensor, ...] = inputs.split(_CPU_BATCH if device.type == "cpu" else len(inputs))
     return batches
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where its first parameter lies; the CPU where it has none."""
+    return next(network.parameters(), torch.zeros(())).device
 
 
 def in_channels_last(trunk: nn.Module) -> nn.Module:

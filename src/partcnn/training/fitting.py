@@ -5,7 +5,8 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,18 @@ from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.model.saving.checkpoint import save
+from partcnn.networks.preprocessing import Preprocessing
+from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.module import PartTraining
-from partcnn.training.projection import set_projection
+from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
-from partcnn.training.views import EpochLoader, PictureViews
+from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
 TRUNKS = ("frozen", "finetune")
+_PICTURES_DTYPE = torch.float16
 _PICTURES_IN_MEMORY_BYTES = 2 * 1024**3  # of views that are kept for a trunk that learns; more are decoded every epoch
 # Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
 _EXPECTED_WARNINGS = (
@@ -98,7 +102,7 @@ def fit(
     """Train a converted network on the pictures of a data set, in place.
 
     A network that is not trained yet, by `fit` or before it was loaded, first gets its projection: the principal
-    components of its trunk's maps on the training pictures (`partcnn.feature_views.set_projection`).
+    components of its trunk's maps on the training pictures (`partcnn.training.set_projection`).
 
     Args:
         model: made by `partcnn.convert`.
@@ -109,7 +113,7 @@ def fit(
         seed: of views, order and dropout.
         num_workers: processes that decode pictures.
         features: of these pictures through this model's trunk and projection, to spare computing them; the
-            recipe's `num_views`, `min_crop_frac` and `batch_size` are then not used, and the projection stays.
+            recipe's `num_views` and `min_crop_frac` are then not used, and the projection stays.
         cache: where a frozen trunk's features, and the projection, are kept for the next time, and looked for
             (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
@@ -126,9 +130,9 @@ def fit(
     check_trunk(trunk, model)
     if features is not None and trunk != "frozen":
         raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
-    if len(dataset.classes) != record.arguments["num_classes"]:
+    if len(dataset.classes) != record.settings.num_classes:
         raise ConfigError(
-            f"dataset: expected {record.arguments['num_classes']} classes, as the model has logits, "
+            f"dataset: expected {record.settings.num_classes} classes, as the model has logits, "
             f"got {len(dataset.classes)}"
         )
     is_frozen = trunk == "frozen"
@@ -138,9 +142,27 @@ def fit(
     history = History()
     trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
     model.to(trainer.strategy.root_device)
-    batches: Iterable[Any] | None = features
-    if batches is None:
-        batches = _batches(model, dataset, recipe, is_frozen, seed, num_workers, cache, is_progress_shown)
+    if features is None:
+        views = PictureViews(
+            dataset,
+            record.preprocessing,
+            num_views=recipe.num_views,
+            min_crop_frac=recipe.min_crop_frac,
+            seed=seed,
+        )
+        features = _made_once(
+            model,
+            views,
+            is_frozen=is_frozen,
+            num_workers=num_workers,
+            cache=cache,
+            is_progress_shown=is_progress_shown,
+        )
+    batches: Iterable[Any]
+    if features is None:
+        batches = _decoded_every_epoch(dataset, record.preprocessing, recipe, seed, num_workers)
+    else:
+        batches = EpochBatches(features, batch_size=recipe.batch_size, seed=seed)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -185,33 +207,49 @@ def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], histo
         _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
 
 
-def _batches(
+def _made_once(
     model: nn.Module,
-    dataset: PartDataset,
-    recipe: Recipe,
+    views: PictureViews,
+    *,
     is_frozen: bool,
-    seed: int,
     num_workers: int,
     cache: FeatureCache | None,
     is_progress_shown: bool,
-) -> Iterable[Any]:
-    """What a training step takes: a frozen trunk's maps or pictures, made once where memory allows it."""
-    record = conversion_of(model)
-    preprocessing = record.preprocessing
-    settings: dict[str, Any] = {"min_crop_frac": recipe.min_crop_frac, "seed": seed}
-    views = PictureViews(dataset, preprocessing, num_views=recipe.num_views, **settings)
-    loading: dict[str, Any] = {"batch_size": recipe.batch_size, "seed": seed, "num_workers": num_workers}
-    with Progress(disable=not is_progress_shown, transient=True) as progress:
-        task = progress.add_task(f"{len(views)} pictures × {recipe.num_views} views", total=len(views))
-        loading["on_progress"] = lambda done: progress.update(task, completed=done)
+) -> FeatureViews | None:
+    """What a step takes of every view: a frozen trunk's maps, or pictures; None where these would fill the memory."""
+    with _shown(views, is_progress_shown) as on_progress:
         if is_frozen and isinstance(model, PartNetwork):
-            return trunk_features(model, views, cache=cache, **loading)
-        if isinstance(model, PartNetwork) and not record.is_trained:
-            set_projection(model, views, num_workers=num_workers)
-        height, width = preprocessing.input_size
-        if len(dataset) * recipe.num_views * 3 * height * width * 2 <= _PICTURES_IN_MEMORY_BYTES:
-            return compute_features(nn.Identity(), views, **loading)
-    views = PictureViews(dataset, preprocessing, num_views=min(2, recipe.num_views), is_random=True, **settings)
+            return trunk_features(
+                model, views, num_workers=num_workers, cache=cache, keeps_whole=True, on_progress=on_progress
+            )
+        with views.remembering():
+            prepare(model, views, num_workers=num_workers)
+            if views.num_values * _PICTURES_DTYPE.itemsize > _PICTURES_IN_MEMORY_BYTES:
+                return None
+            return compute_features(
+                nn.Identity(), views, num_workers=num_workers, dtype=_PICTURES_DTYPE, on_progress=on_progress
+            )
+
+
+@contextmanager
+def _shown(views: PictureViews, is_progress_shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, which is told how many pictures are done."""
+    with Progress(disable=not is_progress_shown, transient=True) as progress:
+        task = progress.add_task(f"{len(views)} pictures × {views.num_views} views", total=len(views))
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _decoded_every_epoch(
+    dataset: PartDataset, preprocessing: Preprocessing, recipe: Recipe, seed: int, num_workers: int
+) -> EpochLoader:
+    views = PictureViews(
+        dataset,
+        preprocessing,
+        num_views=min(2, recipe.num_views),
+        min_crop_frac=recipe.min_crop_frac,
+        is_random=True,
+        seed=seed,
+    )
     return EpochLoader(
         views,
         batch_size=recipe.batch_size,

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
 from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of
-from partcnn.networks.probing.receptive_field import cell_centers, receptive_field
+from partcnn.model.network import PartNetwork, layer_field
+from partcnn.networks.probing.receptive_field import cell_centers
 from partcnn.training.recipe import Recipe
 
 _PRETRAINED_TRUNK_LR_FRAC = 0.03
@@ -37,7 +37,7 @@ class PartTraining(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         inputs, frames, labels = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
         num_views = inputs.shape[1]
-        inputs, frames = (one.transpose(0, 1).flatten(0, 1) for one in (inputs, frames))  # all first views first
+        inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
         task_loss = F.cross_entropy(logits.float(), labels)
@@ -101,5 +101,4 @@ class PartTraining(L.LightningModule):
 
 
 def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    input_size = conversion_of(model).preprocessing.input_size
-    return {name: cell_centers(receptive_field(model, name, input_size)) for name, _ in part_masks(model)}
+    return {name: cell_centers(layer_field(model, name)) for name, _ in part_masks(model)}

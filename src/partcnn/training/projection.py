@@ -1,15 +1,40 @@
 """The projection of a trunk's maps to their principal components."""
 
+from collections.abc import Iterator
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from partcnn.model.network import PartNetwork
-from partcnn.training.features import in_channels_last, picture_loader, trunk_batches
-from partcnn.training.views import PictureViews
+from partcnn.foundation.disk_cache import network_digest
+from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.training.features import device_of, in_channels_last, picture_loader, trunk_batches
+from partcnn.training.views import PictureViews, ShrunkPicture
 
-_PROJECTION_PICTURES = 256
-_LEAST_VARIANCE_FRAC = 1e-3
-COMPONENT_VARIANCE = 0.07  # the mean one's, as it is in ResNet-18's layer3, on which the recipe was chosen
+PROJECTION_PICTURES = 256
+LEAST_VARIANCE_FRAC = 1e-3
+COMPONENT_VARIANCE = 0.07  # of the mean component, as it is in ResNet-18's layer3, on which the recipe was chosen
+
+
+def prepare(model: nn.Module, views: PictureViews, *, num_workers: int = 0) -> None:
+    """Set the projection of a network that has one and is not trained yet; any other stays as it is.
+
+    Args:
+        model: made by `partcnn.convert`.
+        views, num_workers: as in `set_projection`.
+    """
+    if isinstance(model, PartNetwork) and not _is_set(model):
+        set_projection(model, views, num_workers=num_workers)
+
+
+def origin_of_projection(model: PartNetwork) -> object:
+    """All that the projection follows from beside the trunk and the pictures: its weights, or how they will be set."""
+    if _is_set(model):
+        return network_digest(model.projection)
+    return repr(model.projection), PROJECTION_PICTURES, LEAST_VARIANCE_FRAC, COMPONENT_VARIANCE
+
+
+def _is_set(model: PartNetwork) -> bool:
+    return conversion_of(model).is_trained
 
 
 def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int = 0) -> None:
@@ -22,35 +47,52 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
 
     Args:
         model: its trunk is put in evaluation mode.
-        views: of the training pictures, which are used whole.
+        views: of the training pictures, which are used whole; within `views.remembering()` they are kept for the pass
+            over the views.
         num_workers: processes that decode pictures.
     """
     layer = model.projection
     if not isinstance(layer, nn.Conv2d):
         return
-    model.trunk.eval()
-    device = layer.weight.device
-    trunk = in_channels_last(model.trunk)
-    whole = PictureViews(views.dataset, views.preprocessing)
-    step = max(1, -(-len(whole) // _PROJECTION_PICTURES))
-    chosen = torch.utils.data.Subset(whole, range(0, len(whole), step))
-    total = torch.zeros(layer.in_channels, dtype=torch.float64)
-    products = torch.zeros(layer.in_channels, layer.in_channels, dtype=torch.float64)
-    count = 0
     with torch.no_grad():
-        for pictures, _, _ in picture_loader(chosen, device, num_workers):
-            for batch in trunk_batches(pictures[:, 0], device):
-                cells = trunk(batch).movedim(1, -1).flatten(0, 2).double().cpu()
-                total += cells.sum(dim=0)
-                products += cells.T @ cells
-                count += len(cells)
-        mean = total / count
-        variances, components = torch.linalg.eigh(products / count - mean.outer(mean))
-        variances = variances.flip(0)[: layer.out_channels]
-        variances = variances.clamp(min=_LEAST_VARIANCE_FRAC * variances.mean().item())  # silent channels stay so
-        components = components.flip(1)[:, : layer.out_channels]
-        scaled = COMPONENT_VARIANCE * (variances / variances.mean()).sqrt()
-        weight = (components * (scaled / variances).sqrt()).T
+        mean, covariance = _moments(model.trunk.eval(), views, num_workers)
+        weight = _scaled_components(covariance, layer.out_channels)
         layer.weight.copy_(weight[..., None, None])
         assert layer.bias is not None
         layer.bias.copy_(-weight @ mean)
+
+
+def _moments(trunk: nn.Module, views: PictureViews, num_workers: int) -> tuple[Tensor, Tensor]:
+    """Mean [channel] and covariance [channel, channel] of the cells of a trunk's maps, in float64."""
+    total, products, count = torch.zeros(()), torch.zeros(()), 0
+    for maps in _whole_maps(trunk, views, num_workers):
+        cells = maps.movedim(1, -1).flatten(0, 2).double().cpu()
+        total = total + cells.sum(dim=0)
+        products = products + cells.T @ cells
+        count += len(cells)
+    mean = total / count
+    return mean, products / count - mean.outer(mean)
+
+
+def _whole_maps(trunk: nn.Module, views: PictureViews, num_workers: int) -> Iterator[Tensor]:
+    """Maps [image, channel, row, col] of whole pictures, evenly from all, by batches."""
+    device, fast = device_of(trunk), in_channels_last(trunk)
+    if views.is_random:
+        views = PictureViews(views.dataset, views.preprocessing)
+    indices = range(0, len(views), -(-len(views) // PROJECTION_PICTURES))
+    for batch in picture_loader(views.shrunk, indices, device, num_workers):
+        for index, *pixels in zip(*batch, strict=True):
+            views.remember(ShrunkPicture(int(index), *pixels))
+        for pictures in trunk_batches(views.normalised(batch.whole), device):
+            maps: Tensor = fast(pictures)
+            yield maps
+
+
+def _scaled_components(covariance: Tensor, num_components: int) -> Tensor:  # [component, channel]
+    variances, components = torch.linalg.eigh(covariance)
+    variances = variances.flip(0)[:num_components]
+    variances = variances.clamp(min=LEAST_VARIANCE_FRAC * variances.mean().item())  # silent channels stay so
+    components = components.flip(1)[:, :num_components]
+    scaled = COMPONENT_VARIANCE * (variances / variances.mean()).sqrt()
+    weight: Tensor = components * (scaled / variances).sqrt()
+    return weight.T

@@ -15,7 +15,8 @@ network does not run any more. A chain of layers needs fewer lines than teaching
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +95,10 @@ def prune(
         )
         _merge(above, found.moments, kept)
         _keep_filters(layer, kept)
-    new = conversion_of(pruned)
-    new.arguments = {**record.arguments, "filters": pruned.part_layers[-1].out_channels}
+    sizes: dict[str, Any] = {"filters": pruned.part_layers[-1].out_channels}
     if isinstance(pruned.hidden, nn.Sequential):
-        new.arguments["hidden"] = pruned.hidden[0].out_channels
+        sizes["hidden"] = pruned.hidden[0].out_channels
+    conversion_of(pruned).settings = replace(record.settings, **sizes)
     return pruned
 
 
@@ -107,9 +108,7 @@ def training_features(model: PartNetwork, dataset: PartDataset, *, num_workers: 
     chosen = copy.copy(dataset)
     chosen.samples = dataset.samples[:: -(-len(dataset) // _MOST_PICTURES)]
     trunk = nn.Sequential(model.trunk, model.projection)
-    return compute_features(
-        trunk, PictureViews(chosen, preprocessing), batch_size=_BATCH, seed=0, num_workers=num_workers
-    )
+    return compute_features(trunk, PictureViews(chosen, preprocessing), num_workers=num_workers)
 
 
 def layer_statistics(model: PartNetwork, layer: nn.Module, features: Tensor) -> LayerStatistics:
@@ -136,10 +135,11 @@ def layer_statistics(model: PartNetwork, layer: nn.Module, features: Tensor) -> 
                 logits = model.forward_from_features(batch.to(device, dtype))
                 logits = logits - logits.mean(dim=1, keepdim=True)
                 gradients = [
-                    torch.autograd.grad(one.sum(), leaves[0], retain_graph=True)[0] for one in logits.unbind(dim=1)
+                    torch.autograd.grad(logit.sum(), leaves[0], retain_graph=True)[0] for logit in logits.unbind(dim=1)
                 ]
             maps = leaves[0].detach()
-            shares.append(torch.stack([(maps * one).sum(dim=(2, 3)) for one in gradients], dim=1).double().cpu())
+            contributions = [(maps * gradient).sum(dim=(2, 3)) for gradient in gradients]
+            shares.append(torch.stack(contributions, dim=1).double().cpu())
             own = MapMoments.of(maps)
             moments = own if moments is None else moments + own
     finally:
@@ -159,7 +159,7 @@ def num_parameters(model: nn.Module) -> int:
     if not isinstance(inner, PartNetwork):
         raise LayerError("model: expected a network with head='additive', got another one")
     parts = (inner.hidden, inner.part_layers, inner.head)
-    return sum(one.numel() for part in parts for one in part.parameters())
+    return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from partcnn.foundation.errors import ConfigError
-from partcnn.model.mask import num_owners
 from partcnn.model.network import conversion_of
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -75,8 +74,7 @@ class Recipe:
         """`lr`, or what None takes for this network."""
         if self.lr is not None:
             return self.lr
-        arguments = conversion_of(model).arguments
-        return _LR if num_owners(arguments["num_classes"], arguments["background"]) == 1 else _LR_OF_SEVERAL
+        return _LR if conversion_of(model).settings.num_owners == 1 else _LR_OF_SEVERAL
 
     def loss_weight_at(self, epoch: int) -> float:
         """λ in an epoch, counted from 0."""

@@ -1,11 +1,13 @@
 """Pictures as a network's inputs, in several random views."""
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from partcnn.datasets import PartDataset
@@ -14,6 +16,22 @@ from partcnn.networks.preprocessing import Preprocessing
 
 _WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 _ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
+
+
+class ShrunkPicture(NamedTuple):
+    """A decoded picture in the two sizes that its views are made of; default collation stacks it.
+
+    Args:
+        sample_index: of the sample in `dataset.samples`.
+        whole: uint8 [3, height, width] of the network's input; empty where no view is the whole picture.
+        roomy: uint8 [3, height, width], 8/7 of that, to cut random crops from; empty where there are none.
+        size: [2] (height, width) of the picture, the frame of its annotations.
+    """
+
+    sample_index: int
+    whole: Tensor
+    roomy: Tensor
+    size: Tensor
 
 
 class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
@@ -50,12 +68,13 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         self.preprocessing = preprocessing
         self.epoch = 0
         height, width = preprocessing.input_size
-        finish = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
         self._room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
         self._input_size, self._min_crop_frac = [height, width], min_crop_frac
-        self._whole = preprocessing.transform()
-        self._resized = v2.Resize(self._room, antialias=True)
-        self._finish = v2.Compose(finish)
+        self._to_whole, self._to_roomy = v2.Resize(preprocessing.input_size), v2.Resize(self._room)
+        self.normalised = preprocessing.normalisation()
+        self._num_random = num_views if is_random else num_views - 1
+        self._is_remembering = False
+        self._remembered: dict[int, ShrunkPicture] = {}
 
     @property
     def settings(self) -> tuple[object, ...]:
@@ -66,18 +85,51 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def num_values(self) -> int:
+        """Of all views of all pictures, three channels a pixel."""
+        height, width = self._input_size
+        return len(self) * self.num_views * 3 * height * width
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        sample = self.dataset.samples[index]
-        picture = v2.functional.pil_to_tensor(sample.load_reduced(self._room)[0])
-        views = [] if self.is_random else [(self._whole(picture), _WHOLE_FRAME)]
-        num_random = self.num_views - len(views)
-        if num_random:
-            roomy = self._resized(picture)
-            # a hash of integers is the same everywhere
-            generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
-            views += [self._random_view(roomy, generator) for _ in range(num_random)]
+        return self.views_and_size(index)[:3]
+
+    def views_and_size(self, index: int) -> tuple[Tensor, Tensor, int, Tensor]:
+        """A picture's views, their frames and its label, and [2] its (height, width) in its annotations' frame."""
+        picture = self.shrunk(index)
+        views = [] if self.is_random else [(self.normalised(picture.whole), _WHOLE_FRAME)]
+        # a hash of integers is the same everywhere
+        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
+        views += [self._random_view(picture.roomy, generator) for _ in range(self._num_random)]
         pictures, frames = zip(*views, strict=True)
-        return torch.stack(pictures), torch.stack(frames), sample.label
+        return torch.stack(pictures), torch.stack(frames), self.dataset.samples[index].label, picture.size
+
+    def shrunk(self, index: int) -> ShrunkPicture:
+        """A picture, decoded, or as it is remembered."""
+        if index in self._remembered:
+            return self._remembered[index]
+        picture, size = self.dataset.samples[index].load_reduced(self._room)
+        pixels = v2.functional.pil_to_tensor(picture)
+        none = pixels.new_empty(0)
+        whole = none if self.is_random else self._to_whole(pixels)
+        roomy = self._to_roomy(pixels) if self._num_random else none
+        return ShrunkPicture(index, whole, roomy, torch.tensor(size))
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within it, pictures that were given to `remember` are not decoded again. Each takes 350 kB at 224 px."""
+        self._is_remembering = True
+        try:
+            yield
+        finally:
+            self._is_remembering = False
+            self._remembered = {}
+
+    def remember(self, picture: ShrunkPicture) -> None:
+        """Keep a copy of a picture; outside of `remembering` nothing is kept."""
+        if self._is_remembering:
+            index, *pixels = picture
+            self._remembered[index] = ShrunkPicture(index, *(values.clone() for values in pixels))
 
     def _random_view(self, picture: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A crop of the picture's own shape, its area uniform, flipped half of the time; and its frame."""
@@ -90,13 +142,4 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         x0, y0, across, down = x / width, y / height, crop_width / width, crop_height / height
         if flip < 0.5:
             view, x0, across = v2.functional.horizontal_flip(view), x0 + across, -across
-        return self._finish(view), torch.tensor([[across, 0.0, x0], [0.0, down, y0]])
-
-
-class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
-    """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
-
-    def __iter__(self) -> Any:
-        assert isinstance(self.dataset, PictureViews)
-        self.dataset.epoch += 1  # before workers are started: they see the data set as it is then
-        return super().__iter__()
+        return self.normalised(view), torch.tensor([[across, 0.0, x0], [0.0, down, y0]])

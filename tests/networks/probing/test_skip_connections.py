@@ -61,8 +61,8 @@ def test_the_two_ways_differ_and_say_which_they_are(resnet: nn.Module, pictures:
     )
     assert [name for name, _ in part_masks(under)] == ["layer3.1.part_mask"]
     assert [name for name, _ in part_masks(beside)] == ["layer3.1.bn2.part_mask"]
-    assert conversion_of(beside).arguments["mask_skip"] is False
-    assert conversion_of(beside).arguments["layers"] == ["layer3"]
+    assert conversion_of(beside).settings.mask_skip is False
+    assert conversion_of(beside).settings.layers == ("layer3",)
     with torch.no_grad():
         assert not torch.allclose(under(pictures), beside(pictures))
 
@@ -130,7 +130,7 @@ def test_a_layer_without_a_skip_connection_is_answered_with_those_that_have_one(
 
 def test_auto_takes_the_deepest_fine_block_that_has_a_skip_connection(resnet: nn.Module) -> None:
     model = convert(resnet, num_classes=5, head="original", mask_skip=False, input_size=(112, 112))
-    assert conversion_of(model).arguments["layers"] == ["layer2.1"]
+    assert conversion_of(model).settings.layers == ("layer2.1",)
 
 
 def test_a_branch_with_the_channels_last_is_refused() -> None:

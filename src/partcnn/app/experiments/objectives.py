@@ -27,12 +27,11 @@ from partcnn.evaluation.figures import mean
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import write_text
-from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.mask import part_masks, top_mask
+from partcnn.model.network import PartNetwork, conversion_of, layer_field
 from partcnn.networks.probing.probe import evaluation_mode
-from partcnn.networks.probing.receptive_field import ReceptiveField, receptive_field
+from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.part_places import PLACES
-from partcnn.training.features import FeatureViews
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 
@@ -220,7 +219,7 @@ class Task:
         if not isinstance(model, PartNetwork):
             raise ConfigError("methods: expected head='additive', whose frozen trunk all methods share")
         preprocessing = conversion_of(model).preprocessing
-        layer = receptive_field(model, next(part_masks(model))[0], preprocessing.input_size)
+        layer = layer_field(model, next(part_masks(model))[0])
         model.trunk = memory.setdefault(config.backbone, RememberingTrunk(model.trunk))
         maps = task_maps(model, preprocessing, train, train.with_split("test"), recipe, cache)
         return cls(config, data, category, train, maps, layer)
@@ -237,10 +236,8 @@ class Task:
         assert isinstance(model, PartNetwork)
         if self.maps.projection:
             model.projection.load_state_dict(self.maps.projection)
-        views = self.maps.views
-        features = FeatureViews(views.maps, views.frames, views.labels, batch_size=recipe.batch_size, seed=seed)
-        fit(model, self.dataset, recipe, seed=seed, features=features, is_progress_shown=False)
-        _, mask = list(part_masks(model))[-1]
+        fit(model, self.dataset, recipe, seed=seed, features=self.maps.views, is_progress_shown=False)
+        _, mask = top_mask(model)
 
         def measured(pictures: MeasuredPictures) -> tuple[Tensor, Tensor]:
             logits, maps = [], []

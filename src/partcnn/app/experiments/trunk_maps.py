@@ -87,11 +87,11 @@ def task_maps(
         model: gives the trunk and the shape of the projection, which is set.
         preprocessing: of the trunk.
         train, test: splits of one task.
-        recipe: gives number, size and batches of the views. The random views are the same for every seed.
+        recipe: gives number and size of the views. The random views are the same for every seed.
         cache: where all maps are looked for, and kept for the next time.
     """
     views = PictureViews(train, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
-    computed = trunk_features(model, views, batch_size=recipe.batch_size, seed=0, cache=cache)
+    computed = trunk_features(model, views, cache=cache)
     projection = {name: value.clone() for name, value in model.projection.state_dict().items()}
     train_pictures, test_pictures = (
         measured_pictures(model.trunk, preprocessing, split, cache) for split in (train, test)
@@ -117,7 +117,7 @@ def measured_pictures(
     with torch.no_grad():
         for batch in DataLoader(dataset.with_transform(transform, resized_to=size), batch_size=8):
             rows.append((trunk(batch.image), batch.landmarks))
-    maps, places = (torch.cat(column) for column in zip(*rows, strict=True))
+    maps, points = (torch.cat(column) for column in zip(*rows, strict=True))
     if cache is not None:
-        cache.keep(key, {"maps": maps.half(), "landmarks": places}, time.monotonic() - began)
-    return MeasuredPictures(maps, labels, places)
+        cache.keep(key, {"maps": maps.half(), "landmarks": points}, time.monotonic() - began)
+    return MeasuredPictures(maps, labels, points)

@@ -11,6 +11,7 @@ from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category
 from partcnn.datasets.drawn.drawing import KINDS, draw_animal, draw_background
 from partcnn.datasets.drawn.figures import PARTS
 from partcnn.datasets.packed_shapes import PackedShapes
+from partcnn.datasets.pictures import CheckedPicture
 from partcnn.datasets.samples import Box, MaskShape, Sample, Shape
 from partcnn.foundation.errors import DataError
 
@@ -66,7 +67,7 @@ class DrawnSample(Sample):
         """Of its pixels: another version of the package may draw otherwise."""
         return hashlib.sha256(self._drawn[0].tobytes()).digest()
 
-    def check_image(self) -> tuple[int, int] | None:
+    def check_image(self) -> CheckedPicture | None:
         """Nothing to check: there is no file."""
 
     def __repr__(self) -> str:  # the inherited one would draw the picture

@@ -25,7 +25,7 @@ MAX_TURN = 0.3  # radians, either way
 EXTENT = (0.45, 0.9)  # longer side of the animal, as a share of the picture's side
 OCCLUSION_RATE = 0.36  # pictures with something in front
 
-Box = tuple[float, float, float, float]
+Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Drawing:
     """
 
     image: Image.Image
-    object_box: Box
+    object_box: Corners
     masks: dict[str, NDArray[np.bool_]]
 
     @property
-    def part_boxes(self) -> dict[str, Box]:
+    def part_boxes(self) -> dict[str, Corners]:
         """Part name → bounding box of its mask, in the frame of `object_box`."""
         return {part: mask_box(mask) for part, mask in self.masks.items()}
 
@@ -91,7 +91,7 @@ def draw_background(seed: int, size: int = 192) -> Image.Image:
     return _developed(canvas, rng)
 
 
-def mask_box(mask: NDArray[np.bool_]) -> Box:
+def mask_box(mask: NDArray[np.bool_]) -> Corners:
     """Bounding box x0, y0, x1, y1 of a mask's pixels, edges included; the mask is not empty."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1)
@@ -105,7 +105,7 @@ def _generator(kind: str, seed: int, size: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, *kind.encode()]))  # hash() differs from run to run
 
 
-def _place(rng: np.random.Generator, pieces: list[Piece]) -> tuple[list[Piece], Form, Box]:
+def _place(rng: np.random.Generator, pieces: list[Piece]) -> tuple[list[Piece], Form, Corners]:
     """Turn the animal by up to 17°, mirror it or not, put it somewhere into the unit frame; with its shadow."""
     angle, mirrored = rng.uniform(-MAX_TURN, MAX_TURN), bool(rng.random() < 0.5)
     standing = extent(piece for piece in pieces if piece.part in ("body", "legs"))
@@ -138,7 +138,7 @@ def _paint_back(rng: np.random.Generator, size: int, *, foot: float) -> tuple[Ca
     return canvas, scene
 
 
-def _paint_front(canvas: Canvas, rng: np.random.Generator, scene: Scene, box: Box) -> None:
+def _paint_front(canvas: Canvas, rng: np.random.Generator, scene: Scene, box: Corners) -> None:
     """Something before the animal that hides a share of it."""
     x0, y0, x1, foot = box
     width, height = x1 - x0, foot - y0

@@ -15,9 +15,15 @@ from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.records import PictureRecords
 from partcnn.foundation.errors import DataError
 from partcnn.model.mask import PartMask, part_masks
-from partcnn.model.network import PartNetwork, PictureFeatures, conversion_of, recorded_feature_maps, unwrapped
+from partcnn.model.network import (
+    PartNetwork,
+    PictureFeatures,
+    conversion_of,
+    layer_field,
+    recorded_feature_maps,
+    unwrapped,
+)
 from partcnn.networks.probing.probe import evaluation_mode
-from partcnn.networks.probing.receptive_field import receptive_field
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def observe(
         DataError: the data set has other classes than the model.
     """
     record = conversion_of(model)
-    num_classes = record.arguments["num_classes"]
+    num_classes = record.settings.num_classes
     if len(dataset.classes) != num_classes:
         raise DataError(f"dataset: expected {num_classes} classes as the model has, got {', '.join(dataset.classes)}")
     protocol = protocol or Protocol()
@@ -102,7 +108,7 @@ class _Observer:
         self.layers = [
             LayerObservation(
                 name,
-                receptive_field(model, name, self.input_size),
+                layer_field(model, name),
                 num_filters=mask.num_filters,
                 num_classes=num_classes,
                 num_parts=num_parts,

@@ -21,8 +21,8 @@ from torch import nn
 
 from partcnn.foundation.errors import PartCNNError, RunError
 from partcnn.foundation.files import replace_file, write_text
-from partcnn.model.conversion import convert
-from partcnn.model.network import Conversion, conversion_of, unwrapped
+from partcnn.model.conversion import converted
+from partcnn.model.network import conversion_of, unwrapped
 from partcnn.model.saving.checkpoint_files import (
     CONFIG_FILE,
     FORMAT,
@@ -34,6 +34,7 @@ from partcnn.model.saving.checkpoint_files import (
     read_headers,
 )
 from partcnn.model.saving.model_card import MARK, model_card
+from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import build_network
 from partcnn.networks.preprocessing import Preprocessing
 
@@ -112,36 +113,35 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     is_passed = model is not None
     if model is None and config["network"] is None:
         raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
-    check_sizes(config["arguments"], headers, file)
+    settings = ConversionSettings.from_spec(config["arguments"])
+    check_sizes(settings, headers, file)
     try:
-        converted = _rebuilt(config, model)
+        network = _rebuilt(config, settings, model)
     except PartCNNError:
         raise
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
         if is_passed:  # the fault may be the given network's: its own words say more
             raise
         raise RunError(f"{directory / CONFIG_FILE}: no network can be built from it ({error})") from error
-    check_tensors(converted.state_dict(), headers, file)
+    check_tensors(network.state_dict(), headers, file)
     tensors = load_file(file)
-    check_categories(tensors, config["arguments"]["num_classes"], file)
-    converted.load_state_dict(tensors)
+    check_categories(tensors, settings.num_classes, file)
+    network.load_state_dict(tensors)
     dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
     if dtypes:
-        converted.to(dtypes.pop())
-    return converted.eval()
+        network.to(dtypes.pop())
+    return network.eval()
 
 
-def _rebuilt(config: dict[str, Any], model: nn.Module | None) -> nn.Module:
+def _rebuilt(config: dict[str, Any], settings: ConversionSettings, model: nn.Module | None) -> nn.Module:
     """The network that config.json describes, with whatever weights it starts from."""
-    arguments = dict(config["arguments"])
-    arguments["input_size"] = tuple(arguments["input_size"])
     network = build_network(config["network"]) if model is None else model
-    converted = convert(network, arguments.pop("layers"), **arguments, inplace=model is None)
-    record: Conversion = conversion_of(converted)
+    rebuilt = converted(network, settings, inplace=model is None)
+    record = conversion_of(rebuilt)
     record.network = config["network"]
     record.classes, record.is_trained = list(config["classes"]), True
     record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
-    return converted
+    return rebuilt
 
 
 def _digest(file: Path) -> str | None:

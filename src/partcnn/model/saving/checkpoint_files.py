@@ -2,20 +2,19 @@
 they claim is believed before it is held against what else is there.
 """
 
-import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from partcnn.foundation.errors import RunError, WeightsError
-from partcnn.model.conversion import convert
+from partcnn.model.settings import ConversionSettings
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -30,7 +29,7 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
 _MOST_CONFIG_BYTES = 16 * 2**20  # 100 000 class names of 100 letters are less
 _MOST_CLASSES = 2**16  # of a network's own classifier, which is built although the weights may lack it
 _MOST_SIDE_PX = 4096  # of the input: a picture of noise of this size is passed through
-_SIZES = ("num_classes", "new_layers", "filters", "projection", "hidden", "grid")
+_REQUIRED = {"layers", "num_classes", "input_size"}  # of the settings; others may be missing
 _DTYPES = {  # as safetensors names them → ours
     "F64": torch.float64,
     "F32": torch.float32,
@@ -94,27 +93,27 @@ def read_headers(file: Path) -> dict[str, TensorHeader]:
         raise RunError(f"{file}: expected a safetensors file ({error})") from error
 
 
-def check_sizes(arguments: Mapping[str, Any], headers: Mapping[str, TensorHeader], file: Path) -> None:
+def check_sizes(settings: ConversionSettings, headers: Mapping[str, TensorHeader], file: Path) -> None:
     """Every size by which `convert` makes layers is that of a tensor which is there, before any memory is taken.
 
     Raises:
         WeightsError: a size is another one.
     """
-    if arguments.get("head", "additive") != "additive":
+    if settings.head != "additive":
         return  # masks take their sizes from the network
-    filters, grid, num_layers = (arguments.get(name) for name in ("filters", "grid", "new_layers"))
-    hidden = min(2 * filters, 128) if arguments.get("hidden") is None and filters else arguments.get("hidden")
     in_file = {name: headers[name].shape if name in headers else (0,) for name in ("head.weight", "hidden.0.weight")}
-    claimed = {"head.weight": (arguments["num_classes"], filters, grid, grid), "hidden.0.weight": (hidden,)}
-    for name, sizes in claimed.items():
+    of_head = (settings.num_classes, settings.filters, settings.grid, settings.grid)
+    for name, sizes in {"head.weight": of_head, "hidden.0.weight": (settings.num_hidden,)}.items():
         if in_file[name][: len(sizes)] != sizes:
             raise WeightsError(
                 f"{file}: the weights do not fit the network: {name} has {list(in_file[name])}, "
                 f"and {CONFIG_FILE} says {list(sizes)}"
             )
     found = len({name.split(".")[1] for name in headers if name.startswith("part_layers.")})
-    if found != num_layers:
-        raise WeightsError(f"{file}: the weights do not fit the network: {found} part layers, expected {num_layers}")
+    if found != settings.new_layers:
+        raise WeightsError(
+            f"{file}: the weights do not fit the network: {found} part layers, expected {settings.new_layers}"
+        )
 
 
 def check_tensors(expected: Mapping[str, Tensor], headers: Mapping[str, TensorHeader], file: Path) -> None:
@@ -155,40 +154,11 @@ def check_categories(state: Mapping[str, Tensor], num_classes: int, file: Path) 
                 raise WeightsError(f"{file}: {name}: expected classes from 0 to {num_classes - 1}, got {low} to {high}")
 
 
-def _check_entries(config: Mapping[str, Any], file: Path) -> None:
-    arguments = config["arguments"]
-    unknown = arguments.keys() - inspect.signature(convert).parameters.keys() - {"cnn", "inplace"}
-    missing = {"layers", "num_classes", "input_size"} - arguments.keys()
-    if unknown or missing or {"cnn", "inplace"} & arguments.keys():
-        raise RunError(
-            f"{file}: expected the arguments of partcnn.convert, got {', '.join(sorted(arguments)) or 'none'}"
-        )
-    problems = [
-        f"{name}: expected a whole number, got {arguments[name]!r:.50}"
-        for name in _SIZES
-        if not (_is_count(arguments.get(name, 0)) or (arguments[name] is None and name != "num_classes"))
-    ]
-    for where in (arguments, config["preprocessing"]):
-        size = where.get("input_size", [1, 1])
-        if not (
-            isinstance(size, list) and len(size) == 2 and all(_is_count(n) and 0 < n <= _MOST_SIDE_PX for n in size)
-        ):
-            problems.append(f"input_size: expected two sides of 1 to {_MOST_SIDE_PX} pixels, got {size!r:.50}")
-    for name in ("mean", "std"):
-        values = config["preprocessing"].get(name, [])
-        if not (isinstance(values, list) and all(_is_finite(value) for value in values)):
-            problems.append(f"preprocessing: {name}: expected three numbers, got {values!r:.50}")
-    layers = arguments["layers"]
-    if not (isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)):
-        problems.append(f"layers: expected dotted names, got {layers!r:.50}")
-    classes = config["classes"]
-    if not all(isinstance(name, str) for name in classes) or len(classes) != arguments["num_classes"]:
-        problems.append(f"classes: expected {arguments['num_classes']!r:.50} names, got {len(classes)} entries")
-    num_outputs = (config["network"] or {}).get("num_classes", 1)
-    if not (_is_count(num_outputs) and 1 <= num_outputs <= _MOST_CLASSES):
-        problems.append(f"network: num_classes: expected 1 to {_MOST_CLASSES}, got {num_outputs!r:.50}")
-    if problems:
-        raise RunError(f"{file}: {'; '.join(problems)}")
+class _Kind(NamedTuple):
+    """A kind of entry: what is expected, in words, and whether a value is it."""
+
+    expected: str
+    is_it: Callable[[Any], bool]
 
 
 def _is_count(value: Any) -> bool:
@@ -197,3 +167,66 @@ def _is_count(value: Any) -> bool:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_sides(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2
+    return is_pair and all(_is_count(side) and 0 < side <= _MOST_SIDE_PX for side in value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+_KINDS = {  # how JSON has the types of the settings
+    int: _Kind("a whole number", _is_count),
+    float: _Kind("a number", _is_finite),
+    bool: _Kind("true or false", lambda value: isinstance(value, int)),
+    str: _Kind("a text", lambda value: isinstance(value, str)),
+    type(None): _Kind("null", lambda value: value is None),
+    tuple[int, int]: _Kind(f"two sides of 1 to {_MOST_SIDE_PX} pixels", _are_sides),
+    tuple[str, ...]: _Kind("dotted names", _are_names),
+}
+_TYPES = get_type_hints(ConversionSettings)
+
+
+def _check_entries(config: Mapping[str, Any], file: Path) -> None:
+    arguments = config["arguments"]
+    if arguments.keys() - _TYPES.keys() or _REQUIRED - arguments.keys():
+        raise RunError(
+            f"{file}: expected the arguments of partcnn.convert, got {', '.join(sorted(arguments)) or 'none'}"
+        )
+    problems = [text for name, value in arguments.items() for text in _problems_of_setting(name, value)]
+    problems += [*_problems_of_preprocessing(config["preprocessing"]), *_problems_of_classes(config)]
+    if problems:
+        raise RunError(f"{file}: {'; '.join(problems)}")
+
+
+def _problems_of_setting(name: str, value: Any) -> list[str]:
+    wanted = _TYPES[name]
+    kinds = [_KINDS[wanted]] if wanted in _KINDS else [_KINDS[kind] for kind in get_args(wanted)]  # a union
+    if any(kind.is_it(value) for kind in kinds):
+        return []
+    return [f"{name}: expected {' or '.join(kind.expected for kind in kinds)}, got {value!r:.50}"]
+
+
+def _problems_of_preprocessing(spec: Mapping[str, Any]) -> list[str]:
+    problems = []
+    sides = _KINDS[tuple[int, int]]
+    if not sides.is_it(spec.get("input_size", [1, 1])):
+        problems.append(f"preprocessing: input_size: expected {sides.expected}, got {spec['input_size']!r:.50}")
+    for name in ("mean", "std"):
+        values = spec.get(name, [])
+        if not (isinstance(values, list) and all(_is_finite(value) for value in values)):
+            problems.append(f"preprocessing: {name}: expected three numbers, got {values!r:.50}")
+    return problems
+
+
+def _problems_of_classes(config: Mapping[str, Any]) -> list[str]:
+    problems, classes, num_classes = [], config["classes"], config["arguments"]["num_classes"]
+    if not all(isinstance(name, str) for name in classes) or len(classes) != num_classes:
+        problems.append(f"classes: expected {num_classes!r:.50} names, got {len(classes)} entries")
+    num_outputs = (config["network"] or {}).get("num_classes", 1)
+    if not (_is_count(num_outputs) and 1 <= num_outputs <= _MOST_CLASSES):
+        problems.append(f"network: num_classes: expected 1 to {_MOST_CLASSES}, got {num_outputs!r:.50}")
+    return problems

@@ -30,10 +30,9 @@ from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.foundation.files import replace_file
-from partcnn.model.mask import PartMask, part_masks
-from partcnn.model.network import PartNetwork, conversion_of, unwrapped
+from partcnn.model.mask import PartMask, part_masks, top_mask
+from partcnn.model.network import PartNetwork, conversion_of, layer_field, unwrapped
 from partcnn.networks.probing.probe import num_input_channels
-from partcnn.networks.probing.receptive_field import receptive_field
 
 FORMATS = ("onnx", "torch-export")
 METADATA_KEY = "partcnn"
@@ -94,8 +93,8 @@ def output_names(model: nn.Module, *, parts: bool) -> list[str]:
 def file_metadata(model: nn.Module) -> dict[str, Any]:
     """What the exported file says about itself: preprocessing, classes, bias, and where cells lie in the picture."""
     record, inner = conversion_of(model), unwrapped(model)
-    layer = list(part_masks(inner))[-1][0]
-    field = receptive_field(inner, layer, record.preprocessing.input_size)
+    layer, _ = top_mask(inner)
+    field = layer_field(inner, layer)
     return {
         "partcnn": version("partcnn"),
         "classes": record.classes,

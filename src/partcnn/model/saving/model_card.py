@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from partcnn.metrics.measures import measures_for_people
+from partcnn.model.settings import ConversionSettings
 
 MARK = "<!-- Written by partcnn.save. Take this line out to keep a README.md of your own. -->"
 
@@ -21,7 +22,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         config: what `partcnn.save` writes into config.json.
         summary: of an evaluation of this very network; None: nothing is said about figures.
     """
-    arguments, preprocessing = config["arguments"], config["preprocessing"]
+    settings, preprocessing = ConversionSettings.from_spec(config["arguments"]), config["preprocessing"]
     network = (config["network"] or {}).get("name", "a network of its own (pass it as `model=`)")
     header = {
         "library_name": "partcnn",
@@ -29,7 +30,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         "tags": ["interpretability", "object-parts", "image-classification"],
     }
     is_own = config["network"] is None
-    is_plain = arguments.get("objective") is None
+    is_plain = settings.objective is None
     what = (
         "the plain network to compare part filters with" if is_plain else "each filter of its top layer detects a part"
     )
@@ -46,11 +47,11 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         "| | |",
         "|---|---|",
         f"| network | {network} |",
-        f"| layer | {', '.join(arguments['layers'])} |",
-        f"| head | {arguments.get('head', 'additive')} |",
-        f"| filters | {arguments.get('filters')} in {arguments.get('new_layers', 1)} part layer(s) |",
-        f"| objective | {arguments.get('objective') or 'none (plain)'} |",
-        f"| a filter's place | {_PLACES.get(arguments.get('places', 'peak'), '?')} |",
+        f"| layer | {', '.join(settings.layers)} |",
+        f"| head | {settings.head} |",
+        f"| filters | {settings.filters} in {settings.new_layers} part layer(s) |",
+        f"| objective | {settings.objective or 'none (plain)'} |",
+        f"| a filter's place | {_PLACES.get(settings.places, '?')} |",
         f"| classes | {len(config['classes'])} |",
         f"| input | RGB / 255, stretched to {_by(preprocessing['input_size'])} pixels (height × width), "
         f"− {preprocessing['mean']}, / {preprocessing['std']} |",

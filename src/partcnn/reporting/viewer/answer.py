@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.foundation.number_text import signed
 from partcnn.plot import heatmap_overlay
 from partcnn.reporting.page import as_json, joined, page_environment, script_hash
 
@@ -50,7 +51,7 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
 def _term(one: Contribution, parts: dict[int, str], size: tuple[int, int]) -> dict[str, Any]:
     name = f"filter {one.filter}" + (f", {parts[one.filter]}" if one.filter in parts else "")
     x, y = (place / length for place, length in zip(one.position_px, size, strict=True))
-    note = None if one.hidden_change is None else f"hiding its place changes the logit by {one.hidden_change:+.2f}"
+    note = None if one.hidden_change is None else f"hiding its place changes the logit by {signed(one.hidden_change)}"
     return {
         "name": name,
         "value": one.value,

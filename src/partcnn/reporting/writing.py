@@ -11,7 +11,7 @@ from partcnn.datasets import PartDataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import write_text
-from partcnn.model.mask import part_masks
+from partcnn.model.mask import top_mask
 from partcnn.plot import read_curves
 from partcnn.reporting.gathering import gather
 from partcnn.reporting.page import render_page
@@ -62,7 +62,7 @@ def report(
 
 
 def _check_evaluation(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> None:
-    name, mask = list(part_masks(model))[-1]
+    name, mask = top_mask(model)
     measured = {(one.layer, one.filter) for one in evaluation.filters}
     if measured != {(name, index) for index in range(mask.num_filters)}:
         layers = ", ".join(sorted({layer for layer, _ in measured})) or "none"

@@ -1,0 +1,122 @@
+"""A part layer whose filters compete for every cell, and a head that sums what each of them holds.
+
+Both are ours; docs/results has what was measured. The losses are in `partcnn.objectives.competing`.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partcnn.foundation.errors import ConfigError, ShapeError
+
+_SHARPNESS = 6.0  # of the first shares: nats between a prototype and one at the mean squared distance of two
+_SCORE_STD = 0.5  # of the first scores beside the prototypes'
+
+
+class CompetingScores(nn.Module):
+    """Scores of K filters and a rest at every cell; the softmax over them says whose the cell is.
+
+        s = W₂ ∗ ReLU(W₁ z) + P z,    W₁ 1 × 1, W₂ 3 × 3, P 1 × 1
+
+    Args:
+        in_channels: of the features z.
+        num_filters: K, at least 1.
+        width: channels of ReLU(W₁ z).
+    """
+
+    def __init__(self, in_channels: int, num_filters: int, *, width: int = 64) -> None:
+        super().__init__()
+        if num_filters < 1:
+            raise ConfigError(f"filters: expected at least 1, got {num_filters}")
+        self.hidden = nn.Conv2d(in_channels, width, 1)
+        self.context = nn.Conv2d(width, num_filters + 1, 3, padding=1)
+        self.prototypes = nn.Conv2d(in_channels, num_filters + 1, 1)
+        nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
+        nn.init.normal_(self.context.weight, std=_SCORE_STD / math.sqrt(9 * width))
+        nn.init.orthogonal_(self.prototypes.weight)  # until `set_prototypes`: equal scores would have no gradient
+        for layer in (self.hidden, self.context, self.prototypes):
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor) -> Tensor:  # [image, channel, row, col] → [image, K + 1, row, col]
+        """The scores, the rest's last."""
+        return self.context(F.relu(self.hidden(features))) + self.prototypes(features)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def set_prototypes(self, clusters: Tensor, rest: Tensor) -> None:
+        """Start P at clusters of cells: P z = −6 ‖z − p‖² / (mean squared distance of two prototypes), less ‖z‖².
+
+        Args:
+            clusters: [K, channel], one for each filter.
+            rest: [channel], of what is no object.
+
+        Raises:
+            ShapeError: another number of clusters or channels.
+        """
+        num_scores, num_channels = self.prototypes.weight.shape[:2]
+        if clusters.shape != (num_scores - 1, num_channels) or rest.shape != (num_channels,):
+            raise ShapeError(
+                f"clusters, rest: expected {[num_scores - 1, num_channels]} and {[num_channels]}, "
+                f"got {list(clusters.shape)} and {list(rest.shape)}"
+            )
+        points = torch.cat([clusters, rest[None]]).to(self.prototypes.weight)
+        squared = (points[:, None] - points).square().sum(dim=2)
+        scale = _SHARPNESS / (squared.sum() / (len(points) * (len(points) - 1)))
+        self.prototypes.weight.copy_((2 * scale * points)[..., None, None])
+        assert self.prototypes.bias is not None
+        self.prototypes.bias.copy_(-scale * points.square().sum(dim=1))
+
+
+class SumOfParts(nn.Module):
+    """Logits as an exact sum over parts: what each filter, and the surroundings, hold of a picture's features.
+
+        logit = b + Σ_k ⟨W + W_k, v_k⟩,    v_k = [ Σ_c a_k(c) g(c) / (5 √(m_k + 1)),  m_k / (m_k + 1) ],
+        g = ReLU(V ∗ z),    m_k = Σ_c a_k(c),
+
+    k over the filters and the rest, "surroundings"; W is shared by all of them. V is 3 × 3, at half the maps'
+    resolution, to which z is averaged and a summed.
+
+    Args:
+        in_channels: of the features z.
+        num_filters: K; shares have one more map, the rest's.
+        num_classes: of the task.
+        values: channels of g.
+        dropout: share of the channels of z, and of the components of v, dropped in training.
+    """
+
+    def __init__(
+        self, in_channels: int, num_filters: int, num_classes: int, *, values: int = 48, dropout: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.channel_dropout, self.dropout = nn.Dropout2d(dropout), nn.Dropout(dropout)
+        self.value = nn.Conv2d(in_channels, values, 3, padding=1)
+        nn.init.kaiming_normal_(self.value.weight, nonlinearity="relu")
+        assert self.value.bias is not None
+        nn.init.zeros_(self.value.bias)
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_filters + 1, values + 1))
+        self.shared_weight = nn.Parameter(torch.zeros(num_classes, 1, values + 1))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class]
+        """The logits of shares [image, K + 1, row, col] and features [image, channel, row, col]."""
+        held = self.dropout(self.held(shares, features))
+        return torch.einsum("ikd,ckd->ic", held, self._weights(held)) + self.bias.to(held)
+
+    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, K + 1]
+        """Each part's share of each logit, the surroundings' last; their sum plus the bias is the logit."""
+        held = self.held(shares, features)
+        return torch.einsum("ikd,ckd->ick", held, self._weights(held))
+
+    def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, K + 1, values + 1]
+        """v_k: what each filter holds, and how much."""
+        coarse = F.avg_pool2d(features, 2, ceil_mode=True, count_include_pad=False)
+        values = F.relu(self.value(self.channel_dropout(coarse)))
+        summed = F.avg_pool2d(shares, 2, ceil_mode=True, divisor_override=1)
+        mass = summed.sum(dim=(2, 3))[..., None]
+        pooled = torch.einsum("ikhw,idhw->ikd", summed, values) / (5 * (mass + 1).sqrt())
+        return torch.cat([pooled, mass / (mass + 1)], dim=2)
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return (self.weight + self.shared_weight).to(like)

@@ -1,0 +1,142 @@
+"""What a conversion is asked for: every argument of `convert`, said and checked once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from partcnn.foundation.errors import ConfigError
+from partcnn.model.mask import num_owners
+from partcnn.networks.probing.layer_choice import AUTO
+from partcnn.objectives.registry import default_objective, objective_named
+
+HEADS = ("additive", "original")
+
+_FILTERS_PER_CLASS = 32  # where no number is asked for
+_MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
+# What networks were converted with before there was the choice: their files lack the entry.
+_BEFORE_THE_CHOICE = {"mask_skip": True, "places": "peak"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionSettings:
+    """How a network is converted. A converted network's record holds those that it came out with (`resolved`).
+
+    Args:
+        layers: dotted module names, or "auto" alone: the deepest layer with a map of at least 12 × 12 cells, not in
+            the middle of a block that makes it coarser. The additive head takes one layer.
+        num_classes: of the task. With `head="original"` the number of outputs the network has.
+        new_layers: part layers, at least 1 (this and the next three: additive head only).
+        filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
+        projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
+            leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
+        hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most 128;
+            0 leaves it out.
+        head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
+            maps; "original" puts masks in place, the network above and all its state-dict keys stay.
+        mask_skip: original head only. True masks a layer's whole output; of a residual block that is the sum of
+            its branch and its skip connection. False masks the branch alone, in the last residual block of the
+            layer: what the skip connection carries passes beside the mask.
+        objective: a name in `partcnn.objectives.OBJECTIVES`, or "auto": "exact", the paper's Eq. 1, where one class
+            owns all filters, else "labelled", which ties each filter to a class. None for no filter loss.
+        background: the class that owns no filter, or None.
+        input_size: (height, width) in pixels, to choose and check layers by.
+        grid: cells per side that the additive head pools each map to.
+        dropout: share of the projected channels dropped in training.
+        erasing: share of the projected maps that lose a rectangle in training.
+        masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
+        places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
+            over all templates, for maps without masks (`objectives.part_places`). Nothing is trained differently.
+        loss_weight: λ of each part layer.
+
+    Raises:
+        ConfigError: an argument is outside what it may be, whatever the network.
+    """
+
+    layers: tuple[str, ...] = (AUTO,)
+    num_classes: int
+    new_layers: int = 1
+    filters: int | None = None
+    projection: int | None = 128
+    hidden: int | None = None
+    head: str = "additive"
+    mask_skip: bool = True
+    objective: str | None = "auto"
+    background: int | None = None
+    input_size: tuple[int, int] = (224, 224)
+    grid: int = 7
+    dropout: float = 0.2
+    erasing: float = 0.5
+    masks: bool = True
+    places: str = "peak"
+    loss_weight: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise ConfigError(f"head: expected one of {', '.join(HEADS)}, got {self.head!r}")
+        if self.num_classes < 2:
+            raise ConfigError(f"num_classes: expected at least 2, got {self.num_classes}")
+        if self.new_layers < 1:
+            raise ConfigError(f"new_layers: expected at least 1, got {self.new_layers}")
+        if self.filters is not None and self.filters < 1:
+            raise ConfigError(f"filters: expected at least 1 per layer, or None, got {self.filters}")
+        if (self.projection or 0) < 0 or (self.hidden or 0) < 0:
+            raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
+        if self.background is not None and not 0 <= self.background < self.num_classes:
+            raise ConfigError(
+                f"background: expected a class index below {self.num_classes}, or None, got {self.background}"
+            )
+
+    @property
+    def num_owners(self) -> int:
+        """How many classes own filters."""
+        return num_owners(self.num_classes, self.background)
+
+    @property
+    def num_hidden(self) -> int:
+        """Filters of the ordinary layer, 0 for none, once the number of part filters is known."""
+        return min(2 * (self.filters or 0), _MOST_HIDDEN) if self.hidden is None else self.hidden
+
+    @property
+    def of_masks(self) -> dict[str, Any]:
+        """The keyword arguments of `PartMask` that follow."""
+        return {
+            "objective": self.objective,
+            "enabled": self.masks,
+            "places": self.places,
+            "background": self.background,
+            "loss_weight": self.loss_weight,
+        }
+
+    def resolved(self, layers: tuple[str, ...], num_channels: int) -> "ConversionSettings":
+        """With names, objective and number of filters in place of "auto" and None.
+
+        Args:
+            layers: those that were chosen.
+            num_channels: of the first one's map.
+
+        Raises:
+            ConfigError: an unknown objective, or too few filters for the classes to share.
+        """
+        objective = default_objective(self.num_owners) if self.objective == AUTO else self.objective
+        filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
+        is_shared_out = objective is not None and objective_named(objective).assignment == "even"
+        if self.head == "additive" and is_shared_out and filters < self.num_owners:
+            raise ConfigError(f"filters: expected at least one for each of {self.num_owners} classes, got {filters}")
+        return replace(self, layers=layers, objective=objective, filters=filters)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Plain lists, numbers and texts, for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "ConversionSettings":
+        """The inverse of `to_spec`. Entries that an earlier version did not write mean what it did.
+
+        Raises:
+            ConfigError: as of the class.
+            TypeError: an unknown entry, or `num_classes` is missing.
+        """
+        entries: dict[str, Any] = {**_BEFORE_THE_CHOICE, **spec}
+        entries |= {name: tuple(value) for name, value in spec.items() if isinstance(value, list)}
+        return cls(**entries)
