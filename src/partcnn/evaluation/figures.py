@@ -28,6 +28,9 @@ OF_TABLES: dict[str, Callable[[Tensor, float, Tensor | None], PartMetric]] = {
     "displacement_scatter": lambda table, diagonal, is_dead: scatter_of_table(table, diagonal),
 }
 
+# Measure → share of a category's filters, those of highest R² on the pictures that they are chosen on; at least one.
+CHOSEN_SHARES = {"part_tracking_r2_top_quarter": 0.25, "part_tracking_r2_best": 0.0}
+
 
 class LayerFigures:
     """Displacement measures and dead filters of one layer, each filter on the pictures of its category.
@@ -83,6 +86,10 @@ class LayerFigures:
             measured = (~r2.isnan()).any(dim=0)
             flags += (r2 >= COVERAGE_R2).any(dim=0)[measured].tolist()
         return mean(flags)
+
+    def mean_r2(self, chosen: Iterable[Tensor]) -> float:
+        """Of filters chosen in each category: their mean, and of these the mean over categories."""
+        return mean(self.best_r2[own].nanmean().item() for own in chosen)
 
     def chosen(self, ranking: Tensor, share: float) -> list[Tensor]:
         """Of each category: its first filters by `ranking`, at least one."""

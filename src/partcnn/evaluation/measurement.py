@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.evaluation.baselines import measured_baselines
-from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts, filter_categories, mean, means
+from partcnn.evaluation.figures import (
+    CHOSEN_SHARES,
+    LayerFigures,
+    ShareFigures,
+    best_over_parts,
+    filter_categories,
+    mean,
+    means,
+)
 from partcnn.evaluation.intervals import measured_intervals
 from partcnn.evaluation.observation.layers import LayerObservation
 from partcnn.evaluation.observation.observer import Observation, observe
@@ -24,7 +32,6 @@ from partcnn.model.mask import part_masks
 from partcnn.model.network import PictureFeatures, conversion_of
 
 _LOWER = ("part_tracking_r2", "location_instability", "dead_filters")  # of the layers below the top one
-CHOSEN_SHARES = {"part_tracking_r2_top_quarter": 0.25, "part_tracking_r2_best": 0.0}
 
 
 def evaluate(
@@ -114,14 +121,10 @@ class _Measured:
     def summary(self, chosen: dict[str, list[Tensor]] | None) -> dict[str, Any]:
         """Over all filters; None where a choice was not asked for."""
         figures, confusion = self.figures, self.observation.confusion
-        best = figures.best_r2
         found = {
             "accuracy": _share(confusion.diagonal().sum(), confusion.sum()),
             **means(self.of_filters),
-            **{
-                name: None if chosen is None else mean(best[own].nanmean().item() for own in chosen.get(name, []))
-                for name in CHOSEN_SHARES
-            },
+            **{name: None if chosen is None else figures.mean_r2(chosen.get(name, [])) for name in CHOSEN_SHARES},
             "constant_point_instability": mean(self.constant_point.values()),
             "least_location_instability": figures.least_instability(),
             "coverage": figures.coverage(),
