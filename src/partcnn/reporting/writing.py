@@ -57,7 +57,7 @@ def report(
         evaluation = evaluate(model, dataset)
     _check_evaluation(model, dataset, evaluation)
     curves = [] if log is None else read_curves(log)
-    evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda one: one.filter))
+    evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
     content = PageContent(evaluation, gather(model, dataset, evaluation), dict(compare or {}), curves)
     text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ def report(
 
 def _check_evaluation(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> None:
     name, mask = list(part_masks(model))[-1]
-    measured = {(one.layer, one.filter) for one in evaluation.filters}
+    measured = {(figures.layer, figures.filter) for figures in evaluation.filters}
     if measured != {(name, index) for index in range(mask.num_filters)}:
         layers = ", ".join(sorted({layer for layer, _ in measured})) or "none"
         raise ConfigError(
             f"evaluation: expected the {mask.num_filters} filters of {name}, got {len(measured)} of {layers}; "
             "evaluate this model, or leave the evaluation out"
         )
-    for top in (top for one in evaluation.filters for top in one.top_images):
+    for top in (top for figures in evaluation.filters for top in figures.top_images):
         known = dataset.samples[top.sample].image_path if top.sample < len(dataset) else None
         if known is None or known.name != Path(top.image_path).name:
             raise ConfigError(

@@ -38,5 +38,6 @@ def filters_heading(content: PageContent) -> str:
 
 def _weight_digits(evaluation: Evaluation) -> int:
     """Decimals, the same on all cards, that leave the largest contribution two digits or more."""
-    largest = max((abs(value) for one in evaluation.filters for value in one.class_weight.values()), default=1.0)
+    weights = [abs(weight) for figures in evaluation.filters for weight in figures.class_weight.values()]
+    largest = max(weights, default=1.0)
     return 2 if largest >= 0.1 else 3 if largest >= 0.01 else 4

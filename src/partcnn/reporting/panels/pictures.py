@@ -1,4 +1,4 @@
-"""The panel of the pictures: of each that one chooses, its logit as a sum of filters."""
+"""The panel of the pictures: of each that is chosen, its logit as a sum of filters."""
 
 from markupsafe import Markup
 
