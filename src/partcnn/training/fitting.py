@@ -28,6 +28,7 @@ from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import set_projection
 from partcnn.training.recipe import PRECISIONS, Recipe
+from partcnn.training.threads import fitting_threads
 from partcnn.training.views import EpochLoader, PictureViews
 
 _log = logging.getLogger("partcnn")
@@ -148,7 +149,8 @@ def fit(
     _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     try:
-        _run(trainer, module, batches, history)
+        with fitting_threads(trainer.strategy.root_device):
+            _run(trainer, module, batches, history)
     finally:
         _forget(model)
     history.seconds = time.monotonic() - began
