@@ -1,5 +1,6 @@
 """What each command has not imported when it is done: `benchmarks/startup.py` has the seconds."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -55,12 +56,15 @@ def test_explaining_a_picture_trains_draws_and_reads_nothing(tmp_path: Path) -> 
     assert found & (TRAINING | DRAWING | READERS | {"transformers"}) == set()
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("partcnn.metrics.measures") is None, reason="the registry imports torchmetrics"
+)
 def test_comparing_runs_opens_no_network() -> None:
     found = imported_by(["compare", RUN, RUN])
     assert found & (NETWORKS | TRAINING | DRAWING | READERS) == set()
 
 
 def test_measuring_redundancy_trains_nothing(tmp_path: Path) -> None:
-    """Its own work needs scipy, and the pictures torchvision."""
+    """Its own work needs scipy and torchvision."""
     found = imported_by(["redundancy", RUN, "--workers", "0"])
     assert found & (TRAINING | DRAWING | {"transformers", "h5py"}) == set()
