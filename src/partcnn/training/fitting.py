@@ -30,6 +30,7 @@ from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
+from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
@@ -152,7 +153,8 @@ def fit(
     _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     try:
-        _run(trainer, module, batches, history)
+        with fitting_threads(trainer.strategy.root_device):
+            _run(trainer, module, batches, history)
     finally:
         _forget(model)
     history.seconds = time.monotonic() - began
@@ -165,7 +167,7 @@ def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, feature
     check_trunk(trunk, model)
     if features is not None and trunk != "frozen":
         raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
-    num_classes = conversion_of(model).arguments["num_classes"]
+    num_classes = conversion_of(model).settings.num_classes
     if len(dataset.classes) != num_classes:
         raise ConfigError(
             f"dataset: expected {num_classes} classes, as the model has logits, got {len(dataset.classes)}"
