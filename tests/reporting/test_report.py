@@ -211,7 +211,7 @@ def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(
 def test_an_evaluation_of_an_earlier_version_has_no_row_of_what_it_lacks(evaluation: Evaluation) -> None:
     summary = {name: figure for name, figure in evaluation.summary.items() if name != "purity"}
     earlier = replace(evaluation, summary=summary, baselines={})
-    rows = {row.measure.key: row for row in summary_rows(earlier, {})}
+    rows = {row.measure.name: row for row in summary_rows(earlier, {})}
     assert "purity" not in rows
     assert rows["pointing_game"].baselines == ""
 
