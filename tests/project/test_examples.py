@@ -2,14 +2,21 @@
 
 import re
 import runpy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from partcnn import convert, evaluate, load, load_dataset, save
 from partcnn.datasets.loading import DATASETS
+from partcnn.evaluation import Evaluation
 from partcnn.evaluation.figures import OF_TABLES
+from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.measures import MEASURES
+from partcnn.model.network import conversion_of
+from partcnn.networks import DemoNet
 from partcnn.objectives.registry import OBJECTIVES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,3 +70,44 @@ def test_an_example_runs(
     if name == "own_objective":
         before, after = map(float, said.groups())
         assert after < before
+
+
+@pytest.fixture
+def names() -> Callable[[str], dict[str, Any]]:
+    """What an example defines; its rows are in the tables."""
+    return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="example")
+
+
+def test_no_image_costs_the_own_objective_nothing(names: Callable[[str], dict[str, Any]]) -> None:
+    maps = torch.rand(0, 3, 4, 4, requires_grad=True)
+    value = names("own_objective")["selective"](maps, torch.ones(0, 3, dtype=torch.bool), tau=1.0)
+    assert value.loss.tolist() == [0, 0, 0]
+    assert value.loss.requires_grad
+    assert not any(term.requires_grad for term in value.terms.values())
+
+
+def test_a_network_with_an_own_objective_is_loaded_once_its_row_is_there(
+    names: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    names("own_objective")
+    model = convert(DemoNet(), num_classes=3, filters=6, input_size=(64, 64), objective="selective")
+    save(model, tmp_path / "saved")
+    row = OBJECTIVES.pop("selective")
+    with pytest.raises(ConfigError, match=r"objective: expected one of labelled.*'selective'"):
+        load(tmp_path / "saved")
+    OBJECTIVES["selective"] = row
+    assert conversion_of(load(tmp_path / "saved")).settings.objective == "selective"
+
+
+def test_figures_of_an_own_measure_are_read_without_its_row(
+    names: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    names("own_measure")
+    model = convert(DemoNet(), num_classes=2, filters=4, background=0, input_size=(64, 64))
+    found = evaluate(model, load_dataset("demo:4", category="cat", split="all"))
+    file = found.to_json(tmp_path / "evaluation.json")
+    del MEASURES["steadiness"], OF_TABLES["steadiness"]
+    again = Evaluation.from_json(file)
+    assert again.summary["steadiness"] == found.summary["steadiness"]
+    assert [one.others for one in again.filters] == [one.others for one in found.filters]
+    assert "steadiness" in list(again.table().columns[0].cells)

@@ -1,4 +1,4 @@
-"""The objectives by name. One more is its function, in a file of its own, and a row here."""
+"""The objectives by name. One more is its function, in a file of its own, and a row here; see docs/extending.md."""
 
 from partcnn.foundation.errors import ConfigError
 from partcnn.objectives.information import exact, labelled
