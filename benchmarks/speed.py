@@ -10,23 +10,20 @@ and by `torch.compile`, beside the GPU's own memory bandwidth.
 
 import argparse
 import itertools
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from alternation import alternate, peak_rss_bytes
 from speed_floors import fitness_ways, machine_rates, products_per_cell
-from speed_page import Row, below, machine, page
+from speed_page import Row, below, machine, write_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import partcnn
-from partcnn.foundation.files import write_text
 from partcnn.objectives import OBJECTIVES, labelled
 
 ROOT = Path(__file__).parents[1]
@@ -249,15 +246,12 @@ def main() -> None:
     chosen = {name: MEASUREMENTS[name] for name in options.only if name in MEASUREMENTS}
     if options.device == "cuda":
         chosen = {"cuda": cuda}
-    found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name, measure in chosen.items():
         print(name, flush=True)
-        rows = [asdict(row) for row in measure(options)]
-        found[name] = {"machine": machine(options.threads, options.repeats), "rows": rows}
+        rows = measure(options)
         for row in rows:
             print(row, flush=True)
-        write_text(options.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-        write_text(options.out.with_suffix(".md"), page(found, [*MEASUREMENTS, "cuda"]))
+        write_rows(options.out, name, machine(options.threads, options.repeats), rows)
 
 
 if __name__ == "__main__":

@@ -301,7 +301,7 @@ def test_an_interval_holds_the_figure_and_narrows_with_more_pictures(drawer: Dra
     drawer.samples = drawer.samples[:20]
     widths = []
     for dataset in (drawer.dataset(**BIRDS), many):
-        result = evaluate(model, dataset, top=200, protocol=Protocol(top=200, tolerance_px=0.0))
+        result = evaluate(model, dataset, protocol=Protocol(top=200, tolerance_px=0.0))
         for name in ("part_tracking_r2", "location_instability", "displacement_scatter", "pointing_game"):
             low, high = result.intervals[name]
             assert low < result.summary[name] < high, name
@@ -459,6 +459,25 @@ def test_a_file_of_the_first_version_is_read(drawer: Drawer, tmp_path: Path) -> 
     assert found.intervals == found.by_category == found.baselines == {}
     assert list(found.table().columns[0].cells) == list(old["summary"])
     assert found.filter_table().row_count == 3
+
+
+def test_what_only_an_earlier_version_wrote_is_left_out(drawer: Drawer, tmp_path: Path) -> None:
+    result = evaluate(red_blue_constant(), birds(drawer))
+    content = json.loads(result.dumps()) | {"forgotten": 1}
+    content["filters"][0]["instability_by_part"] = {"beak": 0.1}
+    (tmp_path / "earlier.json").write_text(json.dumps(content))
+    found = Evaluation.from_json(tmp_path / "earlier.json")
+    assert found.filters == result.filters
+    assert found.summary == result.summary
+
+
+def test_the_run_of_an_earlier_version_has_the_figures_that_it_had() -> None:
+    file = Path(__file__).parents[1] / "data" / "run-before-the-rooms" / "metrics.json"
+    content, found = json.loads(file.read_text()), Evaluation.from_json(file)
+    assert content["schema_version"] == found.schema_version == 2
+    assert found.summary == content["summary"]
+    assert [one.purity for one in found.filters] == [one["purity"] for one in content["filters"]]
+    assert list(found.table().columns[0].cells) == list(content["summary"])
 
 
 def test_the_csv_has_a_row_per_filter_and_a_column_per_part(drawer: Drawer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from partcnn.datasets import Box, Sample
 from partcnn.evaluation import Evaluation, Protocol, compare, evaluate, shown
 from partcnn.evaluation.observation import observe
-from partcnn.foundation.errors import DataError, LayerError
+from partcnn.foundation.errors import ConfigError, DataError, LayerError
 from partcnn.model.conversion import convert
 from partcnn.model.mask import part_masks
 from partcnn.networks.demo_net import DemoNet
@@ -320,6 +320,16 @@ def test_a_data_set_of_other_classes_is_refused(one_class: Drawer) -> None:
 def test_a_network_that_was_not_converted_is_refused(one_class: Drawer) -> None:
     with pytest.raises(LayerError, match=r"partcnn\.convert"):
         evaluate(DemoNet(), one_class.dataset(**BIRDS))
+
+
+def test_the_number_of_pictures_is_given_once(one_class: Drawer) -> None:
+    model = with_classes(pointer([(RED, 0.0)]), ["background", "bird"])
+    dataset = one_class.dataset(**BIRDS)
+    with pytest.raises(ConfigError, match=r"top: expected none beside a protocol.*give Protocol\(top=10\)"):
+        evaluate(model, dataset, top=10, protocol=Protocol(radius_px=5.0))
+    assert evaluate(model, dataset, top=10).protocol["top"] == 10
+    assert evaluate(model, dataset, protocol=Protocol(top=20)).protocol["top"] == 20
+    assert evaluate(model, dataset).protocol["top"] == 100
 
 
 # --- the network is left as it was

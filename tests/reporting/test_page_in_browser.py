@@ -5,13 +5,14 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from markupsafe import Markup
 from PIL import Image
 
 from partcnn.datasets.drawn.drawing import draw_animal
@@ -25,6 +26,7 @@ from partcnn.reporting import report
 from partcnn.reporting.gathering import Attributed, Gathered
 from partcnn.reporting.page import render_page
 from partcnn.reporting.page_pictures import PagePicture
+from partcnn.reporting.panels.panel import PageContent, Panel
 from tests.discs import disc_model, disc_picture, disc_place
 
 CHROMIUM = shutil.which("chromium")
@@ -113,7 +115,12 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made_page(
-    path: Path, num_filters: int, num_pictures: int, classes: list[str], parts: Any = ("head", "leg")
+    path: Path,
+    num_filters: int,
+    num_pictures: int,
+    classes: list[str],
+    parts: Any = ("head", "leg"),
+    panels: Sequence[Panel] = (),
 ) -> Path:
     """A page of invented figures on drawn pictures, without a network."""
     generator = torch.Generator().manual_seed(0)
@@ -182,7 +189,7 @@ def made_page(
         list(parts),
         {"spec": "demo:", "category": None, "split": "test", "num_images": num_pictures},
     )
-    path.write_text(render_page(evaluation, gathered, {}, [], None), encoding="utf-8")
+    path.write_text(render_page(PageContent(evaluation, gathered, {}, []), panels=panels), encoding="utf-8")
     return path
 
 
@@ -214,6 +221,22 @@ def test_the_page_opens_from_the_disk_and_asks_for_nothing(discs: Path, opened: 
     outside = [url for url in made.asked if not url.startswith(("data:", "blob:", discs.as_uri()))]
     assert outside == []
     assert made.complaints == []
+
+
+def test_a_panel_of_your_own_is_shown_and_no_script_of_it_runs(tmp_path: Path, opened: Any) -> None:
+    text = Markup(
+        "<p id='own'>mine</p><script>document.title = 'run'</script>"
+        "<img src='data:,' onerror=\"document.title = 'run'\"><img src='https://example.org/x.png'>"
+    )
+    panels = [Panel("Mine", lambda content: text)]
+    made = opened(made_page(tmp_path / "report.html", 1, 3, ["background", "cat"], panels=panels))
+    made.page.locator("nav a", has_text="Mine").click()
+    assert made.page.locator("#panel-1 #own").is_visible()
+    made.page.locator(".viewer .place, .viewer .sum-row").first.wait_for()  # the page's own script has run
+    assert made.page.title() != "run"
+    refused = [complaint for complaint in made.complaints if "Content Security Policy" in complaint]
+    assert len(refused) == 3
+    assert sum("https://example.org" in complaint for complaint in refused) == 1
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=str)

@@ -25,6 +25,7 @@ from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.errors import ConfigError, DataError, RunError
+from partcnn.foundation.number_text import decimal
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of, recorded_feature_maps
 from partcnn.networks.backbones import load_backbone
@@ -211,7 +212,7 @@ def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(
 def test_an_evaluation_of_an_earlier_version_has_no_row_of_what_it_lacks(evaluation: Evaluation) -> None:
     summary = {name: figure for name, figure in evaluation.summary.items() if name != "purity"}
     earlier = replace(evaluation, summary=summary, baselines={})
-    rows = {row.measure.key: row for row in summary_rows(earlier, {})}
+    rows = {row.measure.name: row for row in summary_rows(earlier, {})}
     assert "purity" not in rows
     assert rows["pointing_game"].baselines == ""
 
@@ -220,6 +221,17 @@ def data_of(page: Page) -> dict[str, Any]:
     (text,) = [text for attributes, text in page.all("script") if attributes.get("id") == "data"]
     data: dict[str, Any] = json.loads(text)
     return data
+
+
+def test_the_view_of_a_filter_has_the_figures_of_the_table_of_measures(page: Page, evaluation: Evaluation) -> None:
+    for one, packed in zip(evaluation.filters, data_of(page)["filters"], strict=True):
+        assert packed["figures"] == [
+            ["location instability", decimal(one.location_instability, 3)],
+            ["displacement scatter", decimal(one.displacement_scatter, 3)],
+            ["part interpretability", decimal(one.part_interpretability)],
+            ["pointing game", decimal(one.pointing_game)],
+            ["purity", decimal(one.purity)],
+        ]
 
 
 def unpacked(array: dict[str, Any]) -> np.ndarray:

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn import training
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.errors import ConfigError
@@ -261,7 +260,7 @@ def test_the_seed_alone_decides_the_weights(model: nn.Module, dataset: PartDatas
 def test_pictures_decoded_in_every_epoch_train_as_well(
     model: nn.Module, dataset: PartDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_PICTURES_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("partcnn.training.fitting._PICTURES_IN_MEMORY_BYTES", 0)
     trained = [copy.deepcopy(model) for _ in range(2)]
     histories = [run(one, dataset, trunk="finetune") for one in trained]
     assert histories[0].epochs == histories[1].epochs

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.figures import mean
-from partcnn.evaluation.observation import Observation
-from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.metrics.functional import (
+from partcnn.evaluation.figures import OF_TABLES, mean
+from partcnn.evaluation.observation.observer import Observation
+from partcnn.metrics.functional.displacement import (
+    COVERAGE_R2,
     instability_of_table,
     least_location_instability,
-    scatter_of_table,
     tracking_of_table,
 )
 from partcnn.metrics.functional.results import hit_shares
@@ -27,13 +26,7 @@ def measured_baselines(
         name: {label: _of_category(observation, label, tables, filters, diagonal) for label in owners}
         for name, filters in BASELINES.items()
     }
-    names = (
-        "location_instability",
-        "part_tracking_r2",
-        "displacement_scatter",
-        "part_interpretability",
-        "pointing_game",
-    )
+    names = (*OF_TABLES, "part_interpretability", "pointing_game")
     means = {
         name: {measure: mean(one.get(measure, float("nan")) for one in figures.values()) for measure in names}
         | _of_all_categories(observation, owners, tables, BASELINES[name], diagonal)
@@ -71,9 +64,7 @@ def _of_category(
     table = tables[label][filters]
     hits = observation.parts.baseline_hits(label)
     return {
-        "location_instability": instability_of_table(table, diagonal).value,
-        "part_tracking_r2": tracking_of_table(table, diagonal).value,
-        "displacement_scatter": scatter_of_table(table, diagonal).value,
+        **{name: measure(table, diagonal, None).value for name, measure in OF_TABLES.items()},
         "part_interpretability": hit_shares(hits.overlap[filters], hits.num_shown).value,
         "pointing_game": hit_shares(hits.pointing[filters], hits.num_shown).value,
     }

@@ -9,10 +9,9 @@ from rich.table import Table
 
 from partcnn.evaluation.result import Evaluation, shown
 from partcnn.foundation.errors import ConfigError
-from partcnn.metrics import METRICS
+from partcnn.metrics.measures import MEASURES
 from partcnn.metrics.significance import paired_p_value
 
-_BETTER = {"accuracy": 1, "part_tracking_r2_top_quarter": 1, "part_tracking_r2_best": 1}
 # Numbers of the protocol that figures depend on.
 _DECISIVE = {
     "iou_threshold": "IoU threshold",
@@ -23,7 +22,6 @@ _DECISIVE = {
     "tolerance_px": "tolerance",
     "top": "number of strongest pictures",
 }
-BETTER = _BETTER | {name: entry.better for name, entry in METRICS.items()}  # 1: higher is better, −1: lower
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,7 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
         raise ConfigError("evaluations: expected at least one to show, got none")
     (_, first), *others = evaluations.items()
     differences = {
-        name: {measure: _difference(measure, first, other) for measure in first.summary if measure in BETTER}
-        for name, other in others
+        name: {measure: _difference(measure, first, other) for measure in _decided(first)} for name, other in others
     }
     return Comparison(dict(evaluations), differences)
 
@@ -141,7 +138,7 @@ def compare_methods(first: Sequence[Evaluation], second: Sequence[Evaluation]) -
                 "give both methods' runs in one order"
             )
     found = {}
-    for measure in (name for name in first[0].summary if name in BETTER):
+    for measure in _decided(first[0]):
         before, after = ([_number(one.summary.get(measure)) for one in side] for side in (first, second))
         found[measure] = _paired(measure, before, after, "runs", _mean_difference(before, after))
     return found
@@ -158,13 +155,18 @@ def methods_table(differences: Mapping[str, Difference]) -> Table:
     return table
 
 
+def _decided(evaluation: Evaluation) -> list[str]:
+    """The measures of its summary of which one value is better than another."""
+    return [name for name in evaluation.summary if name in MEASURES and MEASURES[name].better]
+
+
 def _difference(measure: str, first: Evaluation, other: Evaluation) -> Difference:
     change = _number(other.summary.get(measure)) - _number(first.summary.get(measure))
     difference = None if math.isnan(change) else change
-    entry = METRICS.get(measure)
+    row = MEASURES[measure]
     same = [one.filter for one in first.filters] == [one.filter for one in other.filters]
-    if entry is not None and entry.by_filter is not None and same and len(first.filters) > 1:
-        before, after = ([float(getattr(one, entry.by_filter)) for one in side.filters] for side in (first, other))
+    if row.by_filter and same and len(first.filters) > 1:
+        before, after = ([float(one.figure(row)) for one in side.filters] for side in (first, other))
         return _paired(measure, before, after, "filters", difference)
     categories = [name for name in first.by_category if name in other.by_category]
     before, after = ([_number(side.by_category[name].get(measure)) for name in categories] for side in (first, other))
@@ -175,7 +177,7 @@ def _paired(
     measure: str, first: Sequence[float], other: Sequence[float], over: str, difference: float | None
 ) -> Difference:
     num_pairs = sum(not math.isnan(a + b) for a, b in zip(first, other, strict=True))
-    is_better = None if not difference else difference * BETTER[measure] > 0
+    is_better = None if not difference else difference * MEASURES[measure].better > 0
     if num_pairs < 2:
         return Difference(difference, is_better, math.nan, "", 0)
     return Difference(difference, is_better, paired_p_value(first, other), over, num_pairs)

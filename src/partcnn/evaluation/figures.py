@@ -1,49 +1,65 @@
 """All measures of a layer's filters, each on the pictures of its category."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.observation import Hits, LayerObservation, Observation
-from partcnn.evaluation.result import COVERAGE_R2
-from partcnn.metrics.functional import (
-    activation_shares,
-    category_confusion,
-    filter_purity,
+from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.observer import Observation
+from partcnn.evaluation.observation.parts import Hits
+from partcnn.metrics.functional.activation import activation_shares, category_confusion, filter_purity
+from partcnn.metrics.functional.displacement import (
+    COVERAGE_R2,
     instability_of_table,
     least_location_instability,
     scatter_of_table,
     tracking_of_table,
 )
-from partcnn.metrics.functional.results import hit_shares
+from partcnn.metrics.functional.results import PartMetric, hit_shares
 from partcnn.model.mask import PartMask
+
+# Measure → of a table of the strongest pictures [filter, part, rank, 6], its frame's diagonal and the dead filters.
+OF_TABLES: dict[str, Callable[[Tensor, float, Tensor | None], PartMetric]] = {
+    "part_tracking_r2": lambda table, diagonal, is_dead: tracking_of_table(table, diagonal, is_dead=is_dead),
+    "location_instability": lambda table, diagonal, is_dead: instability_of_table(table, diagonal),
+    "displacement_scatter": lambda table, diagonal, is_dead: scatter_of_table(table, diagonal),
+}
+
+# Measure → share of a category's filters, those of highest R² on the pictures that they are chosen on; at least one.
+CHOSEN_SHARES = {"part_tracking_r2_top_quarter": 0.25, "part_tracking_r2_best": 0.0}
 
 
 class LayerFigures:
-    """Displacement measures [filter, part] and dead filters of one layer.
+    """Displacement measures and dead filters of one layer, each filter on the pictures of its category.
 
     Args:
         observed: the layer.
         categories: [filter] the class each filter serves.
         diagonal: of the input, in pixels.
         num_parts: of the data set.
+
+    Attributes:
+        of_filters: measure → [filter]; nan where it could not be taken.
+        by_part: measure → [filter, part].
     """
 
     def __init__(self, observed: LayerObservation, categories: Tensor, diagonal: float, num_parts: int) -> None:
         self.observed, self.categories, self.diagonal = observed, categories, diagonal
-        nan = torch.full((len(categories), num_parts), math.nan, dtype=torch.float64)
-        self.r2, self.instability, self.scatter = nan, nan.clone(), nan.clone()
         self.owners: list[int] = categories.unique().tolist()
         self.is_dead = observed.is_dead[torch.arange(len(categories)), categories]
+        nan = torch.full((len(categories), num_parts), math.nan, dtype=torch.float64)
+        self.by_part = {name: nan.clone() for name in OF_TABLES}
+        self.of_filters = {name: nan.new_full((len(categories),), math.nan) for name in OF_TABLES}
         for category in self.owners:
             filters = self.filters_of(category)
-            table, is_dead = observed.by_part(category, filters), self.is_dead[filters]
-            self.r2[filters] = tracking_of_table(table, diagonal, is_dead=is_dead).per_filter
-            self.instability[filters] = instability_of_table(table, diagonal).per_filter
-            self.scatter[filters] = scatter_of_table(table, diagonal).per_filter
+            table = observed.by_part(category, filters)
+            for name, measure in OF_TABLES.items():
+                found = measure(table, diagonal, self.is_dead[filters])
+                self.by_part[name][filters], self.of_filters[name][filters] = found.per_filter, found.of_filters
+        self.of_filters["dead_filters"] = self.is_dead
 
     def filters_of(self, category: int) -> Tensor:
         """[filter] numbers of a category's own."""
@@ -55,32 +71,25 @@ class LayerFigures:
         return sorted({*self.owners, *self.observed.labels})
 
     @property
-    def best_r2(self) -> Tensor:  # [filter], nan without a part
-        return best_over_parts(self.r2)
+    def r2(self) -> Tensor:  # [filter, part]
+        return self.by_part["part_tracking_r2"]
 
     @property
-    def best_scatter(self) -> Tensor:  # [filter]
-        return -best_over_parts(-self.scatter)
+    def best_r2(self) -> Tensor:  # [filter], nan without a part
+        return self.of_filters["part_tracking_r2"]
 
-    def means(self, category: int | None = None) -> dict[str, float]:
-        """Over the filters of a category, or over all."""
-        own = torch.ones_like(self.is_dead) if category is None else self.categories == category
-        return {
-            "part_tracking_r2": self.best_r2[own].nanmean().item(),
-            "location_instability": self.instability[own].nanmean(dim=1).nanmean().item(),
-            "displacement_scatter": self.best_scatter[own].nanmean().item(),
-            "coverage": mean(self.covered(self.owners if category is None else [category])),
-            "dead_filters": self.is_dead[own].double().mean().item(),
-        }
-
-    def covered(self, categories: Iterable[int]) -> list[float]:
-        """Of every measured part of these categories: 1 where some filter of the category follows it."""
+    def coverage(self, category: int | None = None) -> float:
+        """The share of a category's measured parts, or of all, that some filter of the category follows."""
         flags = []
-        for category in categories:
-            r2 = self.r2[self.filters_of(category)]
+        for label in self.owners if category is None else [category]:
+            r2 = self.r2[self.filters_of(label)]
             measured = (~r2.isnan()).any(dim=0)
             flags += (r2 >= COVERAGE_R2).any(dim=0)[measured].tolist()
-        return flags
+        return mean(flags)
+
+    def mean_r2(self, chosen: Iterable[Tensor]) -> float:
+        """Of filters chosen in each category: their mean, and of these the mean over categories."""
+        return mean(self.best_r2[own].nanmean().item() for own in chosen)
 
     def chosen(self, ranking: Tensor, share: float) -> list[Tensor]:
         """Of each category: its first filters by `ranking`, at least one."""
@@ -105,9 +114,8 @@ class ShareFigures:
 
     hits: Hits  # [filter, part]
     overlaps: dict[int, Tensor]  # picture → [filter of its class, part] bool, of recorded pictures
-    interpretability: Tensor  # [filter, part]
-    pointing: Tensor  # [filter, part]
-    purity: Tensor  # [filter]
+    of_filters: dict[str, Tensor]  # measure → [filter]
+    by_part: dict[str, Tensor]  # measure → [filter, part]
     activation_shares: Tensor  # [filter, class]
     confusion: Tensor  # [class, class]
     thresholds: Tensor  # [filter]
@@ -123,24 +131,26 @@ class ShareFigures:
         else:
             hits, overlaps = observation.parts.hits(categories, observation.records.is_wanted)
             thresholds = observation.parts.thresholds()
+        by_part = {
+            "part_interpretability": hit_shares(hits.overlap, hits.num_shown),
+            "pointing_game": hit_shares(hits.pointing, hits.num_shown),
+        }
+        of_filters = {name: found.of_filters for name, found in by_part.items()}
         return cls(
             hits=hits,
             overlaps=overlaps,
-            interpretability=hit_shares(hits.overlap, hits.num_shown).per_filter,
-            pointing=hit_shares(hits.pointing, hits.num_shown).per_filter,
-            purity=filter_purity(activation, categories),
+            of_filters=of_filters | {"purity": filter_purity(activation, categories)},
+            by_part={name: found.per_filter for name, found in by_part.items()},
             activation_shares=activation_shares(activation),
             confusion=category_confusion(activation, categories),
             thresholds=thresholds,
         )
 
-    def means(self, own: Tensor) -> dict[str, float]:
-        """Over the filters [filter] bool."""
-        return {
-            "part_interpretability": best_over_parts(self.interpretability)[own].nanmean().item(),
-            "pointing_game": best_over_parts(self.pointing)[own].nanmean().item(),
-            "purity": self.purity[own].mean().item(),
-        }
+
+def means(of_filters: Mapping[str, Tensor], own: Tensor | None = None) -> dict[str, float]:
+    """Of figures [filter], nan left out, over some filters [filter] bool, or all."""
+    wanted = slice(None) if own is None else own
+    return {name: figures[wanted].double().nanmean().item() for name, figures in of_filters.items()}
 
 
 def filter_categories(mask: PartMask, layer: LayerObservation) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
-from partcnn.evaluation.observation import Observation
-from partcnn.evaluation.result import COVERAGE_R2
+from partcnn.evaluation.observation.observer import Observation
+from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.functional.spread import ResampledInstability, ResampledSpread, images_of
 from partcnn.metrics.significance import bootstrap_intervals
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -10,15 +10,28 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.evaluation.baselines import measured_baselines
-from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts, filter_categories, mean
+from partcnn.evaluation.figures import (
+    CHOSEN_SHARES,
+    LayerFigures,
+    ShareFigures,
+    best_over_parts,
+    filter_categories,
+    mean,
+    means,
+)
 from partcnn.evaluation.intervals import measured_intervals
-from partcnn.evaluation.observation import LayerObservation, Observation, Protocol, observe
+from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.observer import Observation, observe
 from partcnn.evaluation.observation.pictures import describe_shapes
-from partcnn.evaluation.result import COVERAGE_R2, Evaluation, FilterEvaluation, TopImage
+from partcnn.evaluation.observation.protocol import Protocol
+from partcnn.evaluation.result import Evaluation, FilterEvaluation, TopImage
+from partcnn.foundation.errors import ConfigError
+from partcnn.metrics.functional.displacement import COVERAGE_R2
+from partcnn.metrics.measures import MEASURES
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PictureFeatures, conversion_of
 
-CHOSEN_SHARES = {"part_tracking_r2_top_quarter": 0.25, "part_tracking_r2_best": 0.0}
+_LOWER = ("part_tracking_r2", "location_instability", "dead_filters")  # of the layers below the top one
 
 
 def evaluate(
@@ -26,7 +39,7 @@ def evaluate(
     dataset: PartDataset,
     *,
     selection: PartDataset | None = None,
-    top: int = 100,
+    top: int | None = None,
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
@@ -42,17 +55,22 @@ def evaluate(
         dataset: the pictures to measure on; to say something, pictures the model was not trained on.
         selection: the pictures on which "best" filters are chosen. None takes the data set's training split
             where `dataset` is its test split; otherwise those figures are None.
-        top: images per filter and part, as in the paper.
+        top: images per filter and part; None takes the protocol's, 100 as in the paper.
         batch_size, num_workers: of the pass.
-        protocol: the other numbers of the measures, such as the radius of the discs; its `top` then counts.
+        protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
         features: gives the trunk's maps of a data set that are known already, see `training.cached_features`. Then no
             picture is decoded, and memory grows with what it gives.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
         DataError: the data set has other classes than the model.
+        ConfigError: both `top` and `protocol` are given.
     """
-    protocol = protocol or Protocol(top=top)
+    if protocol is not None and top is not None:
+        raise ConfigError(
+            f"top: expected none beside a protocol, which has its own, got {top}; give Protocol(top={top})"
+        )
+    protocol = protocol or (Protocol() if top is None else Protocol(top=top))
     if selection is None and dataset.split == "test":
         selection = dataset.with_split("train")
     passes: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "num_workers": num_workers}
@@ -66,10 +84,9 @@ def evaluate(
         other = _Measured(model, observed(selection), selection, measured.figures.categories)
         ranking = other.figures.best_r2
         chosen = {name: measured.figures.chosen(ranking, share) for name, share in CHOSEN_SHARES.items()}
-        by_split[selection.split] = other.summary(None) | {"num_images": other.observation.num_images}
+        by_split[selection.split] = other.summary(None)
         other.close()
     summary = measured.summary(chosen if selection is not None else None)
-    summary |= {"num_images": measured.observation.num_images}
     evaluation = measured.evaluation(summary, chosen, by_split | {dataset.split: summary})
     measured.close()
     return evaluation
@@ -93,6 +110,8 @@ class _Measured:
             self.layers.append(LayerFigures(layer, own, self.diagonal, num_parts))
         self.figures = self.layers[-1]
         self.shares = ShareFigures.measured(observation, self.figures.categories, num_parts)
+        self.of_filters = self.figures.of_filters | self.shares.of_filters
+        self.by_part = self.figures.by_part | self.shares.by_part
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
 
     def close(self) -> None:
@@ -100,28 +119,19 @@ class _Measured:
             self.observation.parts.close()
 
     def summary(self, chosen: dict[str, list[Tensor]] | None) -> dict[str, Any]:
+        """Over all filters; None where a choice was not asked for."""
         figures, confusion = self.figures, self.observation.confusion
-        means = figures.means() | self.shares.means(torch.ones_like(figures.is_dead))
-        best = figures.best_r2
-        selected = {
-            name: None if chosen is None else mean(best[own].nanmean().item() for own in chosen.get(name, []))
-            for name in CHOSEN_SHARES
-        }
-        return {
+        found = {
             "accuracy": _share(confusion.diagonal().sum(), confusion.sum()),
-            "part_tracking_r2": means["part_tracking_r2"],
-            **selected,
-            "location_instability": means["location_instability"],
+            **means(self.of_filters),
+            **{name: None if chosen is None else figures.mean_r2(chosen.get(name, [])) for name in CHOSEN_SHARES},
             "constant_point_instability": mean(self.constant_point.values()),
             "least_location_instability": figures.least_instability(),
-            "displacement_scatter": means["displacement_scatter"],
-            "coverage": means["coverage"],
-            "part_interpretability": means["part_interpretability"],
-            "pointing_game": means["pointing_game"],
-            "purity": means["purity"],
-            "dead_filters": means["dead_filters"],
+            "coverage": figures.coverage(),
             "num_filters": len(figures.categories),
+            "num_images": self.observation.num_images,
         }
+        return _in_order(found)
 
     def evaluation(
         self, summary: dict[str, Any], chosen: dict[str, list[Tensor]], by_split: dict[str, dict[str, Any]]
@@ -160,68 +170,64 @@ class _Measured:
 
     def _category(self, label: int) -> dict[str, float]:
         confusion, own = self.observation.confusion, self.figures.categories == label
-        return {
-            "num_images": int(confusion[label].sum()),
-            "num_filters": int(own.sum()),
+        found = {
             "accuracy": _share(confusion[label, label], confusion[label].sum()),  # of this class's pictures
-            **self.figures.means(label),
+            **means(self.of_filters, own),
             "constant_point_instability": self.constant_point[label],
-            **self.shares.means(own),
+            "coverage": self.figures.coverage(label),
+            "num_filters": int(own.sum()),
+            "num_images": int(confusion[label].sum()),
         }
+        return _in_order(found)
 
     def _parts(self, label: int) -> dict[str, dict[str, Any]]:
-        filters, shares = self.figures.filters_of(label), self.shares
+        filters = self.figures.filters_of(label)
         r2 = self.figures.r2[filters]
         best = r2.nan_to_num(nan=-math.inf).argmax(dim=0)
+        known = [name for name, measure in MEASURES.items() if measure.by_part]
+        highest = {name: best_over_parts(self.by_part[name][filters].T) for name in known}  # of each part
         return {
             part: {
-                "num_images": int(shares.hits.num_shown[filters[0], k]),
+                "num_images": int(self.shares.hits.num_shown[filters[0], k]),
                 "best_filter": None if r2[:, k].isnan().all() else int(filters[best[k]]),
-                "part_tracking_r2": r2[best[k], k].item(),
                 "num_following": int((r2[:, k] >= COVERAGE_R2).sum()),
-                "location_instability": self.figures.instability[filters, k].nanmean().item(),
-                "part_interpretability": shares.interpretability[filters, k].max().item(),
-                "pointing_game": shares.pointing[filters, k].max().item(),
+                **{name: figures[k].item() for name, figures in highest.items()},
             }
             for k, part in enumerate(self.dataset.parts)
         }
 
     def _filters(self) -> list[FilterEvaluation]:
-        figures, shares, parts = self.figures, self.shares, self.dataset.parts
-        best_r2, scatter = figures.best_r2.tolist(), figures.best_scatter.tolist()
-        instability = figures.instability.nanmean(dim=1).tolist()
-        interpretability = best_over_parts(shares.interpretability).tolist()
-        pointing = best_over_parts(shares.pointing).tolist()
-        top_images = {label: self.figures.observed.of_all(label) for label in figures.owners}
-        entries = []
-        for index, label in enumerate(figures.categories.tolist()):
-            is_dead = bool(figures.is_dead[index])
-            has_part = not math.isnan(best_r2[index]) and not is_dead  # a dead filter follows no part
-            best = int(figures.r2[index].nan_to_num(nan=-math.inf).argmax()) if has_part else None
-            entries.append(
-                FilterEvaluation(
-                    layer=figures.observed.layer,
-                    filter=index,
-                    category=self.classes[label],
-                    best_part=None if best is None else parts[best],
-                    part_tracking_r2=best_r2[index],
-                    r2_by_part=self._by_part(figures.r2[index]),
-                    location_instability=instability[index],
-                    displacement_scatter=scatter[index],
-                    is_dead=is_dead,
-                    class_weight=self._class_weight(label, index),
-                    top_images=_top_images(figures.observed, top_images[label][index], self.dataset),
-                    part_interpretability=interpretability[index],
-                    interpretability_by_part=self._by_part(shares.interpretability[index]),
-                    pointing_game=pointing[index],
-                    pointing_by_part=self._by_part(shares.pointing[index]),
-                    instability_by_part=self._by_part(figures.instability[index]),
-                    purity=shares.purity[index].item(),
-                    activation_share=self._by_class(shares.activation_shares[index]),
-                    activation_threshold=shares.thresholds[index].item(),
-                )
+        figures, shares = self.figures, self.shares
+        top_images = {label: figures.observed.of_all(label) for label in figures.owners}
+        return [
+            FilterEvaluation(
+                layer=figures.observed.layer,
+                filter=index,
+                category=self.classes[label],
+                best_part=self._best_part(index),
+                class_weight=self._class_weight(label, index),
+                top_images=_top_images(figures.observed, top_images[label][index], self.dataset),
+                activation_share=self._by_class(shares.activation_shares[index]),
+                activation_threshold=shares.thresholds[index].item(),
+                **self._measured(index),
             )
-        return entries
+            for index, label in enumerate(figures.categories.tolist())
+        ]
+
+    def _measured(self, index: int) -> dict[str, Any]:
+        """What the table of measures knows of a filter, by its fields; what has none goes to `others`."""
+        rows = MEASURES.values()
+        found = {one.by_filter: self.of_filters[one.name][index].item() for one in rows if one.by_filter}
+        by_part = {one.by_part: self._by_part(self.by_part[one.name][index]) for one in rows if one.by_part}
+        known = {field.name for field in fields(FilterEvaluation)}
+        others = {name: figure for name, figure in found.items() if name not in known}
+        return {name: figure for name, figure in found.items() if name in known} | by_part | {"others": others}
+
+    def _best_part(self, index: int) -> str | None:
+        """Of highest R²; None where there is none, and of a dead filter, which follows no part."""
+        if self.figures.is_dead[index] or self.figures.best_r2[index].isnan():
+            return None
+        return self.dataset.parts[int(self.figures.r2[index].nan_to_num(nan=-math.inf).argmax())]
 
     def _class_weight(self, label: int, index: int) -> dict[str, float]:
         contributions = self.observation.contributions
@@ -234,9 +240,15 @@ class _Measured:
         return dict(zip(self.dataset.parts, figures.tolist(), strict=True))
 
 
+def _in_order(found: dict[str, Any]) -> dict[str, Any]:
+    """As the table of measures, in which each must have a row."""
+    order = list(MEASURES)
+    return dict(sorted(found.items(), key=lambda entry: order.index(entry[0])))
+
+
 def _lower_means(layer: LayerFigures) -> dict[str, float]:
-    means = layer.means()
-    return {name: means[name] for name in ("part_tracking_r2", "location_instability", "dead_filters")}
+    found = means(layer.of_filters)
+    return {name: found[name] for name in _LOWER}
 
 
 def _top_images(observed: LayerObservation, rows: Tensor, dataset: PartDataset) -> list[TopImage]:

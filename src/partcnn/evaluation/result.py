@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,11 @@ from rich.table import Table
 from partcnn.evaluation.files import csv_text, json_text, with_nan
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import write_text
+from partcnn.metrics.functional.displacement import COVERAGE_R2 as COVERAGE_R2  # of the package's face
+from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
 
-SCHEMA_VERSION = 2  # 1 had no categories, parts, splits, intervals, baselines and protocol
-COVERAGE_R2 = 0.5  # a part counts as covered by a filter of at least this R²
+SCHEMA_VERSION = 3  # 1 had no categories, parts, splits, intervals, baselines, protocol; 2 no filters' `others`
 _NOTHING = "–"
-_FILTER_COLUMNS = {
-    "filter": "filter",
-    "category": "category",
-    "part": "best_part",
-    "R²": "part_tracking_r2",
-    "instability": "location_instability",
-    "scatter": "displacement_scatter",
-    "interpretability": "part_interpretability",
-    "points": "pointing_game",
-    "purity": "purity",
-}
-_FILTER_COLUMNS_WITHOUT_PARTS = ("filter", "category", "purity")
-_CATEGORY_COLUMNS = {
-    "pictures": "num_images",
-    "filters": "num_filters",
-    "accuracy": "accuracy",
-    "R²": "part_tracking_r2",
-    "coverage": "coverage",
-    "instability": "location_instability",
-    "constant point": "constant_point_instability",
-    "interpretability": "part_interpretability",
-    "purity": "purity",
-    "dead": "dead_filters",
-}
 
 
 @dataclass(frozen=True)
@@ -72,10 +49,16 @@ class FilterEvaluation:
     interpretability_by_part: dict[str, float] = field(default_factory=dict)
     pointing_game: float = math.nan  # of its best part, a share of that part's pictures
     pointing_by_part: dict[str, float] = field(default_factory=dict)
-    instability_by_part: dict[str, float] = field(default_factory=dict)
     purity: float = math.nan  # share of its activation that falls on its category
     activation_share: dict[str, float] = field(default_factory=dict)  # on each class: a row of the confusion table
     activation_threshold: float = math.nan  # of part interpretability
+    others: dict[str, float] = field(default_factory=dict)  # measures that have no field of their own
+
+    def figure(self, measure: Measure) -> float:
+        """A row of the table of measures; nan where it was not taken of each filter."""
+        name = measure.by_filter or ""
+        own: float = getattr(self, name, math.nan)
+        return self.others.get(name, own)
 
 
 @dataclass(frozen=True)
@@ -137,34 +120,38 @@ class Evaluation:
 
     def filter_table(self, most: int = 10) -> Table:
         """The filters of highest R², or of highest purity where no part is annotated."""
-        by, kept = ("R²", _FILTER_COLUMNS) if self.parts else ("purity", _FILTER_COLUMNS_WITHOUT_PARTS)
-        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by}")
-        for name in kept:
+        by = MEASURES["part_tracking_r2" if self.parts else "purity"]
+        measured = [one for one in measures_for_people() if one.is_filter_column] if self.parts else [by]
+        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by.column}")
+        for name in ("filter", "category", *(["part"] if self.parts else []), *(one.column for one in measured)):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        ordered = sorted(self.filters, key=lambda one: -_or_low(getattr(one, _FILTER_COLUMNS[by])))
+        ordered = sorted(self.filters, key=lambda one: -_or_low(one.figure(by)))
         for one in ordered[:most]:
-            table.add_row(*(shown(getattr(one, _FILTER_COLUMNS[name])) for name in kept))
+            named = (one.filter, one.category, *([one.best_part] if self.parts else []))
+            table.add_row(*map(shown, named), *(shown(one.figure(measure)) for measure in measured))
         return table
 
     def category_table(self) -> Table:
         """The main measures by category."""
         table = Table(title="by category: each one's own filters on its own pictures")
-        for name in ("category", *_CATEGORY_COLUMNS):
+        columns = {"pictures": "num_images", "filters": "num_filters"}
+        columns |= {one.column: one.name for one in measures_for_people() if one.is_category_column}
+        for name in ("category", *columns):
             table.add_column(name, justify="left" if name == "category" else "right")
         for category, figures in self.by_category.items():
-            table.add_row(category, *(shown(figures.get(key)) for key in _CATEGORY_COLUMNS.values()))
+            table.add_row(category, *(shown(figures.get(key)) for key in columns.values()))
         return table
 
     def part_table(self) -> Table:
         """Which filter follows each part, and how well."""
         table = Table(title="by part: the filter that follows it best")
-        names = ("category", "part", "pictures", "best filter", "R²", "following", "interpretability", "points")
-        for name in names:
+        columns = {"pictures": "num_images", "best filter": "best_filter", "R²": "part_tracking_r2"}
+        columns |= {"following": "num_following"} | {one.column: one.name for one in MEASURES.values() if one.by_part}
+        for name in ("category", "part", *columns):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        keys = ("num_images", "best_filter", "part_tracking_r2", "num_following", "part_interpretability")
         for category, parts in self.by_part.items():
             for part, figures in parts.items():
-                table.add_row(category, part, *(shown(figures[key]) for key in (*keys, "pointing_game")))
+                table.add_row(category, part, *(shown(figures.get(key)) for key in columns.values()))
         return table
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
@@ -174,7 +161,8 @@ class Evaluation:
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write one row per filter, for a spreadsheet; nan becomes empty. The file is replaced whole."""
-        rows = [{name: value for name, value in vars(one).items() if name != "top_images"} for one in self.filters]
+        left_out = ("top_images", "others")
+        rows = [{name: v for name, v in vars(one).items() if name not in left_out} | one.others for one in self.filters]
         write_text(Path(path), csv_text(rows))
         return Path(path)
 
@@ -184,7 +172,8 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "Evaluation":
-        """Read what `to_json` wrote, also by an earlier version: what that did not measure is nan or empty.
+        """Read what `to_json` wrote, also by an earlier version: what that did not measure is nan or empty, and what
+        only that wrote is left out.
 
         Raises:
             DataError: the file is missing or is something else.
@@ -199,7 +188,7 @@ class Evaluation:
             for name in ("by_category", "by_part", "confusion", "baselines"):
                 content[name] = with_nan(content.get(name, {}))
             content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
-            return cls(filters=filters, intervals=intervals, **content)
+            return cls(filters=filters, intervals=intervals, **_known(content, cls))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: expected the JSON that Evaluation.to_json writes ({error})") from error
 
@@ -231,7 +220,13 @@ def _filter_from(entry: dict[str, Any]) -> FilterEvaluation:
         for image in entry.pop("top_images")
     ]
     best_part = entry.pop("best_part")  # the one entry that may be nothing rather than no number
-    return FilterEvaluation(best_part=best_part, top_images=images, **with_nan(entry))
+    return FilterEvaluation(best_part=best_part, top_images=images, **with_nan(_known(entry, FilterEvaluation)))
+
+
+def _known(content: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """What a data class still has a field for."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in content.items() if name in names}
 
 
 def _or_low(value: float) -> float:

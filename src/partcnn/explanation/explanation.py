@@ -90,7 +90,7 @@ class Explanation:
             "probability": self.probability,
             "logits": self.logits,
             "image_size": list(self.image_size),
-            "contributions": [_without_heatmap(one) for one in self.contributions],
+            "contributions": [_without_heatmap(contribution) for contribution in self.contributions],
         }
 
 

@@ -12,6 +12,10 @@ from partcnn.model.mask import part_masks
 def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
     """The term to add to the task loss: Σ over part layers of λ · mean over filters of the filter objective.
 
+    In training mode the first request after a forward pass has each mask observe that pass (`PartMask.observe`), and
+    the loss reads the statistics with it. Asking again about the same pass gives the same and changes nothing.
+    `equivariance_loss` and `diversity_loss` read these statistics as they are: ask for them afterwards.
+
     Args:
         model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
             torch.compile).

@@ -89,7 +89,7 @@ class PartMask(nn.Module):
         memory: int = 0,
     ) -> None:
         super().__init__()
-        row = Objective(_no_objective) if objective is None else objective_named(objective)
+        row = _row(objective)
         assignment = assignment or row.assignment
         if assignment not in ASSIGNMENTS:
             raise ConfigError(f"assignment: expected one of {', '.join(ASSIGNMENTS)}, got {assignment!r}")
@@ -159,12 +159,12 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         name = objective or self.objective
-        row = Objective(_no_objective) if name is None else objective_named(name)
+        row = _row(name)
         if self.training and len(maps) and "maps" not in self._observed:
             self.observe(maps, labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
         beta = self.template_slope if self._slopes_before is None else self._slopes_before
-        if row.counts_earlier and name == self.objective and self.training and len(maps) and self._memory_size("maps"):
+        if row.counts_earlier and name == self.objective and self._counts_earlier("maps", maps):
             earlier = self._memory_of("maps").recalled(maps, self.filter_category)
             return row.with_earlier(maps, belongs, *earlier, tau=tau, beta=beta)
         return row(maps, belongs, tau=tau, beta=beta)
@@ -181,7 +181,7 @@ class PartMask(nn.Module):
             maps: [image, filter, row, col], after the ReLU and before the mask, of at least one image.
             labels: [image] class indices.
         """
-        row = Objective(_no_objective) if self.objective is None else objective_named(self.objective)
+        row = _row(self.objective)
         if maps is self.feature_maps and "maps" not in self._observed:
             self._observed = (*self._observed, "maps")
             self._slopes_before = self.slopes.clone() if row.slope_target is not None else None
@@ -210,7 +210,7 @@ class PartMask(nn.Module):
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
         earlier = None
-        if self.training and len(maps) and self._memory_size("points"):
+        if self._counts_earlier("points", maps):
             earlier = partial(self._earlier_points, belongs=belongs[: len(maps) // 2])
         return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope, earlier=earlier)
 
@@ -247,6 +247,9 @@ class PartMask(nn.Module):
         # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
         of_a_pass = {"feature_maps": None, "_observed": (), "_slopes_before": None}
         return {**self.__dict__, **of_a_pass, "_remembered": {}}
+
+    def _counts_earlier(self, what: str, maps: Tensor) -> bool:
+        return self.training and len(maps) > 0 and self._memory_size(what) > 0
 
     def _memory_size(self, what: str) -> int:
         """How many "maps" or "points" of each category are remembered; 0 where one class alone owns the filters."""
@@ -351,6 +354,10 @@ def num_owners(num_classes: int, background: int | None) -> int:
 def _is_backward_pass() -> bool:
     """An activation checkpoint runs its layers again within the backward pass: that is no new look at pictures."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _row(objective: str | None) -> Objective:
+    return Objective(_no_objective) if objective is None else objective_named(objective)
 
 
 def _no_objective(maps: Tensor, belongs: Tensor, **_: Any) -> ObjectiveValue:

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
+    from partcnn.reporting.panels.panel import PageContent, Panel
     from partcnn.reporting.writing import report
 
 _HOMES = {
+    "PageContent": "panels.panel",
+    "Panel": "panels.panel",
     "report": "writing",
 }
 
 __all__ = [
+    "PageContent",
+    "Panel",
     "report",
 ]
 

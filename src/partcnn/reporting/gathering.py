@@ -78,42 +78,60 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
 
     Each is decoded once, to the same pixels as for the evaluation: large JPEGs at a fraction of their size.
     """
-    network, preprocessing = unwrapped(model), conversion_of(model).preprocessing
+    network = unwrapped(model)
     layer, mask = top_mask(network)
     indices = chosen_pictures(len(dataset), evaluation)
     top = _strongest(evaluation, indices)
-    wanted = _wanted_maps(top, len(indices))
+    found = _passed(model, mask, dataset, indices, _wanted_maps(top, len(indices)))
+    field = layer_field(network, layer)
+    true = enumerate(split for batch in found.batches for split in batch.true)
+    return Gathered(
+        pictures=found.pictures,
+        num_images=len(dataset),
+        cells=torch.cat([batch.cells for batch in found.batches]),
+        scores=torch.cat([batch.scores for batch in found.batches]),
+        logits=torch.cat([batch.logits for batch in found.batches]),
+        predicted=[split for batch in found.batches for split in batch.predicted],
+        true={index: split for index, split in true if split is not None},
+        top=top,
+        top_maps=_stacked(found.maps, mask.num_filters, field.map_size),
+        likeness=_likeness(found.moments),
+        field=field,
+        slopes=_slopes(mask),
+        is_masked=mask.enabled,
+        places=mask.places,
+        is_exact=found.batches[0].is_exact,
+    )
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What is kept of the pass: something small of every picture, and the maps that are shown."""
+
+    pictures: list[PagePicture]
+    batches: "list[_Kept]"
+    maps: dict[tuple[int, int], Tensor]  # (filter, rank) → [row, col]
+    moments: MapMoments
+
+
+def _passed(
+    model: nn.Module, mask: PartMask, dataset: PartDataset, indices: list[int], wanted: list[list[tuple[int, int]]]
+) -> _Passed:
+    preprocessing, side = conversion_of(model).preprocessing, long_side(len(indices))
     pictures, kept, maps = list[PagePicture](), list[_Kept](), dict[tuple[int, int], Tensor]()
     moments: MapMoments | None = None
     for start in range(0, len(indices), _BATCH):
         batch = [_decoded(dataset, number, preprocessing.input_size) for number in indices[start : start + _BATCH]]
         images = torch.stack([preprocessing(decoded.picture) for decoded in batch])
+        labels = torch.tensor([decoded.sample.label for decoded in batch])
         found = attribute(model, images)
-        kept.append(_kept(model, mask, found, images, torch.tensor([decoded.sample.label for decoded in batch])))
-        pictures += _page_pictures(batch, found.logits.argmax(dim=1), long_side(len(indices)))
+        kept.append(_kept(model, mask, found, images, labels))
+        pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
         own = MapMoments.of(found.feature_maps)
         moments = own if moments is None else moments + own
     assert moments is not None  # a data set has at least one picture
-    field = layer_field(network, layer)
-    true = enumerate(split for batch in kept for split in batch.true)
-    return Gathered(
-        pictures=pictures,
-        num_images=len(dataset),
-        cells=torch.cat([batch.cells for batch in kept]),
-        scores=torch.cat([batch.scores for batch in kept]),
-        logits=torch.cat([batch.logits for batch in kept]),
-        predicted=[split for batch in kept for split in batch.predicted],
-        true={index: split for index, split in true if split is not None},
-        top=top,
-        top_maps=_stacked(maps, mask.num_filters, field.map_size),
-        likeness=_likeness(moments),
-        field=field,
-        slopes=_slopes(mask),
-        is_masked=mask.enabled,
-        places=mask.places,
-        is_exact=kept[0].is_exact,
-    )
+    return _Passed(pictures, kept, maps, moments)
 
 
 def _strongest(evaluation: Evaluation, indices: list[int]) -> list[list[int]]:

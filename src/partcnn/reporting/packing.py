@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.foundation.number_text import decimal
+from partcnn.metrics.measures import measures_for_people
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.plot import heat_colours
 from partcnn.reporting.cards import Card
@@ -102,11 +104,11 @@ def _filter(card: Card, gathered: Gathered, index: int) -> dict[str, Any]:
         "part": card.part,
         "r2": _finite(one.part_tracking_r2),
         "r2ByPart": {part: _finite(r2) for part, r2 in one.r2_by_part.items()},
-        "instability": _finite(one.location_instability),
-        "scatter": _finite(one.displacement_scatter),
-        "interpretability": _finite(one.part_interpretability),
-        "pointing": _finite(one.pointing_game),
-        "purity": _finite(one.purity),
+        "figures": [
+            [measure.title, decimal(one.figure(measure), 2 if measure.is_percent else 3)]
+            for measure in measures_for_people()
+            if measure.is_filter_column and measure.name != "part_tracking_r2"  # which stands above, with its part
+        ],
         "slope": float(gathered.slopes[index]),
         "top": gathered.top[index],
         "alike": [[other, round(float(likeness[other]), 3)] for other in order if not likeness[other].isnan()],

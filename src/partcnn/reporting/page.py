@@ -1,121 +1,81 @@
-"""The page as text: figures, words and data put into the template."""
+"""The page as text: its panels, one below the other, and the data that its script draws from."""
 
-import base64
-import hashlib
-import json
-from importlib import resources
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from partcnn.evaluation import COVERAGE_R2, Evaluation
-from partcnn.foundation.number_text import decimal, percent, signed
-from partcnn.plot import LOSS_TERMS, Curve
+from partcnn.evaluation import Evaluation
+from partcnn.foundation.errors import ConfigError
 from partcnn.reporting.cards import make_cards
-from partcnn.reporting.charts import HEIGHT, WIDTH, make_charts
 from partcnn.reporting.gathering import Gathered
 from partcnn.reporting.packing import pack
-from partcnn.reporting.parts_table import part_rows
-from partcnn.reporting.remarks import lead_sentence, write_remarks
-from partcnn.reporting.strip import make_instability_strip, make_strip
-from partcnn.reporting.summary import summary_rows
+from partcnn.reporting.panels.filters import filters, filters_heading
+from partcnn.reporting.panels.overview import overview
+from partcnn.reporting.panels.panel import PageContent, Panel
+from partcnn.reporting.panels.parts import parts
+from partcnn.reporting.panels.pictures import pictures
+from partcnn.reporting.remarks import lead_sentence
+from partcnn.reporting.templates import as_json, joined, rendered, script_hash
 
-THIS = "this network"
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
 _SCRIPTS = ("base.js", "tiles.js", "sums.js", "data.js", "gallery.js", "filter.js", "pictures.js")
 _MOST_NAMES = 12  # of classes in the head of the page
 
+PANELS = {  # by the id of the section
+    "overview": Panel("Overview", overview),
+    "filters": Panel("Filters", filters, lambda content: len(content.evaluation.filters), filters_heading),
+    "parts": Panel("Parts", parts, lambda content: len(content.evaluation.parts)),
+    "pictures": Panel("Pictures", pictures, lambda content: len(content.gathered.pictures)),
+}
 
-def render_page(
-    evaluation: Evaluation,
-    gathered: Gathered,
-    compare: dict[str, Evaluation],
-    curves: list[Curve],
-    title: str | None,
-) -> str:
-    """One HTML document without an address outside itself. All text from outside is escaped."""
-    cards = make_cards(evaluation)
+
+def render_page(content: PageContent, title: str | None = None, panels: Sequence[Panel] = ()) -> str:
+    """One HTML document without an address outside itself. All text from outside is escaped.
+
+    Args:
+        content: what is shown.
+        title: of the page; None names the task.
+        panels: own ones, after those of `PANELS`.
+
+    Raises:
+        ConfigError: an own panel gives something else than text or HTML.
+    """
+    evaluation, gathered = content.evaluation, content.gathered
     script = joined(_SCRIPTS)
-    named = {THIS: evaluation} | compare
-    return (
-        page_environment()
-        .get_template("page.html")
-        .render(
-            title=title or _title(evaluation),
-            lead=lead_sentence(evaluation),
-            facts=_facts(evaluation, gathered),
-            remarks=write_remarks(evaluation, compare),
-            rows=summary_rows(evaluation, compare),
-            this=THIS,
-            others=list(compare),
-            strip=make_strip(named),
-            instability=make_instability_strip(named),
-            charts=make_charts(curves),
-            has_loss_terms={curve.name for curve in curves}.issuperset(LOSS_TERMS),
-            chart_size=(WIDTH, HEIGHT),
-            cards=cards,
-            parts=part_rows(evaluation),
-            gathered=gathered,
-            layer=evaluation.filters[0].layer,
-            best_parts=sorted({card.part for card in cards if card.part}),
-            categories=sorted({card.figures.category for card in cards}),
-            classes=evaluation.classes,
-            levels=[level for level in _LEVELS if any(card.level == level[0] for card in cards)],
-            threshold=COVERAGE_R2,
-            weight_digits=_weight_digits(evaluation),
-            style=joined(_STYLES),
-            script=script,
-            script_hash=script_hash(script),
-            data=as_json(pack(evaluation, gathered, cards)),
+    own = {f"panel-{number}": panel for number, panel in enumerate(panels, start=1)}
+    return rendered(
+        "page.html",
+        title=title or _title(evaluation),
+        lead=lead_sentence(evaluation),
+        facts=_facts(evaluation, gathered),
+        sections=[
+            section for name, panel in (PANELS | own).items() if (section := _section(name, panel, content)).html
+        ],
+        style=joined(_STYLES),
+        script=script,
+        script_hash=script_hash(script),
+        data=as_json(pack(evaluation, gathered, make_cards(evaluation))),
+    )
+
+
+class _Section(NamedTuple):
+    """What the template needs of a panel."""
+
+    id: str
+    title: str
+    heading: str
+    amount: int | None
+    html: str  # Jinja escapes it unless it is Markup
+
+
+def _section(name: str, panel: Panel, content: PageContent) -> _Section:
+    html = panel.html(content)
+    if not isinstance(html, str):
+        raise ConfigError(
+            f"panels: expected the panel {panel.title!r} to give text or markupsafe.Markup, got {type(html).__name__}"
         )
-    )
-
-
-_LEVELS = (
-    ("follows", "follows a part"),
-    ("partly", "partly"),
-    ("none", "follows none"),
-    ("dead", "dead"),
-    ("unknown", "not measured"),
-)
-
-
-def page_environment(package: str = "partcnn.reporting") -> Environment:
-    """Jinja with autoescape on, and the filters that the pages use."""
-    environment = Environment(
-        loader=PackageLoader(package, "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(decimal=decimal, signed=signed, percent=percent, breakable=_breakable)
-    return environment
-
-
-def joined(names: tuple[str, ...], package: str = "partcnn.reporting") -> Markup:
-    """The package's own styles or scripts, one after the other."""
-    folder = resources.files(package).joinpath("page")
-    return Markup("\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names))
-
-
-def script_hash(script: str) -> str:
-    """For the page's Content-Security-Policy: this script runs, and none that a name might smuggle in."""
-    # The element holds a line break before and after the text.
-    return base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode("ascii")
-
-
-def as_json(data: Any) -> Markup:
-    """JSON that can stand within a script element, whatever its texts hold."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _weight_digits(evaluation: Evaluation) -> int:
-    """Decimals, the same on all cards, that leave the largest contribution two digits or more."""
-    largest = max((abs(value) for one in evaluation.filters for value in one.class_weight.values()), default=1.0)
-    return 2 if largest >= 0.1 else 3 if largest >= 0.01 else 4
+    heading = panel.title if panel.heading is None else panel.heading(content)
+    amount = None if panel.amount is None else panel.amount(content)
+    return _Section(name, panel.title, heading, amount, html)
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -155,8 +115,3 @@ def _some(names: list[str]) -> str:
 def _reach(size_px: tuple[float, float], input_size: tuple[int, int]) -> str:
     is_whole = size_px[0] >= input_size[0] and size_px[1] >= input_size[1]
     return " at most, more than the picture: a peak says where a filter fires, not all it looked at" if is_whole else ""
-
-
-def _breakable(text: str) -> Markup:
-    """Paths may break after a slash."""
-    return Markup("/<wbr>").join(escape(piece) for piece in text.split("/"))

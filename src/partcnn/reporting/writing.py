@@ -1,7 +1,7 @@
 """`report`: an evaluation and its pictures → one self-contained HTML file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from partcnn.model.mask import top_mask
 from partcnn.plot import read_curves
 from partcnn.reporting.gathering import gather
 from partcnn.reporting.page import render_page
+from partcnn.reporting.panels.panel import PageContent, Panel
 
 
 def report(
@@ -26,6 +27,7 @@ def report(
     compare: Mapping[str, Evaluation] | None = None,
     log: str | os.PathLike[str] | None = None,
     title: str | None = None,
+    panels: Sequence[Panel] = (),
 ) -> Path:
     """Write one HTML page on what each filter of the top part layer follows; it needs nothing beside itself.
 
@@ -37,6 +39,7 @@ def report(
         compare: evaluations of other networks on the same pictures, by a name to show, such as "plain".
         log: the run's log/metrics.csv, for the training curves; None leaves them out.
         title: of the page; None names the task.
+        panels: of your own, below those of the page; see `partcnn.reporting.Panel`.
 
     Returns:
         The path.
@@ -44,7 +47,7 @@ def report(
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
         DataError: the data set has other classes than the model, a picture cannot be read, or the log is none.
-        ConfigError: the evaluation is of another model or of other pictures.
+        ConfigError: the evaluation is of another model or of other pictures; an own panel gives no text.
         RunError: the path is a directory.
     """
     path = Path(path)
@@ -54,8 +57,9 @@ def report(
         evaluation = evaluate(model, dataset)
     _check_evaluation(model, dataset, evaluation)
     curves = [] if log is None else read_curves(log)
-    evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda one: one.filter))
-    text = render_page(evaluation, gather(model, dataset, evaluation), dict(compare or {}), curves, title)
+    evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
+    content = PageContent(evaluation, gather(model, dataset, evaluation), dict(compare or {}), curves)
+    text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
@@ -63,14 +67,14 @@ def report(
 
 def _check_evaluation(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> None:
     name, mask = top_mask(model)
-    measured = {(one.layer, one.filter) for one in evaluation.filters}
+    measured = {(figures.layer, figures.filter) for figures in evaluation.filters}
     if measured != {(name, index) for index in range(mask.num_filters)}:
         layers = ", ".join(sorted({layer for layer, _ in measured})) or "none"
         raise ConfigError(
             f"evaluation: expected the {mask.num_filters} filters of {name}, got {len(measured)} of {layers}; "
             "evaluate this model, or leave the evaluation out"
         )
-    for top in (top for one in evaluation.filters for top in one.top_images):
+    for top in (top for figures in evaluation.filters for top in figures.top_images):
         known = dataset.samples[top.sample].image_path if top.sample < len(dataset) else None
         if known is None or known.name != Path(top.image_path).name:
             raise ConfigError(

@@ -25,7 +25,6 @@ from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks, top_mask
 from partcnn.model.network import PartNetwork, conversion_of, layer_field
 from partcnn.model.saving.checkpoint import save
-from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.probing.receptive_field import cell_centers
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features
@@ -35,6 +34,7 @@ from partcnn.training.head_refit import refit_head
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
+from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
@@ -131,14 +131,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     record = conversion_of(model)
-    check_trunk(trunk, model)
-    if features is not None and trunk != "frozen":
-        raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
-    if len(dataset.classes) != record.settings.num_classes:
-        raise ConfigError(
-            f"dataset: expected {record.settings.num_classes} classes, as the model has logits, "
-            f"got {len(dataset.classes)}"
-        )
+    _check_arguments(model, dataset, trunk, features)
     is_frozen = trunk == "frozen"
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
@@ -146,29 +139,20 @@ def fit(
     history = History()
     trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
     model.to(trainer.strategy.root_device)
+    views = PictureViews(
+        dataset, record.preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac, seed=seed
+    )
     if features is None:
-        views = PictureViews(
-            dataset,
-            record.preprocessing,
-            num_views=recipe.num_views,
-            min_crop_frac=recipe.min_crop_frac,
-            seed=seed,
-        )
-        features = _made_once(
-            model,
-            views,
-            is_frozen=is_frozen,
-            num_workers=num_workers,
-            cache=cache,
-            is_progress_shown=is_progress_shown,
-        )
-    if isinstance(model, CompetingNetwork) and features is not None and is_frozen:
-        features = replace(features, object_share=_started(model, features, seed=seed))
-    batches: Iterable[Any]
-    if features is None:
-        batches = _decoded_every_epoch(dataset, record.preprocessing, recipe, seed, num_workers)
-    else:
-        batches = EpochBatches(features, batch_size=recipe.batch_size, seed=seed)
+        with _progress(views, is_progress_shown) as on_progress:
+            passing: dict[str, Any] = {"num_workers": num_workers, "on_progress": on_progress}
+            if is_frozen and isinstance(model, PartNetwork):
+                features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
+            else:
+                features = _pictures_in_memory(model, views, **passing)
+    competing = model if isinstance(model, CompetingNetwork) and is_frozen else None
+    if competing is not None and features is not None:
+        features = replace(features, object_share=_started(competing, features, seed=seed))
+    batches = _batches(features, views, recipe, num_workers)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -176,16 +160,29 @@ def fit(
     _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     try:
-        _run(trainer, module, batches, history)
+        with fitting_threads(trainer.strategy.root_device):
+            _run(trainer, module, batches, history)
     finally:
         _forget(model)
-    if isinstance(model, CompetingNetwork) and features is not None and is_frozen and not history.is_interrupted:
-        refit_head(model, features, seed=seed)
-        _save_again(model, directory)
+    if competing is not None and features is not None and not history.is_interrupted:
+        refit_head(competing, features, seed=seed)
+        if directory is not None:
+            save(model, directory)
     history.seconds = time.monotonic() - began
     record.is_trained = True
     model.eval()
     return history
+
+
+def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, features: FeatureViews | None) -> None:
+    check_trunk(trunk, model)
+    if features is not None and trunk != "frozen":
+        raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
+    num_classes = conversion_of(model).settings.num_classes
+    if len(dataset.classes) != num_classes:
+        raise ConfigError(
+            f"dataset: expected {num_classes} classes, as the model has logits, got {len(dataset.classes)}"
+        )
 
 
 def _started(model: CompetingNetwork, features: FeatureViews, *, seed: int) -> Tensor:
@@ -198,11 +195,6 @@ def _started(model: CompetingNetwork, features: FeatureViews, *, seed: int) -> T
         background=conversion_of(model).settings.background,
         seed=seed,
     )
-
-
-def _save_again(model: nn.Module, directory: Path | None) -> None:
-    if directory is not None:
-        save(model, directory)
 
 
 def _forget(model: nn.Module) -> None:
@@ -233,57 +225,40 @@ def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], histo
         _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
 
 
-def _made_once(
-    model: nn.Module,
-    views: PictureViews,
-    *,
-    is_frozen: bool,
-    num_workers: int,
-    cache: FeatureCache | None,
-    is_progress_shown: bool,
+def _pictures_in_memory(
+    model: nn.Module, views: PictureViews, *, num_workers: int, on_progress: Callable[[int], None]
 ) -> FeatureViews | None:
-    """What a step takes of every view: a frozen trunk's maps, or pictures; None where these would fill the memory."""
-    with _shown(views, is_progress_shown) as on_progress:
-        if is_frozen and isinstance(model, PartNetwork):
-            return trunk_features(
-                model, views, num_workers=num_workers, cache=cache, keeps_whole=True, on_progress=on_progress
-            )
-        with views.remembering():
-            prepare(model, views, num_workers=num_workers)
-            if views.num_values * _PICTURES_DTYPE.itemsize > _PICTURES_IN_MEMORY_BYTES:
-                return None
-            return compute_features(
-                nn.Identity(), views, num_workers=num_workers, dtype=_PICTURES_DTYPE, on_progress=on_progress
-            )
+    """Every view of every picture, for a trunk that learns, and its projection; None where they are too many."""
+    with views.remembering():
+        prepare(model, views, num_workers=num_workers)
+        if views.num_values * _PICTURES_DTYPE.itemsize > _PICTURES_IN_MEMORY_BYTES:
+            return None
+        making: dict[str, Any] = {"num_workers": num_workers, "on_progress": on_progress}
+        return compute_features(nn.Identity(), views, dtype=_PICTURES_DTYPE, **making)
 
 
-@contextmanager
-def _shown(views: PictureViews, is_progress_shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal, which is told how many pictures are done."""
-    with Progress(disable=not is_progress_shown, transient=True) as progress:
-        task = progress.add_task(f"{len(views)} pictures × {views.num_views} views", total=len(views))
-        yield lambda done: progress.update(task, completed=done)
-
-
-def _decoded_every_epoch(
-    dataset: PartDataset, preprocessing: Preprocessing, recipe: Recipe, seed: int, num_workers: int
-) -> EpochLoader:
-    views = PictureViews(
-        dataset,
-        preprocessing,
-        num_views=min(2, recipe.num_views),
-        min_crop_frac=recipe.min_crop_frac,
-        is_random=True,
-        seed=seed,
-    )
+def _batches(
+    features: FeatureViews | None, views: PictureViews, recipe: Recipe, num_workers: int
+) -> EpochBatches | EpochLoader:
+    """What training goes through once an epoch: maps or pictures that are in memory, or pictures decoded anew."""
+    if features is not None:
+        return EpochBatches(features, batch_size=recipe.batch_size, seed=views.seed)
     return EpochLoader(
-        views,
+        views.at_random(min(2, recipe.num_views)),
         batch_size=recipe.batch_size,
         shuffle=True,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(views.seed),
     )
+
+
+@contextmanager
+def _progress(views: PictureViews, is_shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal; it is told how many pictures are done."""
+    with Progress(disable=not is_shown, transient=True) as progress:
+        task = progress.add_task(f"{len(views)} pictures × {views.num_views} views", total=len(views))
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:

@@ -76,6 +76,17 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         self._is_remembering = False
         self._remembered: dict[int, ShrunkPicture] = {}
 
+    def at_random(self, num_views: int) -> "PictureViews":
+        """Views of the same pictures, the first of each random too."""
+        return PictureViews(
+            self.dataset,
+            self.preprocessing,
+            num_views=num_views,
+            min_crop_frac=self._min_crop_frac,
+            is_random=True,
+            seed=self.seed,
+        )
+
     @property
     def settings(self) -> tuple[object, ...]:
         """All that the views of given pictures depend on."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from partcnn.app.cli.commands import main
+from partcnn.app.cli.commands import COMMANDS, main
 from partcnn.app.runs import open_run
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
@@ -451,3 +452,28 @@ def test_an_empty_picture_is_named(run: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_viewing_what_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "run.yaml" in one_line_error(capsys, ["view", str(tmp_path)])
+
+
+def test_version_and_help_end_well_and_name_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for flag, told in (("--version", [version("partcnn")]), ("--help", COMMANDS)):
+        with pytest.raises(SystemExit) as ended:
+            main([flag])
+        assert ended.value.code == 0
+        printed = capsys.readouterr().out
+        assert all(word in printed for word in told)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [([], "command"), (["trian"], "trian"), (["--fast"], "--fast")])
+def test_what_is_no_command_is_one_line(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert named in one_line_error(capsys, arguments)
+
+
+def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    import logging
+
+    assert main(["info", "--backbone", "demo"]) == 0
+    for name, level in (("lightning.pytorch.utilities.rank_zero", logging.WARNING), ("partcnn", logging.INFO)):
+        logging.getLogger(name).log(level, "told by %s", name)
+    told = capsys.readouterr().err
+    assert "told by partcnn" in told
+    assert "told by lightning" not in told

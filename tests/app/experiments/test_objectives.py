@@ -11,12 +11,14 @@ import yaml
 
 from partcnn.app.cli.commands import main
 from partcnn.app.experiments.detector import target_cells, train_detector
-from partcnn.app.experiments.filter_figures import Peaks, filter_figures
+from partcnn.app.experiments.filter_figures import filter_figures
 from partcnn.app.experiments.objectives import ObjectivesConfig, read_rows, run_benchmark
 from partcnn.app.experiments.objectives_table import averages, goals, interval, page, plot, read_as
 from partcnn.app.runs import NetworkSettings, Recipe, RunSettings, train_run
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import evaluate
+from partcnn.evaluation.figures import LayerFigures
+from partcnn.evaluation.observation.layers import observed_maps
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError
 from partcnn.networks.probing.receptive_field import ReceptiveField
@@ -69,7 +71,7 @@ def test_figures_of_filters_are_those_of_evaluate(tmp_path: Path) -> None:
     run, _, found = train_run(settings, is_progress_shown=False)
     assert found is not None
     splits = [run.dataset(split) for split in ("train", "test")]
-    peaks = []
+    layers = []
     for dataset in splits:
         examples = [dataset.with_transform(found_transform(run.model))[index] for index in range(len(dataset))]
         with torch.no_grad():
@@ -78,11 +80,17 @@ def test_figures_of_filters_are_those_of_evaluate(tmp_path: Path) -> None:
         landmarks = torch.stack([example.landmarks for example in examples])
         labels = torch.tensor([example.label for example in examples])
         field = run_field(run.model)
-        peaks.append(Peaks.of_maps(mask.feature_maps, field, landmarks, labels, mask.places))
-    figures = filter_figures(*peaks, mask.filter_category, list(splits[0].parts), field.input_size)
+        maps = mask.feature_maps
+        observed = observed_maps(maps, mask.part_cells(maps), labels, landmarks, field, num_classes=2, background=0)
+        layers.append(LayerFigures(observed, mask.filter_category, math.hypot(*field.input_size), landmarks.shape[1]))
+    figures = filter_figures(*layers, list(splits[0].parts), landmarks, labels)
     summary = evaluate(run.model, splits[1], selection=splits[0]).summary
     for name in ("part_tracking_r2", "part_tracking_r2_top_quarter", "part_tracking_r2_best", "location_instability"):
         assert figures[name] == pytest.approx(summary[name], abs=1e-6), name
+    by_part = evaluate(run.model, splits[1]).by_part["giraffe"]
+    for part, best in figures["best_r2"].items():  # chosen on training pictures, so no better than the best on these
+        assert best <= by_part[part]["part_tracking_r2"] + 1e-6
+        assert figures["r2"][part] <= by_part[part]["part_tracking_r2"] + 1e-6
     assert figures["dead_filters"] == pytest.approx(summary["dead_filters"])
     assert figures["constant_point_instability"] == pytest.approx(summary["constant_point_instability"], abs=1e-6)
 

@@ -19,7 +19,7 @@ from partcnn.metrics.functional import (
     displacement_scatter,
     location_instability,
     part_tracking,
-    random_point_baseline,
+    random_peaks,
 )
 from tests.reference import part_metrics as slow
 
@@ -366,9 +366,14 @@ def test_the_baseline_takes_another_point():
     assert constant_point_baseline(landmarks, (3, 4), (5, 0)).value == pytest.approx(math.sqrt(1 / 3))
 
 
+def of_random_points(landmarks, image_size, generator, *, num_filters, top):
+    peaks = random_peaks(landmarks, image_size, generator=generator, num_filters=num_filters)
+    return location_instability(peaks, torch.zeros(peaks.shape[:2]), landmarks, image_size, top=top)
+
+
 def test_a_random_point_is_worse_than_the_centre(generator):
     landmarks = 112 + 20 * torch.randn(80, 1, 2, generator=generator, dtype=torch.float64)
-    random = random_point_baseline(landmarks, (224, 224), generator=generator, num_filters=16)
+    random = of_random_points(landmarks, (224, 224), generator, num_filters=16, top=100)
     assert random.per_filter.shape == (16, 1)
     assert random.value > 1.5 * constant_point_baseline(landmarks, (224, 224)).value
 
@@ -376,7 +381,7 @@ def test_a_random_point_is_worse_than_the_centre(generator):
 def test_random_points_fill_the_frame(generator):
     # Seen from a corner far away along x, only the x of a point matters: its deviation is width/√12.
     landmarks = along_x(*[-1e7] * 2000)
-    random = random_point_baseline(landmarks, (30, 400), generator=generator, num_filters=4, top=2000)
+    random = of_random_points(landmarks, (30, 400), generator, num_filters=4, top=2000)
     assert random.value * math.hypot(30, 400) == pytest.approx(400 / math.sqrt(12), rel=0.02)
 
 
@@ -460,4 +465,4 @@ def test_other_wrong_shapes_are_named(generator):
     with pytest.raises(ConfigError, match="point: expected"):
         constant_point_baseline(torch.zeros(4, 1, 2), (3, 4), (math.nan, 0))
     with pytest.raises(ConfigError, match="num_filters: expected"):
-        random_point_baseline(torch.zeros(4, 1, 2), (3, 4), generator=generator, num_filters=0)
+        random_peaks(torch.zeros(4, 1, 2), (3, 4), generator=generator, num_filters=0)

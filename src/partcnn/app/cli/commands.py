@@ -8,13 +8,13 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.logging import RichHandler
 
-import partcnn
 from partcnn.app.cli.exit_status import BAD_INPUT, INTERRUPTED
 from partcnn.foundation.errors import PartCNNError
 
@@ -61,7 +61,7 @@ def given_command(arguments: Sequence[str]) -> str | None:
 def _parser(given: str | None) -> ArgumentParser:
     """Knows every command by its line of help, and the options of the one that was given."""
     parser = ArgumentParser(
-        prog="partcnn", description="Part filters for any CNN.", version=partcnn.__version__, exit_on_error=False
+        prog="partcnn", description="Part filters for any CNN.", version=version("partcnn"), exit_on_error=False
     )
     commands = parser.add_subcommands(dest="command")
     for name, line in COMMANDS.items():

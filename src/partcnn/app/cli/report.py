@@ -16,7 +16,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> int:
     from partcnn.app.runs.opening import figures_of, open_run, run_evaluation
-    from partcnn.reporting.writing import report
+    from partcnn.reporting import report
 
     run = open_run(options.run)
     names = [Path(other).resolve().name for other in options.compare]

@@ -6,6 +6,7 @@ trunk untouched under a new linear classifier, and "ceiling", a detector trained
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.app.experiments.detector import mean_cells, train_detector
-from partcnn.app.experiments.filter_figures import Peaks, filter_figures
+from partcnn.app.experiments.filter_figures import filter_figures
 from partcnn.app.experiments.trunk_maps import MeasuredPictures, RememberingTrunk, TaskMaps, task_maps
 from partcnn.app.runs import NetworkSettings, RunSettings, built_network, recipe_of
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
-from partcnn.evaluation.figures import mean
+from partcnn.evaluation.figures import LayerFigures, mean
+from partcnn.evaluation.observation.layers import observed_maps
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import write_text
@@ -31,7 +33,7 @@ from partcnn.model.mask import part_masks, top_mask
 from partcnn.model.network import PartNetwork, conversion_of, layer_field
 from partcnn.networks.probing.probe import evaluation_mode
 from partcnn.networks.probing.receptive_field import ReceptiveField
-from partcnn.objectives.part_places import PLACES
+from partcnn.objectives.part_places import PLACES, part_places
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 
@@ -283,15 +285,12 @@ class Task:
         pictures = self.maps.test
         with torch.no_grad():
             scores = torch.cat([detector(self.maps.projected(batch)) for batch in pictures.maps.split(64)])
-        peak = Peaks.of_maps(scores, self.field, pictures.landmarks[:, index : index + 1], pictures.labels)
-        peak = replace(peak, scores=peak.scores - peak.scores.min() + 1)  # log-odds: none means "silent"
-        cells = mean_cells(scores).round()  # as a filter's
-        expected = replace(peak, places=self.field.centers_px(cells.double()))
-        owner, parts = torch.tensor([label]), [self.dataset.parts[index]]
-        return {
-            places: filter_figures(found, found, owner, parts, self.field.input_size)
-            for places, found in zip(PLACES, (peak, expected), strict=True)
-        }
+        maps = scores - scores.amax(dim=(2, 3)).min() + 1  # log-odds: none means "silent"
+        cells = {"peak": part_places(scores, "peak"), "expected": mean_cells(scores).round()}  # as a filter's
+        own = replace(pictures, landmarks=pictures.landmarks[:, index : index + 1])
+        found = {places: self._layer(maps, cells[places], own, torch.tensor([label])) for places in PLACES}
+        part = [self.dataset.parts[index]]
+        return {name: filter_figures(one, one, part, own.landmarks, own.labels) for name, one in found.items()}
 
     def _classifier(self, seed: int) -> dict[str, Any]:
         """The trunk's own channels as filters, and a linear classifier on their means over the map.
@@ -322,12 +321,22 @@ class Task:
 
         def read(places: str) -> dict[str, Any]:
             own, kept_out = (
-                Peaks.of_maps(maps, self.field, pictures.landmarks, pictures.labels, places)
+                self._layer(maps, part_places(maps, places), pictures, filter_category)
                 for maps, pictures in ((train, self.maps.train), (test, self.maps.test))
             )
-            return filter_figures(own, kept_out, filter_category, list(self.dataset.parts), self.field.input_size)
+            pictures = self.maps.test
+            return filter_figures(own, kept_out, list(self.dataset.parts), pictures.landmarks, pictures.labels)
 
         return read("peak") | {"expected": read("expected")}
+
+    def _layer(self, maps: Tensor, cells: Tensor, pictures: MeasuredPictures, filter_category: Tensor) -> LayerFigures:
+        """The evaluation's figures of these maps, each filter at its cell [image, filter, 2]."""
+        num_classes, background = len(self.dataset.classes), self.dataset.background
+        observed = observed_maps(
+            maps, cells, pictures.labels, pictures.landmarks, self.field, num_classes=num_classes, background=background
+        )
+        num_parts = pictures.landmarks.shape[1]
+        return LayerFigures(observed, filter_category, math.hypot(*self.field.input_size), num_parts)
 
 
 def _categories(config: ObjectivesConfig, data: str) -> list[str | None]:

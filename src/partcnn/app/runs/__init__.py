@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from partcnn.app.settings import DEFAULT_WORKERS, SETTINGS_FILE, NetworkSettings, RunSettings
 from partcnn.foundation.faces import lazy_names
+from partcnn.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from partcnn.app.runs.opening import (
@@ -42,6 +43,7 @@ __all__ = [
     "DEFAULT_WORKERS",
     "SETTINGS_FILE",
     "NetworkSettings",
+    "Recipe",
     "Run",
     "RunSettings",
     "built_network",

@@ -19,7 +19,6 @@ import numpy as np
 from partcnn.datasets.annotations import Skips, box, number, text
 from partcnn.datasets.backgrounds import background_folder
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
-from partcnn.datasets.readers.mat_files import read_mat
 from partcnn.datasets.samples import Box, Sample, Shape
 from partcnn.foundation.errors import DataError
 
@@ -184,6 +183,8 @@ def _object_box(objects: Any, place: str, skips: Skips) -> Box | None:
 
 
 def _entries(file: Path, variable: str, *fields: str) -> list[dict[str, Any]]:
+    from partcnn.datasets.readers.mat_files import read_mat  # with the libraries of both formats
+
     entries = read_mat(file, variable)
     is_right = isinstance(entries, list) and all(
         isinstance(one, dict) and all(isinstance(one.get(name), (list, np.ndarray)) for name in fields)

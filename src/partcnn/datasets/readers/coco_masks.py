@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.path import Path as Outline
 
 from partcnn.datasets.annotations import Skips, number, whole_number
 from partcnn.datasets.samples import MaskShape
@@ -53,6 +52,8 @@ def _filled(corners: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDAr
     low = np.floor(corners.min(axis=0).clip(0, limits)).astype(int)
     high = np.ceil(corners.max(axis=0).clip(0, limits)).astype(int)
     if (high > low).all():
+        from matplotlib.path import Path as Outline
+
         cols, rows = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
         middles = np.column_stack([cols.ravel(), rows.ravel()]) + 0.5
         mask[low[1] : high[1], low[0] : high[0]] = Outline(corners).contains_points(middles).reshape(cols.shape)

@@ -21,7 +21,6 @@ from partcnn.datasets.backgrounds import background_folder, evenly_chosen
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.paths import check_folder, split_places
-from partcnn.datasets.readers.mat_files import read_mat
 from partcnn.datasets.samples import Box, MaskShape, Sample, Shape
 from partcnn.foundation.errors import DataError
 
@@ -114,6 +113,8 @@ def _read_objects(file: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], _Par
 
     Parts are read of the six animals only: the other classes of the ten thousand files have many.
     """
+    from partcnn.datasets.readers.mat_files import read_mat  # with the libraries of both formats
+
     anno = read_mat(file, "anno")
     first = anno[0] if isinstance(anno, list) and anno and isinstance(anno[0], dict) else {}
     for index, one in enumerate(_structs(first.get("objects"), f"{file}, objects"), start=1):

@@ -91,3 +91,28 @@ class LayerObservation:
         if label not in self._tables:
             return ClassTables(self.num_filters, self._num_parts, self._top).of_all()
         return self._tables[label].of_all()
+
+
+def observed_maps(
+    maps: Tensor,  # [image, filter, row, col] after the ReLU and before the mask
+    cells: Tensor,  # [image, filter, 2] (row, col)
+    labels: Tensor,  # [image]
+    landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
+    field: ReceptiveField,
+    *,
+    num_classes: int,
+    background: int | None = None,
+    top: int = 100,
+) -> LayerObservation:
+    """What a pass over the pictures finds of a layer, where its maps of all pictures are at hand.
+
+    Args:
+        maps, cells, labels, landmarks: of all pictures; see `LayerObservation.add`.
+        field, num_classes, background, top: see `LayerObservation`.
+    """
+    num_filters, num_parts = maps.shape[1], landmarks.shape[1]
+    sizes = {"num_filters": num_filters, "num_classes": num_classes, "num_parts": num_parts}
+    observed = LayerObservation("", field, **sizes, background=background, top=top)
+    scores, sums = maps.amax(dim=(2, 3)).float(), maps.sum(dim=(2, 3)).float()
+    observed.add(cells, scores, sums, labels, landmarks, torch.arange(len(maps)))
+    return observed

@@ -92,7 +92,7 @@ class PartObservation:
         return is_annotated, hits
 
     def thresholds(self) -> Tensor:
-        """[filter]: see `part_metrics.activation_thresholds`."""
+        """[filter]: see `metrics.functional.activation_thresholds`."""
         return lower_edges(self._threshold_bins())
 
     def hits(self, filter_category: Tensor, is_recorded: Tensor) -> tuple[Hits, dict[int, Tensor]]:

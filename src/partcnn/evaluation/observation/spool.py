@@ -15,7 +15,7 @@ class PictureSpool:
     """Writes pictures one after the other and reads them back in that order, in batches.
 
     Args:
-        map_shape: (filter, row, col) of the bins of `part_metrics.quantile`, which fit into 16 bits.
+        map_shape: (filter, row, col) of the bins of `metrics.functional.quantile`, which fit into 16 bits.
         region_shape: (part, grid row, grid col).
         most_bytes: beyond these the spool moves to a temporary file.
     """

@@ -39,7 +39,7 @@ class ClassTables:
             self._fold()
 
     def by_part(self, filters: Tensor | None = None) -> Tensor:
-        """[filter, part, rank, 6]: of the pictures that show the part; see `part_metrics.strongest`.
+        """[filter, part, rank, 6]: of the pictures that show the part; see `metrics.functional.strongest`.
 
         Args:
             filters: [filter] numbers of those that are wanted; None: all.

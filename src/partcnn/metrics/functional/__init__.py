@@ -7,7 +7,6 @@ from partcnn.metrics.functional.baselines import (
     constant_point_baseline,
     measure_baseline,
     random_peaks,
-    random_point_baseline,
 )
 from partcnn.metrics.functional.displacement import (
     coverage,
@@ -56,7 +55,6 @@ __all__ = [
     "pointing_game",
     "pointing_hits",
     "random_peaks",
-    "random_point_baseline",
     "scatter_of_table",
     "strongest_images",
     "tracking_of_table",

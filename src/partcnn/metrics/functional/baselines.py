@@ -55,31 +55,6 @@ def constant_point_baseline(
     return location_instability(peaks, peaks.new_zeros(len(peaks), 1), landmarks, image_size, top=top)
 
 
-def random_point_baseline(
-    landmarks: Tensor,  # [image, part, 2]
-    image_size: tuple[int, int],
-    *,
-    generator: torch.Generator,
-    num_filters: int = 64,
-    top: int = 100,
-) -> PartMetric:
-    """Location instability of filters that answer a new point, uniform over the frame, on every image.
-
-    Args:
-        landmarks, image_size, top: as in `location_instability`; all images tie in score.
-        generator: draws the points, on its own device.
-        num_filters: how many such filters, at least 1; the value is their mean.
-
-    Returns:
-        The measure of each of these filters, fractions of the diagonal.
-
-    Raises:
-        ShapeError, ConfigError: as in `location_instability`; `num_filters` is below 1.
-    """
-    peaks = random_peaks(landmarks, image_size, generator=generator, num_filters=num_filters)
-    return location_instability(peaks, peaks.new_zeros(peaks.shape[:2]), landmarks, image_size, top=top)
-
-
 def constant_peaks(
     landmarks: Tensor,  # [image, part, 2]
     image_size: tuple[int, int],
@@ -108,8 +83,13 @@ def random_peaks(
 ) -> Tensor:  # [image, filter, 2]
     """The peaks of filters that answer a new point, uniform over the frame, on each picture of the landmarks.
 
+    Args:
+        landmarks, image_size: as in `location_instability`.
+        generator: draws the points, on its own device.
+        num_filters: how many such filters, at least 1.
+
     Raises:
-        ShapeError, ConfigError: as in `random_point_baseline`.
+        ShapeError, ConfigError: as in `location_instability`; `num_filters` is below 1.
     """
     checked_diagonal(image_size)
     check_points("landmarks", landmarks, "part")

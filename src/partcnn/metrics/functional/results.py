@@ -15,6 +15,11 @@ class PartMetric:
     value: float  # the measure's own average over parts and filters; nan when nothing is defined
     num_images: Tensor  # [filter, part] int64, the images that the measure was taken on
 
+    @property
+    def of_filters(self) -> Tensor:
+        """[filter] float64: each one's mean over parts, or the figure of its best part where it has one; nan: none."""
+        return self.per_filter.nanmean(dim=1)
+
 
 @dataclass(frozen=True)
 class BestPartMetric(PartMetric):
@@ -22,6 +27,10 @@ class BestPartMetric(PartMetric):
 
     best_per_filter: Tensor  # [filter] float64; nan for a filter that has no part to be measured on
     best_part: Tensor  # [filter] int64, the first of equals; without meaning where best_per_filter is nan
+
+    @property
+    def of_filters(self) -> Tensor:
+        return self.best_per_filter
 
 
 def with_best_part(per_filter: Tensor, num_images: Tensor, *, sign: int) -> BestPartMetric:

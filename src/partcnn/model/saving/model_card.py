@@ -6,23 +6,12 @@ from typing import Any
 
 import yaml
 
+from partcnn.metrics.measures import measures_for_people
 from partcnn.model.settings import ConversionSettings
 
 MARK = "<!-- Written by partcnn.save. Take this line out to keep a README.md of your own. -->"
 
 _MOST_CLASSES = 50  # that are named
-_MEASURES = {
-    "accuracy": "accuracy",
-    "part_tracking_r2": "part tracking R², mean over filters",
-    "part_tracking_r2_best": "part tracking R², the best filter (chosen on training pictures)",
-    "location_instability": "location instability (lower is better)",
-    "constant_point_instability": "the same of a point that never moves",
-    "part_interpretability": "part interpretability",
-    "coverage": "coverage: share of parts that some filter follows",
-    "dead_filters": "dead filters",
-    "num_filters": "filters measured",
-    "num_images": "pictures measured on, all kept out of training",
-}
 _PLACES = {"peak": "the peak of its map", "expected": "as expected over its whole map"}
 
 
@@ -86,17 +75,14 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
 
 def _figures(summary: Mapping[str, Any] | None) -> list[str]:
     """A table of the figures that are numbers, or nothing."""
-    measured = {
-        name: value
-        for name in _MEASURES
-        if isinstance(value := (summary or {}).get(name), (int, float)) and value == value  # not nan
-    }
+    measured = [
+        (measure, value)
+        for measure in measures_for_people()
+        if measure.card and isinstance(value := (summary or {}).get(measure.name), (int, float)) and value == value
+    ]  # not nan, which is not itself
     if not measured:
         return ["", "It has not been measured yet: `partcnn evaluate`."]
-    rows = [
-        f"| {_MEASURES[name]} | {value if name.startswith('num_') else f'{value:.3f}'} |"
-        for name, value in measured.items()
-    ]
+    rows = [f"| {measure.card} | {value if measure.is_count else f'{value:.3f}'} |" for measure, value in measured]
     return ["", "## Measured", "", "| measure | value |", "|---|---|", *rows]
 
 

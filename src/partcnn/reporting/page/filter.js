@@ -8,11 +8,7 @@ function numberList(filter) {
   const entries = [
     ["category", one.category],
     ["R² of its best part", one.part === null ? decimal(one.r2) : `${decimal(one.r2)} (${one.part})`],
-    ["location instability", decimal(one.instability, 3)],
-    ["displacement scatter", decimal(one.scatter, 3)],
-    ["part interpretability", decimal(one.interpretability)],
-    ["pointing game", decimal(one.pointing)],
-    ["purity", decimal(one.purity)],
+    ...one.figures,
     ...Object.entries(one.r2ByPart).filter(([part]) => part !== one.part).map(([part, r2]) => [`R² ${part}`, decimal(r2)]),
   ];
   return element("dl", { class: "numbers" },

@@ -10,7 +10,7 @@ from PIL import Image
 from partcnn.explanation.explanation import Contribution, Explanation
 from partcnn.foundation.number_text import signed
 from partcnn.plot import heatmap_overlay
-from partcnn.reporting.page import as_json, joined, page_environment, script_hash
+from partcnn.reporting.templates import as_json, joined, page_environment, script_hash
 
 _LONG_SIDE_PX = 720  # of the picture as sent back
 _NUM_MAPS = 8  # of the strongest contributions, with their heat maps

@@ -1,0 +1,34 @@
+"""The panel of the whole network: in words, in figures beside other networks, and over the training."""
+
+from markupsafe import Markup
+
+from partcnn.evaluation import COVERAGE_R2
+from partcnn.plot import LOSS_TERMS
+from partcnn.reporting.charts import HEIGHT, WIDTH, make_charts
+from partcnn.reporting.panels.panel import PageContent
+from partcnn.reporting.remarks import write_remarks
+from partcnn.reporting.strip import make_instability_strip, make_strip
+from partcnn.reporting.summary import summary_rows
+from partcnn.reporting.templates import rendered
+
+_THIS = "this network"
+
+
+def overview(content: PageContent) -> Markup:
+    """Remarks, the table of measures, a dot per filter, training curves, and how to read the page."""
+    evaluation, compare = content.evaluation, dict(content.compare)
+    named = {_THIS: evaluation} | compare
+    return rendered(
+        "overview.html",
+        remarks=write_remarks(evaluation, compare),
+        rows=summary_rows(evaluation, compare),
+        this=_THIS,
+        others=list(compare),
+        strip=make_strip(named),
+        instability=make_instability_strip(named),
+        charts=make_charts(content.curves),
+        has_loss_terms={curve.name for curve in content.curves}.issuperset(LOSS_TERMS),
+        chart_size=(WIDTH, HEIGHT),
+        threshold=COVERAGE_R2,
+        gathered=content.gathered,
+    )

@@ -1,0 +1,14 @@
+"""The panel of the parts: for each annotated part the filters that follow it."""
+
+from markupsafe import Markup
+
+from partcnn.evaluation import COVERAGE_R2
+from partcnn.reporting.panels.panel import PageContent
+from partcnn.reporting.parts_table import part_rows
+from partcnn.reporting.templates import rendered
+
+
+def parts(content: PageContent) -> Markup:
+    """A row for each part; nothing where no part is annotated."""
+    rows = part_rows(content.evaluation)
+    return rendered("parts.html", rows=rows, threshold=COVERAGE_R2) if rows else Markup()

@@ -1,0 +1,113 @@
+"""Every example runs from its first line to its last, and says what it promises."""
+
+import re
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from partcnn import convert, evaluate, load, load_dataset, save
+from partcnn.datasets.loading import DATASETS
+from partcnn.evaluation import Evaluation
+from partcnn.evaluation.figures import OF_TABLES
+from partcnn.foundation.errors import ConfigError
+from partcnn.metrics.measures import MEASURES
+from partcnn.model.network import conversion_of
+from partcnn.networks import DemoNet
+from partcnn.objectives.registry import OBJECTIVES
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TABLES: tuple[dict, ...] = (DATASETS, MEASURES, OBJECTIVES, OF_TABLES)
+SAID = {
+    "own_data_set": r"all: 24 pictures of bird, cat, .*, turtle; parts: body, head, legs, tail\n"
+    r"test: 7 pictures of background, cat; parts: body, head, legs, tail\n",
+    "own_measure": r"part_tracking_r2: -?\d\.\d{3}, 0\.000\nsteadiness: 0\.\d{3}, 0\.\d{3}\n",
+    "own_network": r"cat: -?\d\.\d{3}\n(  filter \d adds [+-]\d\.\d{3}\n){3}loaded, the same logit: True\n",
+    "own_objective": r"filter loss: (\d\.\d{3}) before, (\d\.\d{3}) after\n",
+    "own_report_panel": r"report.html: \d+ kB, with the panel True\n",
+}
+WRITTEN = {
+    "own_data_set": "animals/points.txt",
+    "own_network": "explained.png",
+    "own_objective": "selective/model.safetensors",
+    "own_report_panel": "report.html",
+}
+
+
+@pytest.fixture(autouse=True)
+def _tables_as_they_were() -> Iterator[None]:
+    """What an example adds to them is of no other test."""
+    before = [dict(table) for table in TABLES]
+    yield
+    for table, rows in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(rows)
+
+
+def test_these_are_all() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.py")} == SAID.keys()
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_is_read_in_a_minute(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    said = re.fullmatch(SAID[name], capsys.readouterr().out)
+    assert said
+    assert name not in WRITTEN or (tmp_path / WRITTEN[name]).stat().st_size > 100
+    if name == "own_objective":
+        before, after = map(float, said.groups())
+        assert after < before
+
+
+@pytest.fixture
+def names() -> Callable[[str], dict[str, Any]]:
+    """What an example defines; its rows are in the tables."""
+    return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="example")
+
+
+def test_no_image_costs_the_own_objective_nothing(names: Callable[[str], dict[str, Any]]) -> None:
+    maps = torch.rand(0, 3, 4, 4, requires_grad=True)
+    value = names("own_objective")["selective"](maps, torch.ones(0, 3, dtype=torch.bool), tau=1.0)
+    assert value.loss.tolist() == [0, 0, 0]
+    assert value.loss.requires_grad
+    assert not any(term.requires_grad for term in value.terms.values())
+
+
+def test_a_network_with_an_own_objective_is_loaded_once_its_row_is_there(
+    names: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    names("own_objective")
+    model = convert(DemoNet(), num_classes=3, filters=6, input_size=(64, 64), objective="selective")
+    save(model, tmp_path / "saved")
+    row = OBJECTIVES.pop("selective")
+    with pytest.raises(ConfigError, match=r"objective: expected one of labelled.*'selective'"):
+        load(tmp_path / "saved")
+    OBJECTIVES["selective"] = row
+    assert conversion_of(load(tmp_path / "saved")).settings.objective == "selective"
+
+
+def test_figures_of_an_own_measure_are_read_without_its_row(
+    names: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    names("own_measure")
+    model = convert(DemoNet(), num_classes=2, filters=4, background=0, input_size=(64, 64))
+    found = evaluate(model, load_dataset("demo:4", category="cat", split="all"))
+    file = found.to_json(tmp_path / "evaluation.json")
+    del MEASURES["steadiness"], OF_TABLES["steadiness"]
+    again = Evaluation.from_json(file)
+    assert again.summary["steadiness"] == found.summary["steadiness"]
+    assert [one.others for one in again.filters] == [one.others for one in found.filters]
+    assert "steadiness" in list(again.table().columns[0].cells)
