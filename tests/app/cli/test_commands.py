@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from partcnn.app.cli.commands import COMMANDS, main
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.runs import open_run
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
@@ -482,6 +483,7 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
     import logging
 
     assert main(["info", "--backbone", "demo"]) == 0
+    quiet_lightning()  # as commands that train do
     for name, level in (("lightning.pytorch.utilities.rank_zero", logging.WARNING), ("partcnn", logging.INFO)):
         logging.getLogger(name).log(level, "told by %s", name)
     told = capsys.readouterr().err
