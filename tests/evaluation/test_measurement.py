@@ -145,6 +145,14 @@ def test_class_weight_is_the_mean_contribution_over_the_pictures_of_the_filters_
     assert found.class_weight == pytest.approx({"background": -2 / 64, "bird": 3 / 64})
 
 
+def test_a_wrapped_network_is_measured_with_its_contributions(one_class: Drawer) -> None:
+    model, dataset = with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), one_class.dataset(**BIRDS)
+    plain = evaluate(model, dataset)
+    wrapped = evaluate(torch.nn.DataParallel(model), dataset)
+    assert [figures.class_weight for figures in wrapped.filters] == [figures.class_weight for figures in plain.filters]
+    assert plain.filters[0].class_weight
+
+
 def test_the_top_images_are_the_strongest_of_the_filters_own_category(drawer: Drawer) -> None:
     for index, image_id in enumerate(image_ids("test")[:20]):
         drawer.add(image_id, index % 2, {RED: drawer.cell()}, {})

@@ -1,6 +1,5 @@
 """What each command has not imported when it is done: `benchmarks/startup.py` has the seconds."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +55,6 @@ def test_explaining_a_picture_trains_draws_and_reads_nothing(tmp_path: Path) -> 
     assert found & (TRAINING | DRAWING | READERS | {"transformers"}) == set()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("partcnn.metrics.measures") is None, reason="the registry imports torchmetrics"
-)
 def test_comparing_runs_opens_no_network() -> None:
     found = imported_by(["compare", RUN, RUN])
     assert found & (NETWORKS | TRAINING | DRAWING | READERS) == set()

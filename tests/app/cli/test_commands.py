@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from partcnn.app.cli.commands import COMMANDS, main
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.runs import open_run
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
@@ -65,6 +68,14 @@ def test_a_run_directory_holds_settings_model_metrics_and_log(run: Path) -> None
     assert {"run.yaml", "config.json", "model.safetensors", "metrics.json", "log"} <= present
     assert "task_loss" in (run / "log" / "metrics.csv").read_text()
     assert list((run / "log").glob("events.out.tfevents*"))
+
+
+def test_training_shows_what_partcnn_says_and_none_of_lightnings_remarks(pictures: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "partcnn", "train", "--data", f"folder:{pictures}", "--out", str(tmp_path / "run")]
+    done = subprocess.run([*command, *TRAIN], capture_output=True, text=True, check=True)
+    said = done.stdout + done.stderr
+    assert "layers='features.block4'" in said or "trained in" in said
+    assert not [line for line in said.splitlines() if line.startswith(("INFO:", "GPU available", "💡"))]
 
 
 def test_evaluate_prints_one_json_object_with_the_agreed_figures(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -472,6 +483,7 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
     import logging
 
     assert main(["info", "--backbone", "demo"]) == 0
+    quiet_lightning()  # as commands that train do
     for name, level in (("lightning.pytorch.utilities.rank_zero", logging.WARNING), ("partcnn", logging.INFO)):
         logging.getLogger(name).log(level, "told by %s", name)
     told = capsys.readouterr().err

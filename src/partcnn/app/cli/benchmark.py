@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE
 from partcnn.app.cli.options import add_json, add_workers
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.foundation.errors import ConfigError
 
@@ -68,6 +69,7 @@ def _paper(options: Namespace) -> int:
         raise ConfigError("benchmark paper: expected --runs of finished runs, --data SPEC to train on, or both")
     text = write_tables(figures, out) if figures else ""  # an earlier page stays until there is something to show
     if options.data is not None:
+        quiet_lightning()
         base = RunSettings(
             data=options.data,
             out=str(out / "runs"),
@@ -98,6 +100,7 @@ def _objectives(options: Namespace) -> int:
     from partcnn.foundation.disk_cache import default_cache
     from partcnn.foundation.files import write_text
 
+    quiet_lightning()
     config = ObjectivesConfig.read(
         Path(options.config),
         weights=options.weights,

@@ -78,11 +78,5 @@ def _module(command: str) -> Any:
 
 def _set_up_logging(errors: Console) -> None:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
-    handler.addFilter(_is_worth_telling)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("partcnn").setLevel(logging.INFO)
-
-
-def _is_worth_telling(record: logging.LogRecord) -> bool:
-    """Lightning's remarks are of no use here; a filter, since it sets its own levels when it is imported."""
-    return not record.name.startswith("lightning.") or record.levelno >= logging.ERROR

@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
 
 
@@ -20,6 +21,7 @@ def execute(options: Namespace) -> int:
     from partcnn.app.demo import run_demo
     from partcnn.evaluation.comparison import compare
 
+    quiet_lightning()
     page, evaluations = run_demo(
         Path(options.out), seed=options.seed, count=options.count, category=options.category, epochs=options.epochs
     )

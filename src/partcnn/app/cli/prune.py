@@ -4,6 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE
 from partcnn.app.cli.options import add_json, add_workers
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
 
 
@@ -23,6 +24,7 @@ def execute(options: Namespace) -> int:
     from partcnn.evaluation.comparison import compare
     from partcnn.training.pruning import num_parameters
 
+    quiet_lightning()
     run = open_run(options.run)
     pruned, after = prune_run(
         run,

@@ -4,6 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
+from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
 from partcnn.app.settings import RunSettings
 
@@ -23,6 +24,7 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     from partcnn.app.runs.training import train_run
 
+    quiet_lightning()
     names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
     settings = RunSettings(**{name: options[name] for name in names})
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)

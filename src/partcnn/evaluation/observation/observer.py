@@ -119,7 +119,8 @@ class _Observer:
         ]
         top_mask = self.masks[-1]
         self.protocol = replace(protocol, places=protocol.places or top_mask.places)
-        self.network = model if isinstance(model, PartNetwork) else None
+        network = unwrapped(model)
+        self.network = network if isinstance(network, PartNetwork) else None
         self.parts = None
         if num_parts:
             self.parts = PartObservation(
