@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from partcnn.model.mask import PartMask
 from partcnn.objectives import competing
+from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.values import ObjectiveValue
 
 COMPETING = "competing"  # the objective's name
@@ -76,7 +77,7 @@ class CompetingMask(PartMask):
 
     def compete(self, scores: Tensor, features: Tensor) -> Tensor:
         """Scores [image, K + 1, row, col], the rest's last, and the features beside → the filters' shares."""
-        shares, log_shares = competing.shares_of_cells(scores.float())
+        shares, log_shares = competing.shares_of_cells(at_least_float32(scores))
         self._log_shares, self._features, self.object_share = log_shares, features, None
         recorded: Tensor = self(shares[:, :-1])
         return recorded
@@ -105,7 +106,8 @@ class CompetingMask(PartMask):
         is_object = self._is_object(labels)
         if self._features is None or not bool(is_object.any()):
             return
-        found = competing.mean_features(maps[is_object].float(), self._features[is_object].float()).mean(dim=0)
+        features = at_least_float32(self._features[is_object]).to(maps)
+        found = competing.mean_features(maps[is_object], features).mean(dim=0)
         is_first = not bool(self.identities.any())
         self.identities.lerp_(found.to(self.identities), 1.0 if is_first else _IDENTITY_RATE)
 
@@ -119,7 +121,8 @@ class CompetingMask(PartMask):
         assert self._log_shares is not None  # recorded with the maps, as the features
         assert self._features is not None
         is_object = self._is_object(labels)
-        log_shares, features = self._log_shares[is_object], self._features[is_object].float()
+        log_shares = self._log_shares[is_object]
+        features = self._features[is_object].to(log_shares)
         shares = log_shares.exp()
         of_filters = shares[:, :-1]
         use, use_in_picture = competing.use_losses(of_filters)

@@ -330,6 +330,7 @@ _RULES: dict[Any, Callable[[_Call, list[_Input], torch.Size], Place]] = {
             aten.unbind,
             aten.index_select,
             aten._softmax,
+            aten._log_softmax,
         ),
         _along_channels,
     ),
