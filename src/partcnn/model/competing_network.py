@@ -68,7 +68,7 @@ class CompetingNetwork(PartNetwork):
     def contributions(self, masked_feature_maps: Tensor) -> Tensor:
         """See `PartNetwork.contributions`; of the pictures of the last forward pass."""
         features = self.layer_of_parts.mask.last_features
-        if features is None or len(features) != len(masked_feature_maps):
+        if features is None or features.shape[0] != masked_feature_maps.shape[0]:  # len() would fix it in an export
             raise ConfigError("contributions: expected a forward pass of these pictures before, got none")
         return self.head.contributions(masked_feature_maps, features)
 
