@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn import convert, explain, filter_loss, load, save
+from partcnn import convert, explain, export, filter_loss, load, save
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.competing_mask import CompetingMask, competing_masks
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.losses import equivariance_loss, filter_loss_terms
 from partcnn.model.mask import top_mask
 from partcnn.model.network import layer_field
+from partcnn.model.saving.exporting import onnx_differences
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.probing.receptive_field import cell_centers
 
@@ -145,6 +146,16 @@ def test_autocast_leaves_the_loss_in_float32(model: CompetingNetwork, images: Te
     assert loss.dtype == torch.float32
     model(images)
     assert loss.item() == pytest.approx(filter_loss(model, LABELS).item(), rel=0.05)
+
+
+def test_an_export_gives_any_number_of_pictures_their_parts(
+    model: CompetingNetwork, images: Tensor, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    path = export(model.eval(), tmp_path / "model.onnx", parts=True)
+    gaps = onnx_differences(model, path, images[:3])
+    assert gaps.keys() == {"logits", "masked_feature_maps", "peaks", "contributions"}
+    assert max(gaps.values()) < 1e-4
 
 
 def test_the_original_head_has_no_room_for_them() -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.metrics.functional.map_statistics import MapMoments, chosen_filters, dropped_filters, merging_weights
+from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.training.features import FeatureViews, compute_features
@@ -65,7 +66,7 @@ def prune(
         old order, and their maps are theirs, but for what the layer below lost.
 
     Raises:
-        LayerError: the network was not made by `partcnn.convert`, or has no additive head.
+        LayerError: the network was not made by `partcnn.convert`, has no additive head, or filters that compete.
         ConfigError: `keep` is outside its range.
     """
     if not 0 < keep <= 1:
@@ -75,6 +76,11 @@ def prune(
         raise LayerError(
             "model: expected head='additive': with head='original' filters belong to the network above them, "
             "which no general rule can cut"
+        )
+    if isinstance(inner, CompetingNetwork):
+        raise LayerError(
+            "model: expected filters that do not compete: what one of them held would fall to the others, untrained; "
+            "train with fewer filters"
         )
     pruned: PartNetwork = copy.deepcopy(inner).eval()
     if features is None:
