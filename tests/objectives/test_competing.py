@@ -404,3 +404,14 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     for found in (torch.rand(4, 2, 7), torch.rand(4, 3, 6), torch.rand(3, 7)):
         with pytest.raises(ShapeError, match="found, prototypes: expected"):
             competing.identity_loss(found, torch.rand(3, 7))
+
+
+@pytest.mark.parametrize(("held", "expected"), [(0.05, 25 * 0.1**2), (0.15, 0.0), (0.3, 0.0), (0.6, 25 * 0.2**2)])
+def test_an_object_of_unusual_size_costs_the_square_of_what_it_lacks_or_has_too_much(
+    held: float, expected: float
+) -> None:
+    shares = torch.full((3, 2, 4, 5), held / 2, dtype=torch.float64, requires_grad=True)
+    loss = competing.size_loss(shares)
+    assert loss.item() == pytest.approx(expected, abs=1e-9)
+    assert torch.autograd.gradcheck(competing.size_loss, shares)
+    assert competing.size_loss(torch.zeros(0, 2, 4, 5, requires_grad=True)).requires_grad

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.model.mask import PartMask
-from partcnn.objectives.part_places import PLACES, expected_cells, part_places
+from partcnn.objectives.part_places import PLACES, centroid_cells, expected_cells, part_places
 from partcnn.objectives.templates import map_peaks
 from tests.reference.part_places import expected_place
 
@@ -90,3 +90,11 @@ def test_bad_input_is_named() -> None:
     for places in PLACES:
         with pytest.raises(ShapeError):
             part_places(torch.rand(1, 3, 3), places)
+
+
+def test_a_centroid_is_the_mean_of_the_cells_weighed_by_the_map() -> None:
+    maps = torch.zeros(1, 3, 4, 5)
+    maps[0, 0, 1, 2], maps[0, 0, 3, 2] = 3, 1
+    maps[0, 1, 2, 4] = 1e-6  # however weak
+    assert part_places(maps, "centroid").tolist() == [[[2, 2], [2, 4], [2, 2]]]  # of nothing the middle
+    assert centroid_cells(maps)[0, 0].tolist() == [1.5, 2]

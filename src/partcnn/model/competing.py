@@ -109,12 +109,18 @@ class SumOfParts(nn.Module):
 
     def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, filter, values + 1]
         """v_k: what each filter holds, and how much."""
-        coarse = F.avg_pool2d(features, 2, ceil_mode=True, count_include_pad=False)
+        coarse = _halved(features) / _halved(torch.ones_like(features[:1, :1]))
         values = F.relu(self.value(self.channel_dropout(coarse)))
-        summed = F.avg_pool2d(shares, 2, ceil_mode=True, divisor_override=1)
+        summed = 4 * _halved(shares)
         mass = summed.sum(dim=(2, 3))[..., None]
         pooled = torch.einsum("ikhw,idhw->ikd", summed, values) / (5 * (mass + 1).sqrt())
         return torch.cat([pooled, mass / (mass + 1)], dim=2)
 
     def _weights(self, like: Tensor) -> Tensor:
         return (self.weight + self.shared_weight).to(like)
+
+
+def _halved(maps: Tensor) -> Tensor:
+    """Means over 2 × 2 cells; beyond the edge of an odd side there are zeros. ONNX has no pooling by sums."""
+    height, width = maps.shape[2:]
+    return F.avg_pool2d(F.pad(maps, (0, width % 2, 0, height % 2)), 2)

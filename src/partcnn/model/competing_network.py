@@ -23,7 +23,7 @@ class CompetingLayer(nn.Module):
         num_classes: int,
         *,
         background: int | None = None,
-        loss_weight: float = 1.0,
+        loss_weight: float = 0.2,
     ) -> None:
         super().__init__()
         self.scores = CompetingScores(in_channels, num_filters)

@@ -49,7 +49,7 @@ def convert(
     erasing: float = 0.5,
     masks: bool = True,
     places: str = "peak",
-    loss_weight: float | None = None,
+    loss_weight: float = 0.2,
     inplace: bool = False,
 ) -> nn.Module:
     """A network whose high filters can be trained to detect one part each; `forward(images)` gives logits.
@@ -172,7 +172,6 @@ def _competing_network(network: nn.Module, shape: LayerShape, settings: Conversi
     """A layer of filters that compete, and a head that sums them, on the network up to a layer."""
     num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
     num_filters, num_classes = _num_filters(settings), settings.num_classes
-    assert settings.loss_weight is not None  # of resolved settings
     model = CompetingNetwork(
         _trunk(network, shape),
         _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity(),

@@ -14,7 +14,6 @@ HEADS = ("additive", "original")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
-_LOSS_WEIGHT = 0.2
 _MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
 # What networks were converted with before there was the choice: their files lack the entry.
 _BEFORE_THE_CHOICE = {"mask_skip": True, "places": "peak"}
@@ -51,7 +50,7 @@ class ConversionSettings:
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
         places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
             over all templates, for maps without masks (`objectives.part_places`). Nothing is trained differently.
-        loss_weight: λ of each part layer; None takes 0.2, or 1 where filters compete.
+        loss_weight: λ of each part layer.
 
     Raises:
         ConfigError: an argument is outside what it may be, whatever the network.
@@ -73,7 +72,7 @@ class ConversionSettings:
     erasing: float = 0.5
     masks: bool = True
     places: str = "peak"
-    loss_weight: float | None = None
+    loss_weight: float = 0.2
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -131,15 +130,13 @@ class ConversionSettings:
         """
         if self.is_competing:
             filters = self.filters or (_COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL)
-            weight = 1.0 if self.loss_weight is None else self.loss_weight
-            return replace(self, layers=layers, filters=filters, masks=False, places="centroid", loss_weight=weight)
+            return replace(self, layers=layers, filters=filters, masks=False, places="centroid")
         objective = default_objective(self.num_owners) if self.objective == AUTO else self.objective
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:
             raise ConfigError(f"filters: expected at least one for each of {self.num_owners} classes, got {filters}")
-        weight = _LOSS_WEIGHT if self.loss_weight is None else self.loss_weight
-        return replace(self, layers=layers, objective=objective, filters=filters, loss_weight=weight)
+        return replace(self, layers=layers, objective=objective, filters=filters)
 
     def to_spec(self) -> dict[str, Any]:
         """Plain lists, numbers and texts, for JSON."""

@@ -8,7 +8,8 @@ from partcnn.objectives.equivariance import expected_positions, mean_positions
 from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.templates import map_peaks
 
-PLACES = ("peak", "expected", "centroid")
+PLACES = ("peak", "expected")  # that one may choose from
+_READINGS = (*PLACES, "centroid")  # the last is that of filters that compete
 FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `partcnn.layers.PartMask` trains with, places are read with
 
 
@@ -25,7 +26,7 @@ def part_places(
 
     Args:
         feature_maps: their values are read and not changed.
-        places: one of `PLACES`.
+        places: one of `PLACES`, or "centroid".
         beta: slope of the templates, for "expected"; a tensor [filter] gives each filter its own.
 
     Returns:
@@ -43,8 +44,8 @@ def part_places(
 
 
 def check_places(places: str) -> None:
-    """Raises ConfigError unless it is one of `PLACES`."""
-    if places not in PLACES:
+    """Raises ConfigError unless it is one of `PLACES`, or "centroid"."""
+    if places not in _READINGS:
         raise ConfigError(f"places: expected one of {', '.join(PLACES)}, got {places!r}")
 
 

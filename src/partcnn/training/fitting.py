@@ -30,7 +30,6 @@ from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features
 from partcnn.training.competing_start import start_competing
 from partcnn.training.features import FeatureViews, compute_features
-from partcnn.training.head_refit import refit_head
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
@@ -149,9 +148,8 @@ def fit(
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
                 features = _pictures_in_memory(model, views, **passing)
-    competing = model if isinstance(model, CompetingNetwork) and is_frozen else None
-    if competing is not None and features is not None:
-        features = replace(features, object_share=_started(competing, features, seed=seed))
+    if isinstance(model, CompetingNetwork) and is_frozen and features is not None:
+        features = replace(features, object_share=_started(model, features, seed=seed))
     batches = _batches(features, views, recipe, num_workers)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
@@ -164,10 +162,6 @@ def fit(
             _run(trainer, module, batches, history)
     finally:
         _forget(model)
-    if competing is not None and features is not None and not history.is_interrupted:
-        refit_head(competing, features, seed=seed)
-        if directory is not None:
-            save(model, directory)
     history.seconds = time.monotonic() - began
     record.is_trained = True
     model.eval()

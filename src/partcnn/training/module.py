@@ -29,8 +29,7 @@ class PartTraining(L.LightningModule):
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
         super().__init__()
-        self.model, self.recipe = model, recipe.of_network(model)
-        recipe = self.recipe
+        self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
         self.centers = _cell_centers(model) if recipe.equivariance else {}
         self._sums: dict[str, Any] = {}

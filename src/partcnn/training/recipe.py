@@ -1,6 +1,6 @@
 """How a network is trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from partcnn.foundation.errors import ConfigError
@@ -25,10 +25,9 @@ class Recipe:
         trunk_lr_frac: the trunk's learning rate as a share of `lr`, when it is fine-tuned. None takes 0.03, right
             for pretrained weights; `partcnn train` takes 1 for a trunk without.
         weight_decay: of AdamW.
-        loss_weight: λ, weight of the filter loss in every part layer. None takes 0.2, or 1 where filters compete.
+        loss_weight: λ, weight of the filter loss in every part layer.
         equivariance: weight of the term that asks a part's place to differ between pictures and not between two
-            views of one (`partcnn.objectives.equivariance`); 0 leaves the paper's loss alone. None takes 0.1, or 1
-            where filters compete.
+            views of one (`partcnn.objectives.equivariance`); 0 leaves the paper's loss alone.
         diversity: weight of the term that spreads a category's filters over different places
             (`objectives.diversity`). Filters then follow more parts, and fewer of them the one that is followed best.
         memory: maps of each filter's category, from earlier batches, that "labelled" counts beside the batch's where
@@ -47,8 +46,8 @@ class Recipe:
     lr: float | None = None
     trunk_lr_frac: float | None = None
     weight_decay: float = 0.3
-    loss_weight: float | None = None
-    equivariance: float | None = None
+    loss_weight: float = 0.2
+    equivariance: float = 0.1
     diversity: float = 0.0
     memory: int = 16
     loss_weight_schedule: str = "constant"
@@ -80,21 +79,7 @@ class Recipe:
 
         return _LR if conversion_of(model).settings.num_owners == 1 else _LR_OF_SEVERAL
 
-    def of_network(self, model: "nn.Module") -> "Recipe":
-        """With numbers for this network in place of None."""
-        from partcnn.model.network import conversion_of  # brings torch
-
-        is_competing = conversion_of(model).settings.is_competing
-        loss_weight, equivariance = (1.0, 1.0) if is_competing else (0.2, 0.1)
-        return replace(
-            self,
-            lr=self.learning_rate(model),
-            loss_weight=loss_weight if self.loss_weight is None else self.loss_weight,
-            equivariance=equivariance if self.equivariance is None else self.equivariance,
-        )
-
     def loss_weight_at(self, epoch: int) -> float:
-        """λ in an epoch, counted from 0, of a recipe with numbers."""
-        assert self.loss_weight is not None
+        """λ in an epoch, counted from 0."""
         factors = {"constant": 1.0, "linear": 2 * (1 - epoch / self.epochs), "inverse": 1 / (1 + epoch)}
         return self.loss_weight * factors[self.loss_weight_schedule]
