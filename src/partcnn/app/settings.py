@@ -66,7 +66,8 @@ class RunSettings:
         weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for demo.
         layers: dotted name of the trunk's last layer, or auto.
         head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).
-        objective: labelled, exact, assigned or official; auto takes exact for one category, labelled for several.
+        objective: labelled, exact, assigned, official or competing (filters share every cell among them); auto takes
+            exact for one category, labelled for several.
         plain: train the same network without masks and filter loss, to compare with.
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
