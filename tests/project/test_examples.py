@@ -90,6 +90,7 @@ def test_a_network_with_an_own_objective_is_loaded_once_its_row_is_there(
     names: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     names("own_objective")
+    torch.manual_seed(0)
     model = convert(DemoNet(), num_classes=3, filters=6, input_size=(64, 64), objective="selective")
     save(model, tmp_path / "saved")
     row = OBJECTIVES.pop("selective")
@@ -103,6 +104,7 @@ def test_figures_of_an_own_measure_are_read_without_its_row(
     names: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     names("own_measure")
+    torch.manual_seed(0)
     model = convert(DemoNet(), num_classes=2, filters=4, background=0, input_size=(64, 64))
     found = evaluate(model, load_dataset("demo:4", category="cat", split="all"))
     file = found.to_json(tmp_path / "evaluation.json")
