@@ -23,8 +23,9 @@ test: $(VENV)/.installed
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
 	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/datasets/readers/test_fuzz.py
 
-bench: $(VENV)/.installed  ## time loss, mask, steps and inference beside their goals: an hour on two slow cores
+bench: $(VENV)/.installed  ## time loss, mask, steps, inference and start-up beside their goals: an hour on two slow cores
 	$(BIN)/python benchmarks/speed.py $(BENCH_OPTIONS)
+	$(BIN)/python benchmarks/startup.py
 
 architectures: $(VENV)/.installed  ## try every network of docs/results/architectures.md anew: half an hour on one core
 	$(BIN)/python benchmarks/architectures.py --again
