@@ -6,6 +6,7 @@ head stand on it. `head="original"`: masks are hooked onto the chosen layers, ev
 
 import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from partcnn.networks.probing.probe import probed
 from partcnn.networks.probing.skip_connections import branch_below, residual_branches
 
 __all__ = ["HEADS", "MASK_NAME", "convert", "converted", "remove_masks"]
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 MASK_NAME = "part_mask"  # the child that head="original" adds to a layer
 
@@ -152,11 +155,11 @@ def _masked_in_place(network: nn.Module, masked: list[LayerShape], settings: Con
 
 def _part_network(network: nn.Module, shape: LayerShape, settings: ConversionSettings) -> PartNetwork:
     """Part layers and an additive head on the network up to a layer, in its type and on its device."""
-    num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
+    trunk, projection, num_channels = _below_the_parts(network, shape, settings)
     num_hidden = settings.num_hidden
     model = PartNetwork(
-        _trunk(network, shape),
-        _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity(),
+        trunk,
+        projection,
         _hidden_layer(num_channels, num_hidden) if num_hidden else nn.Identity(),
         _part_layers(num_hidden or num_channels, settings),
         AdditiveHead(_num_filters(settings), settings.num_classes, grid=settings.grid),
@@ -164,17 +167,16 @@ def _part_network(network: nn.Module, shape: LayerShape, settings: ConversionSet
         erasing=settings.erasing,
         layer=shape.name,
     )
-    reference = next(network.parameters(), None)
-    return model if reference is None else model.to(reference.device, reference.dtype)
+    return _like(network, model)
 
 
 def _competing_network(network: nn.Module, shape: LayerShape, settings: ConversionSettings) -> CompetingNetwork:
     """A layer of filters that compete, and a head that sums them, on the network up to a layer."""
-    num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
+    trunk, projection, num_channels = _below_the_parts(network, shape, settings)
     num_filters, num_classes = _num_filters(settings), settings.num_classes
     model = CompetingNetwork(
-        _trunk(network, shape),
-        _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity(),
+        trunk,
+        projection,
         CompetingLayer(
             num_channels,
             num_filters,
@@ -187,6 +189,20 @@ def _competing_network(network: nn.Module, shape: LayerShape, settings: Conversi
         erasing=settings.erasing,
         layer=shape.name,
     )
+    return _like(network, model)
+
+
+def _below_the_parts(
+    network: nn.Module, shape: LayerShape, settings: ConversionSettings
+) -> tuple[nn.Module, nn.Module, int]:
+    """The trunk, its projection, and how many channels come out of it."""
+    num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
+    projection = _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity()
+    return _trunk(network, shape), projection, num_channels
+
+
+def _like(network: nn.Module, model: _Model) -> _Model:
+    """In the network's type and on its device."""
     reference = next(network.parameters(), None)
     return model if reference is None else model.to(reference.device, reference.dtype)
 

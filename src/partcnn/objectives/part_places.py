@@ -10,7 +10,9 @@ from partcnn.objectives.templates import map_peaks
 
 PLACES = ("peak", "expected")  # that one may choose from
 _READINGS = (*PLACES, "centroid")  # the last is that of filters that compete
-FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `partcnn.layers.PartMask` trains with, places are read with
+FITNESS_SCALE = (
+    60.0  # n²τ for a map whose peak is 1: what `partcnn.model.mask.PartMask` trains with, places are read with
+)
 
 
 def part_places(
@@ -57,8 +59,7 @@ def centroid_cells(feature_maps: Tensor) -> Tensor:  # [image, filter, row, col]
     Raises:
         ShapeError: the maps do not have four axes, or no cell.
     """
-    if feature_maps.ndim != 4 or 0 in feature_maps.shape[2:]:
-        raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")
+    _check_maps(feature_maps)
     maps = at_least_float32(feature_maps)
     total = maps.sum(dim=(2, 3), keepdim=True)
     is_empty = total <= torch.finfo(maps.dtype).tiny
@@ -90,10 +91,14 @@ def expected_cells(
     Raises:
         ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
     """
-    if feature_maps.ndim != 4 or 0 in feature_maps.shape[2:]:
-        raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")
+    _check_maps(feature_maps)
     height, width = feature_maps.shape[2:]
     peaks = feature_maps.amax(dim=(2, 3), keepdim=True)
     cells = (torch.arange(height), torch.arange(width))
     scaled = feature_maps / peaks.where(peaks > 0, 1)
     return expected_positions(scaled, cells, tau=FITNESS_SCALE / (height * width), beta=beta).flip(-1)
+
+
+def _check_maps(feature_maps: Tensor) -> None:
+    if feature_maps.ndim != 4 or 0 in feature_maps.shape[2:]:
+        raise ShapeError(f"feature_maps: expected [image, filter, row, col], got {tuple(feature_maps.shape)}")

@@ -35,9 +35,6 @@ class FeatureViews:
     whole: PictureFeatures | None = None
     object_share: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.maps)
-
 
 def compute_features(
     trunk: nn.Module,
