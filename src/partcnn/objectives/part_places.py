@@ -10,9 +10,7 @@ from partcnn.objectives.templates import map_peaks
 
 PLACES = ("peak", "expected")  # that one may choose from
 _READINGS = (*PLACES, "centroid")  # the last is that of filters that compete
-FITNESS_SCALE = (
-    60.0  # n²τ for a map whose peak is 1: what `partcnn.model.mask.PartMask` trains with, places are read with
-)
+FITNESS_SCALE = 60.0  # n²τ for a map whose peak is 1: what `PartMask` trains with, places are read with
 
 
 def part_places(
