@@ -344,10 +344,10 @@ def test_auto_takes_the_deepest_layer_of_at_least_twelve_cells_and_says_so(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="partcnn"):
         model = convert(resnet, num_classes=2, input_size=(112, 112))
-    assert model.layer == "layer2"
+    assert model.layers == ("layer2",)
     assert "layer2: 128 channels, stride 8×8 px, map 14×14 at input 112×112" in caplog.text
-    assert convert(resnet, num_classes=2, input_size=(96, 200)).layer == "layer2"
-    assert convert(resnet, num_classes=2, input_size=(88, 200)).layer == "layer1"
+    assert convert(resnet, num_classes=2, input_size=(96, 200)).layers == ("layer2",)
+    assert convert(resnet, num_classes=2, input_size=(88, 200)).layers == ("layer1",)
 
 
 def test_auto_passes_over_dropout_and_class_scores(networks: dict[str, nn.Module]) -> None:
@@ -355,7 +355,7 @@ def test_auto_passes_over_dropout_and_class_scores(networks: dict[str, nn.Module
     assert shapes["classifier.0"].is_passed_through
     assert shapes["classifier.1"].is_score_map
     model = convert(networks["squeezenet1_1"], num_classes=2, input_size=(224, 224))
-    assert model.layer == "features"
+    assert model.layers == ("features",)
 
 
 def test_auto_in_place_takes_a_layer_whose_maps_are_not_negative(networks: dict[str, nn.Module]) -> None:
@@ -422,7 +422,6 @@ def test_a_map_below_two_by_two_cells_is_refused_with_its_size(demo_net: DemoNet
         ({"hidden": -1}, "hidden"),
         ({"erasing": 1.5}, "erasing"),
         ({"grid": 0}, "grid"),
-        ({"layers": ["features.block3", "features.block4"]}, "one layer with head='additive'"),
     ],
     ids=str,
 )
@@ -597,4 +596,4 @@ def test_a_layer_that_runs_twice_counts_where_it_runs_last() -> None:
 def test_auto_keeps_a_map_with_as_many_channels_as_the_linear_classifier_has_outputs() -> None:
     model = convert(torchvision.models.resnet18(num_classes=256), num_classes=2)
     assert isinstance(model, PartNetwork)
-    assert model.layer == "layer3"
+    assert model.layers == ("layer3",)

@@ -64,7 +64,8 @@ class RunSettings:
         category: one category against background, by name or identifier; without it all are told apart.
         backbone: a torchvision network, timm:NAME, or demo.
         weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for demo.
-        layers: dotted name of the trunk's last layer, or auto.
+        layers: dotted name of the trunk's last layer, or of several with commas between them, whose maps are joined; or
+            auto.
         head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).
         objective: labelled, exact, assigned, official or competing (filters share every cell among them); auto takes
             exact for one category, labelled for several.

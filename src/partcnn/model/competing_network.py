@@ -1,5 +1,7 @@
 """A network whose filters compete: trunk, projection, one layer of shares, and a head that sums parts."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError
@@ -38,7 +40,7 @@ class CompetingNetwork(PartNetwork):
     """A `PartNetwork` of one layer whose filters compete, and a head that is an exact sum over them.
 
     Args:
-        trunk, projection, dropout, erasing, layer: as of `PartNetwork`.
+        trunk, projection, dropout, erasing, layers, trunk_channels: as of `PartNetwork`.
         part_layer: gives the filters' shares.
         head: sums what they hold.
     """
@@ -54,10 +56,19 @@ class CompetingNetwork(PartNetwork):
         *,
         dropout: float,
         erasing: float,
-        layer: str,
+        layers: Sequence[str],
+        trunk_channels: Sequence[int],
     ) -> None:
         super().__init__(
-            trunk, projection, nn.Identity(), [part_layer], head, dropout=dropout, erasing=erasing, layer=layer
+            trunk,
+            projection,
+            nn.Identity(),
+            [part_layer],
+            head,
+            dropout=dropout,
+            erasing=erasing,
+            layers=layers,
+            trunk_channels=trunk_channels,
         )
 
     def forward_from_features(self, features: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import RECORD_NAME, Conversion, PartNetwork
 from partcnn.model.settings import HEADS, ConversionSettings
-from partcnn.model.trunks import _trunk
+from partcnn.model.trunks import trunk_of
 from partcnn.networks.identification import identify_network
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.probing.layer_choice import AUTO, check_masks_in_place, chosen_layers
@@ -108,13 +108,16 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
     specification = identify_network(cnn)
     network = cnn if inplace else copy.deepcopy(cnn)
     chosen, masked = _layers(network, settings)
-    settings = settings.resolved(tuple(shape.name for shape in chosen), chosen[0].num_channels)
+    num_channels = (
+        sum(shape.num_channels for shape in chosen) if settings.head == "additive" else chosen[0].num_channels
+    )
+    settings = settings.resolved(tuple(shape.name for shape in chosen), num_channels)
     if settings.head == "original":
         model = _masked_in_place(network, masked, settings)
     elif settings.is_competing:
-        model = _competing_network(network, _only(chosen), settings)
+        model = _competing_network(network, chosen, settings)
     else:
-        model = _part_network(network, _only(chosen), settings)
+        model = _part_network(network, chosen, settings)
     classes = [str(label) for label in range(settings.num_classes)]
     record = Conversion(settings, specification, classes, Preprocessing(input_size=settings.input_size))
     setattr(model, RECORD_NAME, record)
@@ -126,7 +129,8 @@ def _layers(network: nn.Module, settings: ConversionSettings) -> tuple[list[Laye
     layers: str | tuple[str, ...] = AUTO if settings.layers == (AUTO,) else settings.layers
     size = settings.input_size
     if settings.head == "additive" or settings.mask_skip:
-        chosen = chosen_layers(network, layers, size, in_place=settings.head == "original")
+        in_place = settings.head == "original"
+        chosen = chosen_layers(network, layers, size, in_place=in_place, joins_depths=settings.is_competing)
         return chosen, chosen
     branches = residual_branches(network, size)
     if not branches:
@@ -139,12 +143,6 @@ def _layers(network: nn.Module, settings: ConversionSettings) -> tuple[list[Laye
     return chosen, masked
 
 
-def _only(chosen: list[LayerShape]) -> LayerShape:
-    if len(chosen) != 1:
-        raise ConfigError(f"layers: expected one layer with head='additive', got {[shape.name for shape in chosen]}")
-    return chosen[0]
-
-
 def _masked_in_place(network: nn.Module, masked: list[LayerShape], settings: ConversionSettings) -> nn.Module:
     """The network with a mask hooked onto each of these layers."""
     _check_logits(network, settings.num_classes, settings.input_size)
@@ -153,9 +151,9 @@ def _masked_in_place(network: nn.Module, masked: list[LayerShape], settings: Con
     return network
 
 
-def _part_network(network: nn.Module, shape: LayerShape, settings: ConversionSettings) -> PartNetwork:
-    """Part layers and an additive head on the network up to a layer, in its type and on its device."""
-    trunk, projection, num_channels = _below_the_parts(network, shape, settings)
+def _part_network(network: nn.Module, shapes: Sequence[LayerShape], settings: ConversionSettings) -> PartNetwork:
+    """Part layers and an additive head on the network up to its layers, in its type and on its device."""
+    trunk, projection, num_channels = _below_the_parts(network, shapes, settings)
     num_hidden = settings.num_hidden
     model = PartNetwork(
         trunk,
@@ -165,14 +163,17 @@ def _part_network(network: nn.Module, shape: LayerShape, settings: ConversionSet
         AdditiveHead(_num_filters(settings), settings.num_classes, grid=settings.grid),
         dropout=settings.dropout,
         erasing=settings.erasing,
-        layer=shape.name,
+        layers=settings.layers,
+        trunk_channels=[shape.num_channels for shape in shapes],
     )
     return _like(network, model)
 
 
-def _competing_network(network: nn.Module, shape: LayerShape, settings: ConversionSettings) -> CompetingNetwork:
-    """A layer of filters that compete, and a head that sums them, on the network up to a layer."""
-    trunk, projection, num_channels = _below_the_parts(network, shape, settings)
+def _competing_network(
+    network: nn.Module, shapes: Sequence[LayerShape], settings: ConversionSettings
+) -> CompetingNetwork:
+    """A layer of filters that compete, and a head that sums them, on the network up to its layers."""
+    trunk, projection, num_channels = _below_the_parts(network, shapes, settings)
     num_filters, num_classes = _num_filters(settings), settings.num_classes
     model = CompetingNetwork(
         trunk,
@@ -187,18 +188,20 @@ def _competing_network(network: nn.Module, shape: LayerShape, settings: Conversi
         SumOfParts(num_channels, num_filters, num_classes),
         dropout=settings.dropout,
         erasing=settings.erasing,
-        layer=shape.name,
+        layers=settings.layers,
+        trunk_channels=[shape.num_channels for shape in shapes],
     )
     return _like(network, model)
 
 
 def _below_the_parts(
-    network: nn.Module, shape: LayerShape, settings: ConversionSettings
+    network: nn.Module, shapes: Sequence[LayerShape], settings: ConversionSettings
 ) -> tuple[nn.Module, nn.Module, int]:
     """The trunk, its projection, and how many channels come out of it."""
-    num_channels = min(settings.projection or shape.num_channels, shape.num_channels)
-    projection = _projection(shape.num_channels, num_channels) if settings.projection else nn.Identity()
-    return _trunk(network, shape), projection, num_channels
+    of_trunk = sum(shape.num_channels for shape in shapes)
+    num_channels = min(settings.projection or of_trunk, of_trunk)
+    projection = _projection(of_trunk, num_channels) if settings.projection else nn.Identity()
+    return trunk_of(network, shapes), projection, num_channels
 
 
 def _like(network: nn.Module, model: _Model) -> _Model:

@@ -133,7 +133,8 @@ class PartNetwork(nn.Module):
         head: `AdditiveHead`, linear in the masked maps.
         dropout: share of the projected channels dropped in training.
         erasing: share of the projected maps that lose a rectangle in training.
-        layer: dotted name, in the network it comes from, of the trunk's last layer.
+        layers: dotted names, in the network it comes from, of the layers whose maps the trunk gives.
+        trunk_channels: of each of these layers' maps, in the order in which the trunk joins them.
     """
 
     def __init__(
@@ -146,7 +147,8 @@ class PartNetwork(nn.Module):
         *,
         dropout: float,
         erasing: float,
-        layer: str,
+        layers: Sequence[str],
+        trunk_channels: Sequence[int],
     ) -> None:
         super().__init__()
         self.trunk = trunk
@@ -156,7 +158,7 @@ class PartNetwork(nn.Module):
         self.hidden = hidden
         self.part_layers = nn.ModuleList(part_layers)
         self.head = head
-        self.layer = layer
+        self.layers, self.trunk_channels = tuple(layers), tuple(trunk_channels)
 
     def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, class]
         """The logits."""

@@ -22,7 +22,7 @@ from partcnn.networks.tensorflow_padding import Padding, with_padding
 from partcnn.networks.weight_files import fit_weights, read_weights
 
 _log = logging.getLogger("partcnn")
-_TIMM = "timm:"
+TIMM = "timm:"  # networks of that library begin so
 # They can have training heads, which turn the output of `forward` into a tuple, and warn about their start.
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -108,7 +108,7 @@ def _built(name: str, *, pretrained: bool, num_classes: int = 1000, aux_logits: 
         if pretrained:
             raise WeightsError(f"weights: {name} has no pretrained weights; leave them out or give a path")
         return BACKBONES[name](num_classes)
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         build = _timm_builder(name, num_classes)
     else:
         build = _torchvision_builder(name, num_classes, aux_logits)
@@ -145,9 +145,9 @@ def _timm_builder(name: str, num_classes: int) -> Callable[[bool], nn.Module]:
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(f"backbone: {name} needs timm, which is not installed; pip install 'partcnn[timm]'")
     timm: Any = importlib.import_module("timm")  # Any, so that mypy says the same with and without the extra
-    architecture = name.removeprefix(_TIMM)
+    architecture = name.removeprefix(TIMM)
     if not timm.is_model(architecture):
-        raise _unknown(name, [_TIMM + known for known in timm.list_models()])
+        raise _unknown(name, [TIMM + known for known in timm.list_models()])
 
     def build(pretrained: bool) -> nn.Module:
         network: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes)
@@ -166,7 +166,7 @@ def _unknown(name: str, known: Iterable[str]) -> ConfigError:
 def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     if name in BACKBONES:
         return Preprocessing(input_size=BACKBONES[name].input_size)
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         timm_data: Any = importlib.import_module("timm.data")
         config = timm_data.resolve_model_data_config(network)
         return Preprocessing(tuple(config["input_size"][-2:]), tuple(config["mean"]), tuple(config["std"]))

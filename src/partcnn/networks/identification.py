@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from partcnn.networks.backbones import BACKBONES, WITH_AUXILIARY_HEADS, build_network
+from partcnn.networks.backbones import BACKBONES, TIMM, WITH_AUXILIARY_HEADS, build_network
 from partcnn.networks.tensorflow_padding import with_padding
 
 
@@ -26,7 +26,7 @@ def identify_network(network: nn.Module) -> dict[str, Any] | None:
     """
     timm_name = getattr(network, "default_cfg", {}).get("architecture")
     if timm_name is not None:
-        spec = {"name": f"timm:{timm_name}", "num_classes": network.num_classes, "padding": "torch"}
+        spec = {"name": f"{TIMM}{timm_name}", "num_classes": network.num_classes, "padding": "torch"}
         return spec if _has_shapes_of(network, spec) else None
     structure = _structure(network)
     for name, build, options in _builders_in(type(network).__module__):

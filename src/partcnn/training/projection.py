@@ -1,6 +1,6 @@
 """The projection of a trunk's maps to their principal components."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from partcnn.training.views import PictureViews, ShrunkPicture
 
 PROJECTION_PICTURES = 256
 LEAST_VARIANCE_FRAC = 1e-3
+_LEAST_TOTAL = 1e-12  # variance of all channels of a layer that is silent
 COMPONENT_VARIANCE = 0.07  # of the mean component, as it is in ResNet-18's layer3, on which the recipe was chosen
 
 
@@ -56,7 +57,8 @@ def set_projection(model: PartNetwork, views: PictureViews, *, num_workers: int 
         return
     with torch.no_grad():
         mean, covariance = _moments(model.trunk.eval(), views, num_workers)
-        weight = _scaled_components(covariance, layer.out_channels)
+        scale = _scale_of_layers(covariance, model.trunk_channels)
+        weight = _scaled_components(covariance * scale.outer(scale), layer.out_channels) * scale
         layer.weight.copy_(weight[..., None, None])
         assert layer.bias is not None
         layer.bias.copy_(-weight @ mean)
@@ -86,6 +88,14 @@ def _whole_maps(trunk: nn.Module, views: PictureViews, num_workers: int) -> Iter
         for pictures in trunk_batches(views.normalised(batch.whole), device):
             maps: Tensor = fast(pictures)
             yield maps
+
+
+def _scale_of_layers(covariance: Tensor, num_channels: Sequence[int]) -> Tensor:  # [channel]
+    """What brings each layer's channels to a total variance of 1; of one layer alone, 1."""
+    if len(num_channels) == 1:
+        return covariance.new_ones(len(covariance))
+    totals = [variances.sum().clamp(min=_LEAST_TOTAL) for variances in covariance.diagonal().split(list(num_channels))]
+    return torch.cat([total.rsqrt().expand(number) for total, number in zip(totals, num_channels, strict=True)])
 
 
 def _scaled_components(covariance: Tensor, num_components: int) -> Tensor:  # [component, channel]

@@ -15,10 +15,13 @@ from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.model.competing_mask import COMPETING
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
-from partcnn.networks.backbones import BACKBONES, load_backbone
+from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
+from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
+from partcnn.networks.probing.layer_shapes import layer_shapes
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
 
@@ -117,7 +120,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
     model = convert(
         backbone.network,
-        settings.layers,
+        _layers(settings, backbone, preprocessing.input_size),
         num_classes=num_classes,
         new_layers=settings.network.new_layers,
         filters=settings.network.filters,
@@ -140,3 +143,32 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     record.preprocessing = preprocessing
     record.classes = list(dataset.classes)
     return model, weights != "none"
+
+
+def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, int]) -> str | list[str]:
+    """The layers that are asked for; of "auto" those that are below every layer whose weights are missing."""
+    if settings.layers != AUTO:
+        return [name.strip() for name in settings.layers.split(",")]
+    if not backbone.missing_layers or settings.head == "original":
+        return AUTO
+    chosen = chosen_layers(
+        backbone.network,
+        AUTO,
+        input_size,
+        in_place=False,
+        joins_depths=settings.objective == COMPETING,
+        among=_trained_layers(backbone, input_size),
+    )
+    return [shape.name for shape in chosen]
+
+
+def _trained_layers(backbone: Backbone, input_size: tuple[int, int]) -> list[str]:
+    """In the order of the forward pass, those that come before the first layer without weights."""
+    names = [shape.name for shape in layer_shapes(backbone.network, input_size)]
+    is_trained = [not any(_is_within(name, missing) for missing in backbone.missing_layers) for name in names]
+    return names[: is_trained.index(False)] if False in is_trained else names
+
+
+def _is_within(name: str, other: str) -> bool:
+    """Whether one of two modules holds the other, or is it."""
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")

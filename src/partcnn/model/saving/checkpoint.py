@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from partcnn.model.saving.checkpoint_files import (
 )
 from partcnn.model.saving.model_card import MARK, model_card
 from partcnn.model.settings import ConversionSettings
-from partcnn.networks.backbones import build_network
+from partcnn.networks.backbones import TIMM, build_network
 from partcnn.networks.preprocessing import Preprocessing
 
 _log = logging.getLogger("partcnn")
@@ -123,14 +124,22 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
         if is_passed:  # the fault may be the given network's: its own words say more
             raise
         raise RunError(f"{directory / CONFIG_FILE}: no network can be built from it ({error})") from error
-    check_tensors(network.state_dict(), headers, file)
-    tensors = load_file(file)
+    unused = _above_a_trunk(network, headers)
+    check_tensors(network.state_dict(), {name: header for name, header in headers.items() if name not in unused}, file)
+    tensors = {name: tensor for name, tensor in load_file(file).items() if name not in unused}
     check_categories(tensors, settings.num_classes, file)
     network.load_state_dict(tensors)
     dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
     if dtypes:
         network.to(dtypes.pop())
     return network.eval()
+
+
+def _above_a_trunk(network: nn.Module, names: Iterable[str]) -> set[str]:
+    """Weights that no trunk uses: earlier versions could not trace timm's networks, and kept them whole."""
+    expected = network.state_dict()
+    is_timm = (conversion_of(network).network or {}).get("name", "").startswith(TIMM)
+    return {name for name in names if is_timm and name.startswith("trunk.") and name not in expected}
 
 
 def _rebuilt(config: dict[str, Any], settings: ConversionSettings, model: nn.Module | None) -> nn.Module:

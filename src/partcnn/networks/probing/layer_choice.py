@@ -12,6 +12,8 @@ logger = logging.getLogger("partcnn")
 
 AUTO = "auto"
 _AUTO_MIN_SIDE = 12  # cells: coarser maps cannot tell neighbouring parts apart
+_AUTO_MIN_JOINED_SIDE = 13  # the same, of a map that a deeper one may stand beside: 12 × 12 at 384 px is a deep one
+_AUTO_MIN_DEEP_SIDE = 7  # cells, of a deeper map that is joined to a finer one
 _MIN_SIDE = 2
 
 
@@ -21,12 +23,14 @@ def chosen_layers(
     input_size: tuple[int, int],
     *,
     in_place: bool,
+    joins_depths: bool = False,
     among: Collection[str] | None = None,
 ) -> list[LayerShape]:
     """The layers that `partcnn.convert` was asked for.
 
     Args:
         in_place: masks will be put on the very maps: they may not be negative, nor have the channels last.
+        joins_depths: "auto" takes a deeper, coarser map beside the fine one, where there is one.
         among: names that "auto" may take; None: all.
 
     Raises:
@@ -35,7 +39,11 @@ def chosen_layers(
     shapes = {shape.name: shape for shape in layer_shapes(network, input_size)}
     if layers == AUTO:
         allowed = [shape for shape in shapes.values() if among is None or shape.name in among]
-        return [announced(auto_layer(allowed, in_place=in_place), input_size)]
+        fine = auto_layer(
+            allowed, in_place=in_place, min_side=_AUTO_MIN_JOINED_SIDE if joins_depths else _AUTO_MIN_SIDE
+        )
+        chosen = [fine, *(deeper_layers(allowed, fine) if joins_depths else ())]
+        return [announced(shape, input_size) for shape in chosen]
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise LayerError("layers: expected at least one name, or 'auto', got none")
@@ -48,8 +56,8 @@ def chosen_layers(
     return [shapes[name] for name in names]
 
 
-def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False) -> LayerShape:
-    """The deepest layer with a map of at least 12 × 12 cells; where all are coarser, the deepest.
+def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False, min_side: int = _AUTO_MIN_SIDE) -> LayerShape:
+    """The deepest layer with a map of at least `min_side` cells a side; where all are coarser, the deepest.
 
     Passed over: dropout and identities, maps of class scores, tables that are not laid over the picture, and layers
     in the middle of a block that makes the map coarser: they hold half a step, without the block's skip connection.
@@ -66,9 +74,31 @@ def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False) -> Layer
         )
     if not usable:
         raise LayerError(f"layers: found no layer with a map of at least {_MIN_SIDE}×{_MIN_SIDE} cells; name one")
-    for is_fit in (_is_laid_over_picture, _is_fine, _ends_a_step):
+    for is_fit in (_is_laid_over_picture, lambda shape: min(shape.map_size) >= min_side, _ends_a_step):
         usable = [shape for shape in usable if is_fit(shape)] or usable
     return usable[-1]
+
+
+def deeper_layers(shapes: Sequence[LayerShape], fine: LayerShape) -> list[LayerShape]:
+    """The deepest block above `fine` whose map is coarser and has at least 7 × 7 cells; none where there is none.
+
+    It has seen more of the network, and tells parts apart that look alike on the fine map. Passed over are the same
+    layers as in `auto_layer`, and those above the last convolution of more than a cell, which widen for the classifier.
+    """
+    above = shapes[[shape.name for shape in shapes].index(fine.name) + 1 :]
+    coarser = [
+        shape
+        for shape in _usable(above)
+        if _AUTO_MIN_DEEP_SIDE <= min(shape.map_size) < min(fine.map_size)
+        and _is_laid_over_picture(shape)
+        and _ends_a_step(shape)
+    ]
+    mixing = [shape for shape in coarser if shape.is_spatial_convolution]
+    return [
+        shape
+        for shape in coarser
+        if mixing and not shape.is_within_block and f"{mixing[-1].name}.".startswith(f"{shape.name}.")
+    ][:1]
 
 
 def candidate_layers(shapes: Sequence[LayerShape]) -> list[LayerShape]:
@@ -100,10 +130,6 @@ def _can_be_masked(shape: LayerShape) -> bool:
 
 def _is_laid_over_picture(shape: LayerShape) -> bool:
     return shape.is_laid_over_picture
-
-
-def _is_fine(shape: LayerShape) -> bool:
-    return min(shape.map_size) >= _AUTO_MIN_SIDE
 
 
 def _ends_a_step(shape: LayerShape) -> bool:

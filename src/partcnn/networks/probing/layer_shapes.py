@@ -28,6 +28,7 @@ class LayerShape:
     is_channels_last: bool  # [image, row, col, channel], as in Swin and inside ConvNeXt's blocks
     is_within_block: bool  # a block, no mere sequence, that gives a map itself
     is_within_coarser_block: bool  # one that takes a map of this size and gives a coarser one: half a step
+    is_spatial_convolution: bool  # of more than one cell
     num_calls: int  # in one forward pass; what is told is of the last one
 
     @property
@@ -79,6 +80,7 @@ def layer_shapes(cnn: nn.Module, input_size: tuple[int, int] = (224, 224)) -> li
                 _is_channels_last(call.size, input_size),
                 bool(_around(name, blocks)),
                 _is_within_coarser(name, call, blocks, input_size),
+                _is_spatial_convolution(cnn.get_submodule(name)),
                 call.num_calls,
             )
         )
@@ -93,6 +95,10 @@ def num_logits(cnn: nn.Module, input_size: tuple[int, int]) -> int | None:
     """
     logits = probed(cnn, input_size)
     return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
+
+
+def _is_spatial_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
 
 
 def _note(calls: dict[str, _Call], name: str, inputs: tuple[Any, ...], output: Any) -> None:

@@ -43,17 +43,17 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def recorded_output(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
-    """Within the context, copies of the tensors that the named module gave, run by run.
+def recorded_outputs(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Within the context, copies of the tensors that each named module gave, run by run.
 
     Copies, because a ReLU in place behind the module would change the tensor itself.
     """
-    outputs: list[Tensor] = []
+    outputs: dict[str, list[Tensor]] = {layer: [] for layer in layers}
 
     def record(name: str, inputs: tuple[Any, ...], output: Any) -> None:
-        outputs.append(output.clone())
+        outputs[name].append(output.clone())
 
-    with watched(network, [layer], record):
+    with watched(network, layers, record):
         yield outputs
 
 

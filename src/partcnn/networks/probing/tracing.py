@@ -33,6 +33,21 @@ class Axis:
     low: int = 0  # first pixel seen
     high: int = 0  # last pixel seen
 
+    def resized(self, num_before: int, num_after: int) -> "Axis | None":
+        """After bilinear resizing to a whole multiple of the cells, corners not aligned; None of any other number.
+
+        A new cell reads the two old ones beside its middle, which are less than a cell away from it.
+        """
+        if num_after == num_before:
+            return self
+        factor = num_after // num_before
+        if num_after % num_before or self.jump % (2 * factor):
+            return None
+        jump = self.jump // factor
+        first = (jump - self.jump) // 2  # of the middle of the first new cell, before the middle of the first old one
+        reach = self.jump - jump // 2
+        return Axis(jump, self.low + first - reach, self.high + first + reach)
+
     def slid(self, kernel: int, stride: int, before: int, dilation: int = 1) -> "Axis":
         """After a sliding window with `before` cells of padding at the low end."""
         low = self.low - before * self.jump
@@ -152,6 +167,16 @@ def _window(call: _Call, inputs: list[_Input], shape: torch.Size) -> Place:
         field.rows.slid(kernel[0], stride[0], before[0], dilation[0]),
         field.cols.slid(kernel[1], stride[1], before[1], dilation[1]),
     )
+
+
+def _resized(call: _Call, inputs: list[_Input], shape: torch.Size) -> Place:
+    """Bilinear resizing."""
+    size, field = inputs[0]
+    if not _is_channels_first(field) or call["align_corners"]:
+        return UNKNOWN
+    axes = [axis.resized(size[dim], shape[dim]) for axis, dim in ((field.rows, -2), (field.cols, -1))]
+    rows, cols = axes
+    return UNKNOWN if rows is None or cols is None else Field(rows, cols)
 
 
 def _pad(call: _Call, inputs: list[_Input], shape: torch.Size) -> Place:
@@ -334,6 +359,7 @@ _RULES: dict[Any, Callable[[_Call, list[_Input], torch.Size], Place]] = {
         ),
         _along_channels,
     ),
+    aten.upsample_bilinear2d: _resized,
     aten.as_strided_: _restrided,
     aten.addmm: _linear,
     aten.mm: _linear,
