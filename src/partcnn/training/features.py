@@ -1,6 +1,5 @@
 """The maps of a frozen trunk, computed once for every view or whole picture."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from partcnn.datasets import PartDataset
 from partcnn.model.network import PictureFeatures
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.training.fast_trunk import fast_trunk
 from partcnn.training.views import PictureViews
 
 _CPU_BATCH = 8  # pictures through the trunk at once: activations of more leave the cache and are paged in anew
@@ -49,7 +49,7 @@ def compute_features(
 
     Args:
         trunk: pictures → maps; put in evaluation mode, on its own device. `nn.Identity()` keeps the pictures.
-            A copy of it in the channels-last layout does the work.
+            A faster copy of it does the work.
         views: what to compute.
         num_workers: processes that decode pictures.
         dtype: in which the maps are kept.
@@ -74,7 +74,7 @@ def compute_picture_features(
     trunk: nn.Module, dataset: PartDataset, preprocessing: Preprocessing, *, num_workers: int = 0
 ) -> PictureFeatures:
     """Run a frozen trunk, as in `compute_features`, once over every picture as it is measured."""
-    device, fast = device_of(trunk), in_channels_last(trunk.eval())
+    device, fast = device_of(trunk), fast_trunk(trunk.eval())
     pictures_of = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     maps, sizes = _Rows(len(dataset)), _Rows(len(dataset), torch.long)
     loader = picture_loader(pictures_of.example_and_size, range(len(dataset)), device, num_workers)
@@ -90,7 +90,7 @@ def _maps_of_views(
     trunk: nn.Module, views: PictureViews, num_workers: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """By batches of pictures: maps [image, view, channel, row, col] on the trunk's device, frames, labels, sizes."""
-    device, fast = device_of(trunk), in_channels_last(trunk.eval())
+    device, fast = device_of(trunk), fast_trunk(trunk.eval())
     # No inference mode: its tensors cannot be trained on, and a copy of them would need their memory twice.
     with torch.no_grad():
         for pictures, *others in picture_loader(views.views_and_size, range(len(views)), device, num_workers):
@@ -146,8 +146,3 @@ def trunk_batches(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
 def device_of(network: nn.Module) -> torch.device:
     """Where its first parameter lies; the CPU where it has none."""
     return next(network.parameters(), torch.zeros(())).device
-
-
-def in_channels_last(trunk: nn.Module) -> nn.Module:
-    """A copy in the layout in which convolutions are faster."""
-    return copy.deepcopy(trunk).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

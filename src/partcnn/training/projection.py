@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from partcnn.foundation.disk_cache import network_digest
 from partcnn.model.network import PartNetwork, conversion_of
-from partcnn.training.features import device_of, in_channels_last, picture_loader, trunk_batches
+from partcnn.training.fast_trunk import fast_trunk
+from partcnn.training.features import device_of, picture_loader, trunk_batches
 from partcnn.training.views import PictureViews, ShrunkPicture
 
 PROJECTION_PICTURES = 256
@@ -78,7 +79,7 @@ def _moments(trunk: nn.Module, views: PictureViews, num_workers: int) -> tuple[T
 
 def _whole_maps(trunk: nn.Module, views: PictureViews, num_workers: int) -> Iterator[Tensor]:
     """Maps [image, channel, row, col] of whole pictures, evenly from all, by batches."""
-    device, fast = device_of(trunk), in_channels_last(trunk)
+    device, fast = device_of(trunk), fast_trunk(trunk)
     if views.is_random:
         views = PictureViews(views.dataset, views.preprocessing)
     indices = range(0, len(views), -(-len(views) // PROJECTION_PICTURES))
