@@ -26,7 +26,7 @@ class NetworkSettings:
 
     Args:
         new_layers: part layers.
-        filters: per part layer; None takes 32 a category.
+        filters: per part layer; None takes 8 that compete for one category and 16 for several, else 32 a category.
         projection: principal components that the trunk's maps are projected to; 0 for none.
         hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, at most 128.
         grid: cells per side that the head pools each map to.
@@ -38,7 +38,8 @@ class NetworkSettings:
             templates. None takes peak with masks, which are about it, else expected.
         mask_skip: with head=original, whether masks cover what a residual block's skip connection carries, or its
             branch alone.
-        input_size: side of the square input in pixels; None takes the backbone's own.
+        input_size: side of the square input in pixels; None takes the backbone's own, and with head=additive 320 where
+            the backbone's is smaller and it runs on that.
     """
 
     new_layers: int = 1
@@ -67,8 +68,9 @@ class RunSettings:
         layers: dotted name of the trunk's last layer, or of several with commas between them, whose maps are joined; or
             auto.
         head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).
-        objective: labelled, exact, assigned, official or competing (filters share every cell among them); auto takes
-            exact for one category, labelled for several.
+        objective: competing (filters share every cell among them, and tile the object), or labelled, exact, assigned,
+            official, whose filters are trained each for itself; auto takes competing with head=additive, else exact for
+            one category and labelled for several.
         plain: train the same network without masks and filter loss, to compare with.
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.

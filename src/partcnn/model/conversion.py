@@ -62,12 +62,15 @@ def convert(
 
     Args:
         cnn: any network that takes pictures [image, channel, row, col].
-        layers: dotted module names, or "auto": the deepest layer with a map of at least 12 × 12 cells.
+        layers: dotted module names, or "auto": the deepest layer with a fine map, and, for the additive head, a coarser
+            block above it.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
-        filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
+        filters: per part layer; None takes 8 that compete for one class and 16 for several, else 32 a class that owns
+            any.
         head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
             maps; "original" puts masks in place, the network above and all its state-dict keys stay.
-        objective: a name in `partcnn.objectives.OBJECTIVES`, "auto", or None for no filter loss.
+        objective: "competing", a name in `partcnn.objectives.OBJECTIVES`, or None for no filter loss; "auto" is
+            "competing" with the additive head.
         background: the class that owns no filter (pictures without an object), or None.
         input_size: (height, width) in pixels, to choose and check layers by.
         inplace: True changes `cnn` itself; otherwise it stays untouched.
@@ -130,7 +133,7 @@ def _layers(network: nn.Module, settings: ConversionSettings) -> tuple[list[Laye
     size = settings.input_size
     if settings.head == "additive" or settings.mask_skip:
         in_place = settings.head == "original"
-        chosen = chosen_layers(network, layers, size, in_place=in_place, joins_depths=settings.is_competing)
+        chosen = chosen_layers(network, layers, size, in_place=in_place, joins_depths=not in_place)
         return chosen, chosen
     branches = residual_branches(network, size)
     if not branches:

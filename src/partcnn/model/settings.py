@@ -24,11 +24,14 @@ class ConversionSettings:
     """How a network is converted. A converted network's record holds those that it came out with (`resolved`).
 
     Args:
-        layers: dotted module names, or "auto" alone: the deepest layer with a map of at least 12 × 12 cells, not in
-            the middle of a block that makes it coarser. The additive head takes one layer.
+        layers: dotted module names, or "auto" alone: the deepest layer with a map of at least 12 × 12 cells (13 × 13 for
+            the additive head), not in the middle of a block that makes it coarser. The additive head joins the maps of
+            several layers at the finest's cells; there "auto" takes, beside the fine one, the deepest coarser block of
+            at least 7 × 7 cells.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
         new_layers: part layers, at least 1 (this and the next three: additive head only).
-        filters: per part layer; None takes 32 filters a class that owns any, at most the trunk's channels.
+        filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
+            that owns any, at most the trunk's channels.
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
             leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
         hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most 128;
@@ -38,10 +41,11 @@ class ConversionSettings:
         mask_skip: original head only. True masks a layer's whole output; of a residual block that is the sum of
             its branch and its skip connection. False masks the branch alone, in the last residual block of the
             layer: what the skip connection carries passes beside the mask.
-        objective: a name in `partcnn.objectives.OBJECTIVES`, or "auto": "exact", the paper's Eq. 1, where one class
-            owns all filters, else "labelled", which ties each filter to a class. None for no filter loss.
-            "competing" (additive head only): filters compete for every cell and tile the object; all serve all
-            classes, and `new_layers`, `hidden`, `grid`, `masks` and `places` are not read.
+        objective: "competing" (additive head only): filters compete for every cell and tile the object; all serve all
+            classes, and `hidden`, `grid`, `masks` and `places` are not read. Or a name in
+            `partcnn.objectives.OBJECTIVES`, or None for no filter loss. "auto" is "competing" with the additive head
+            and one part layer; else "exact", the paper's Eq. 1, where one class owns all filters, and "labelled",
+            which ties each filter to a class, where several do.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
         grid: cells per side that the additive head pools each map to.
@@ -87,6 +91,8 @@ class ConversionSettings:
             raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
         if self.is_competing and self.head != "additive":
             raise ConfigError("objective: competing needs head='additive', whose layer and head are its own")
+        if self.is_competing and self.new_layers != 1:
+            raise ConfigError(f"new_layers: expected 1 where filters compete, got {self.new_layers}")
         if self.background is not None and not 0 <= self.background < self.num_classes:
             raise ConfigError(
                 f"background: expected a class index below {self.num_classes}, or None, got {self.background}"
@@ -100,7 +106,14 @@ class ConversionSettings:
     @property
     def is_competing(self) -> bool:
         """Whether filters compete for cells, with a head and a layer of their own."""
-        return self.objective == COMPETING
+        return self.chosen_objective == COMPETING
+
+    @property
+    def chosen_objective(self) -> str | None:
+        """The objective, with the name that "auto" stands for."""
+        if self.objective != AUTO:
+            return self.objective
+        return COMPETING if self.head == "additive" and self.new_layers == 1 else default_objective(self.num_owners)
 
     @property
     def num_hidden(self) -> int:
@@ -128,10 +141,11 @@ class ConversionSettings:
         Raises:
             ConfigError: an unknown objective, or too few filters for the classes to share.
         """
+        objective = self.chosen_objective
         if self.is_competing:
             filters = self.filters or (_COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL)
-            return replace(self, layers=layers, filters=filters, masks=False, places="centroid")
-        objective = default_objective(self.num_owners) if self.objective == AUTO else self.objective
+            changes: dict[str, Any] = {"objective": objective, "masks": False, "places": "centroid"}
+            return replace(self, layers=layers, filters=filters, **changes)
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:

@@ -14,7 +14,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def default_objective(num_owners: int) -> str:
-    """The name that "auto" stands for, by the number of classes that own filters.
+    """Of those in the table the best one, by the number of classes that own filters.
 
     One class: the paper's Eq. 1, which needs no label. Several: the one that ties each filter to its class.
     """
@@ -28,6 +28,6 @@ def objective_named(name: str) -> Objective:
         ConfigError: there is no such row.
     """
     if name not in OBJECTIVES:
-        raise ConfigError(f"objective: expected one of {', '.join(OBJECTIVES)} or None, got {name!r}")
+        raise ConfigError(f"objective: expected competing, one of {', '.join(OBJECTIVES)}, or None, got {name!r}")
     row = OBJECTIVES[name]
     return row if isinstance(row, Objective) else Objective(row)

@@ -14,16 +14,18 @@ from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
-from partcnn.foundation.errors import ConfigError, DataError
-from partcnn.model.competing_mask import COMPETING
+from partcnn.foundation.errors import ConfigError, DataError, LayerError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
 from partcnn.networks.probing.layer_shapes import layer_shapes
+from partcnn.networks.probing.probe import probed
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
+
+_FINE_SIDE = 320  # pixels
 
 
 def train_run(
@@ -112,10 +114,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
     keeps_classifier = settings.head == "original"
     backbone = load_backbone(settings.backbone, weights, num_classes=num_classes if keeps_classifier else 1000)
-    preprocessing = backbone.preprocessing
-    if settings.network.input_size is not None:
-        side = settings.network.input_size
-        preprocessing = type(preprocessing)((side, side), preprocessing.mean, preprocessing.std)
+    preprocessing = replace(backbone.preprocessing, input_size=_input_size(settings, backbone))
     # Masks in place are all that head="original" adds beside the loss.
     has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
     model = convert(
@@ -145,6 +144,23 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     return model, weights != "none"
 
 
+def _input_size(settings: RunSettings, backbone: Backbone) -> tuple[int, int]:
+    """The one that is asked for; else at least 320 px for the additive head, where the network runs on that.
+
+    Parts are told apart by fine maps: docs/results has what 320 px change.
+    """
+    own, side = backbone.preprocessing.input_size, settings.network.input_size
+    if side is not None:
+        return side, side
+    if settings.head == "original" or settings.backbone in BACKBONES or max(own) >= _FINE_SIDE:
+        return own
+    try:
+        probed(backbone.network, (_FINE_SIDE, _FINE_SIDE))
+    except LayerError:
+        return own
+    return _FINE_SIDE, _FINE_SIDE
+
+
 def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, int]) -> str | list[str]:
     """The layers that are asked for; of "auto" those that are below every layer whose weights are missing."""
     if settings.layers != AUTO:
@@ -156,7 +172,7 @@ def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, in
         AUTO,
         input_size,
         in_place=False,
-        joins_depths=settings.objective == COMPETING,
+        joins_depths=True,
         among=_trained_layers(backbone, input_size),
     )
     return [shape.name for shape in chosen]
