@@ -379,7 +379,7 @@ def test_the_intervals_of_a_large_data_set_are_those_of_a_sample(drawer: Drawer)
     model, dataset = with_classes(pointer([(RED, 0.0)]), ["background", "bird"]), drawer.dataset(**BIRDS)
     whole = evaluate(model, dataset, protocol=CLOSE)
     part = evaluate(model, dataset, protocol=replace(CLOSE, most_recorded=20))
-    assert part.summary == whole.summary  # the figures are of all pictures
+    assert part.summary == pytest.approx(whole.summary, nan_ok=True)  # the figures are of all pictures
     assert part.intervals["part_tracking_r2"] == whole.intervals["part_tracking_r2"]
     wide, narrow = (one.intervals["pointing_game"] for one in (part, whole))
     assert wide[1] - wide[0] > narrow[1] - narrow[0]

@@ -35,7 +35,7 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
             _baselines(measure, evaluation),
         )
         for measure in measures_for_people()
-        if measure.title and measure.name in evaluation.summary  # one of an earlier version lacks some
+        if measure.title and evaluation.summary.get(measure.name) is not None  # an earlier version's lacks some
     ]
 
 
@@ -45,6 +45,8 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def _text(measure: Measure, value: float | None) -> str:
+    if measure.is_count and isinstance(value, int):
+        return str(value)
     return percent(value) if measure.is_percent else decimal(value, 3)
 
 
@@ -53,8 +55,10 @@ def _baselines(measure: Measure, evaluation: Evaluation) -> str:
         return ""
     found = {name: figures.get(measure.name) for name, figures in evaluation.baselines.items()}
     named = {"constant_point": "the middle of the picture", "random_filter": "random filters"}
-    texts = [f"{named[name]}: {_text(measure, value)}" for name, value in found.items() if name in named]
-    return f"Without looking: {', '.join(texts)}." if texts else ""
+    texts = [f"{named[name]}: {_text(measure, found[name])}" for name in named if found.get(name) is not None]
+    blind = f"Without looking: {', '.join(texts)}." if texts else ""
+    perfect = found.get("perfect_filter")
+    return blind if perfect is None else f"{blind} One perfect filter alone: {_text(measure, perfect)}.".lstrip()
 
 
 def _comparison(measure: Measure, value: float | None, other: float | None) -> Comparison:
