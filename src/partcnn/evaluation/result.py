@@ -119,8 +119,8 @@ class Evaluation:
         table.add_column("constant point", justify="right")
         table.add_column("random filter", justify="right")
         for name, value in self.summary.items():
-            if value is None or (not self.parts and shown(value) == _NOTHING):
-                continue  # what was not asked for, or could not be
+            if shown(value) == _NOTHING and (not self.parts or needs_training(name)):
+                continue
             baselines = (self.baselines.get(kind, {}).get(name) for kind in ("constant_point", "random_filter"))
             table.add_row(name, shown(value), shown_interval(self.intervals.get(name)), *map(shown, baselines))
         return table
@@ -217,6 +217,11 @@ def shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NOTHING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def needs_training(name: str) -> bool:
+    """Whether a measure has no row where pictures that were trained on were not at hand."""
+    return name in MEASURES and MEASURES[name].needs_training
 
 
 def shown_interval(interval: tuple[float, float] | None) -> str:

@@ -45,6 +45,7 @@ class Measure:
         is_first: pages for people show it before the others.
         is_companion: it belongs to the row above.
         is_beside_baselines: the report's row says what filters get that do not look.
+        needs_training: it is measured only where pictures that were trained on are at hand; else it has no row.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Measure:
     is_first: bool = False
     is_companion: bool = False
     is_beside_baselines: bool = False
+    needs_training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,7 @@ _ROWS = (
         is_category_column=True,
         better=1,
         is_count=True,
+        needs_training=True,
         is_first=True,
     ),
     Measure(
@@ -108,6 +111,7 @@ _ROWS = (
         column="landmark error",
         is_category_column=True,
         better=-1,
+        needs_training=True,
         is_first=True,
         is_beside_baselines=True,
     ),

@@ -35,7 +35,9 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
             _baselines(measure, evaluation),
         )
         for measure in measures_for_people()
-        if measure.title and evaluation.summary.get(measure.name) is not None  # an earlier version's lacks some
+        if measure.title
+        and measure.name in evaluation.summary  # one of an earlier version lacks some
+        and (not measure.needs_training or is_number(evaluation.summary[measure.name]))
     ]
 
 
@@ -44,9 +46,9 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number or 'no'} {one if number in (0, 1) else many or one + 's'}"
 
 
-def _text(measure: Measure, value: float | None) -> str:
-    if measure.is_count and isinstance(value, int):
-        return str(value)
+def _text(measure: Measure, value: float | int | None) -> str:
+    if measure.is_count and value is not None and is_number(value) and value == int(value):
+        return str(int(value))
     return percent(value) if measure.is_percent else decimal(value, 3)
 
 
