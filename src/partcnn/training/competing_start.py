@@ -32,7 +32,7 @@ def start_competing(
     background: int | None,
     seed: int,
 ) -> Tensor:  # [image, row, col]
-    """Set the prototypes of a network that is not trained yet, and say how far each cell of each picture is the object's.
+    """Set the prototypes of a network that is not trained yet, and say how far each cell is the object's.
 
     The object map (`partcnn.objectives.object_map`) is fitted on whole pictures. Clusters are those of cells well
     within objects; the rest is the mean of all cells that are not the object's.

@@ -186,7 +186,7 @@ def _start(
     is_trunk_frozen: bool,
     num_workers: int,
 ) -> CompetingStart:
-    """Of filters that compete, with the whole pictures' maps: as they are in memory, or as the trunk makes them then."""
+    """Of filters that compete, on maps of whole pictures: those in memory, or what the trunk makes of them then."""
 
     def maps() -> Tensor:
         if features is not None and is_trunk_frozen:
