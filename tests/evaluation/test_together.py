@@ -103,8 +103,9 @@ def test_copies_of_one_perfect_filter_win_nothing_but_the_mean_r2(tmp_path: Path
     assert found["nmi"] == found["ari"] == pytest.approx(0, abs=1e-9)
 
 
-def test_baselines_are_the_mean_landmark_and_the_best_single_point(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
+@pytest.mark.parametrize("has_boxes", [False, True], ids=["picture", "box"])
+def test_baselines_are_the_middle_and_the_best_single_point(tmp_path: Path, has_boxes: bool) -> None:
+    scene = Scene(tmp_path, has_boxes=has_boxes)  # all alike: the middle stands still in them
     found = evaluate(network(BLUE), scene.birds())
     train, test = scene.points("train", RED, BLUE), scene.points("test", RED, BLUE)
     mean = 100 * np.linalg.norm(test - train.mean(axis=0), axis=2).mean()

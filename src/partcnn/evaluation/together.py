@@ -34,7 +34,7 @@ class TogetherFigures:
         self, seen: TogetherObservation, figures: LayerFigures, training: "TogetherFigures | None" = None
     ) -> None:
         self.figures, self.labels, self.clusters = figures, seen.labels, seen.clusters
-        self.places, self.landmarks = seen.places, seen.landmarks
+        self.places, self.landmarks, self.middles = seen.places, seen.landmarks, seen.middles
         self._correlation = None if seen.moments is None else seen.moments.correlation
         self.num_near, self.num_both = (torch.zeros(len(self.labels), dtype=torch.int64) for _ in range(2))
         self.distances = self.landmarks.new_full(self.landmarks.shape[:2], math.nan, dtype=torch.float64)
@@ -73,11 +73,11 @@ class TogetherFigures:
         }
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """Of a point that never moves, and of one single filter that points at a part exactly, the best such part."""
+        """Of the middle of the picture, and of one single filter that points at a part exactly, the best such part."""
         training = self._training
         if training is None or not self.landmarks.numel() or not training.landmarks.numel():
             return {}
-        nobody = self._all_errors(training, training.landmarks[:, :0], self.landmarks[:, :0])
+        nobody = self._all_errors(training, training.middles, self.middles)
         one_part = [
             self._all_errors(training, training.landmarks[:, part, None], self.landmarks[:, part, None])
             for part in range(self.landmarks.shape[1])

@@ -95,7 +95,7 @@ _ROWS = (
         sentence="Different parts among the best ones of filters with R² of "
         f"{COVERAGE_R2} or more; each filter's chosen on training pictures. Copies of one filter follow one part.",
         card="parts followed by filters, each counted once",
-        column="parts followed",
+        column="parts",
         is_category_column=True,
         better=1,
         is_count=True,
@@ -108,7 +108,7 @@ _ROWS = (
         sentence="How far from the annotated parts a linear regression from all filters' places lands, in percent of "
         "the object's box; fitted on training pictures. More filters lower it: compare at the same number.",
         card="landmark error, % of the object's box (lower is better)",
-        column="landmark error",
+        column="error",
         is_category_column=True,
         better=-1,
         needs_training=True,
@@ -121,8 +121,6 @@ _ROWS = (
         sentence="How much the filter that holds an annotated point tells which part it is: normalised mutual "
         "information.",
         card="NMI of filters and parts",
-        column="NMI",
-        is_category_column=True,
         better=1,
         highest=1,
         is_first=True,
@@ -133,8 +131,6 @@ _ROWS = (
         sentence="Whether annotated points are of one part just where they are of one filter: adjusted Rand index, 0 "
         "by chance.",
         card="ARI of filters and parts",
-        column="ARI",
-        is_category_column=True,
         better=1,
         lowest=-1,
         highest=1,
@@ -147,8 +143,6 @@ _ROWS = (
         title="effective filters",
         sentence="How many filters of unlike maps these are worth; copies of one are worth 1.",
         card="effective number of filters",
-        column="effective",
-        is_category_column=True,
         better=1,
         is_first=True,
     ),
@@ -157,8 +151,6 @@ _ROWS = (
         title="crowded pairs",
         sentence="Two filters within one cell of each other, share of all pairs on all pictures.",
         card="crowded pairs of filters (lower is better)",
-        column="crowded",
-        is_category_column=True,
         better=-1,
         highest=1,
         is_percent=True,

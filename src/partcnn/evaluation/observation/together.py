@@ -89,6 +89,12 @@ class TogetherObservation:
         return centers.masked_fill(~self._column(3, torch.empty(0))[..., None], torch.nan)
 
     @property
+    def middles(self) -> Tensor:
+        """[picture, 1, 2] (x, y) of the middle of the picture, in shares of the object's box."""
+        height, width = self._field.input_size
+        return self._in_boxes(torch.tensor([[[width / 2, height / 2]]]))
+
+    @property
     def landmarks(self) -> Tensor:
         """[picture, part, 2] (x, y) in shares of the object's box; nan where a part is not visible."""
         return self._in_boxes(self._column(5, torch.zeros(0, 0, 2)))
