@@ -14,8 +14,11 @@ from partcnn.metrics import (
     METRICS,
     ActivationThresholds,
     Coverage,
+    CrowdedFilters,
     DeadFilters,
     DisplacementScatter,
+    EffectiveFilters,
+    FilterPartAgreement,
     FilterPurity,
     LeastLocationInstability,
     LocationInstability,
@@ -56,6 +59,10 @@ def drawn(seed: int = 0) -> Data:
         "scores": maps.amax(dim=(2, 3)),
         "landmarks": landmarks,
         "regions": regions,
+        "shares": landmarks / torch.tensor([64.0, 48.0]),
+        "ground": maps.new_full((NUM_IMAGES, *CELLS), 0.1),
+        "cells": cells.float(),
+        "fires": maps.amax(dim=(2, 3)) > 0.2,
         "index": torch.arange(NUM_IMAGES),
         "labels": torch.randint(NUM_CATEGORIES, (NUM_IMAGES,), generator=generator),
     }
@@ -69,6 +76,8 @@ THRESHOLDS = part_metrics.activation_thresholds(part_metrics.activation_histogra
 def of_interpretability(**settings: object) -> PartInterpretability:
     return PartInterpretability(THRESHOLDS, NUM_PARTS, CENTERS, SIZE, radius_px=10.0, iou_threshold=0.1, **settings)
 
+
+OF_ALL_FILTERS = {"thresholds", "nmi", "effective_filters", "crowded"}  # which the table has as a figure alone, or not
 
 # name → how to make the metric, and what its update takes
 CASES: dict[str, tuple[Callable[..., torch.nn.Module], tuple[str, ...]]] = {
@@ -85,6 +94,9 @@ CASES: dict[str, tuple[Callable[..., torch.nn.Module], tuple[str, ...]]] = {
     "pointing_game": (lambda **s: PointingGame(*SIZES, tolerance_px=3.0, **s), ("peaks", "scores", "regions")),
     "part_interpretability": (of_interpretability, ("maps", "regions")),
     "thresholds": (lambda **s: ActivationThresholds(NUM_FILTERS, quantile=0.05, **s), ("maps",)),
+    "nmi": (lambda: FilterPartAgreement(NUM_FILTERS, NUM_PARTS, input_size=SIZE), ("maps", "shares", "ground")),
+    "effective_filters": (lambda: EffectiveFilters(NUM_FILTERS), ("maps",)),
+    "crowded": (CrowdedFilters, ("cells", "fires")),
 }
 
 
@@ -115,6 +127,11 @@ def expected(name: str, data: Data) -> Tensor:
             part_metrics.part_interpretability(maps, data["regions"], CENTERS, SIZE, **interpretability).value
         ),
         "thresholds": lambda: THRESHOLDS,
+        "nmi": lambda: (
+            part_metrics.part_agreement(maps, data["shares"], background=data["ground"], input_size=SIZE).nmi
+        ),
+        "effective_filters": lambda: part_metrics.participation_ratio(part_metrics.MapMoments.of(maps).correlation),
+        "crowded": lambda: part_metrics.crowded_filters(data["cells"], data["fires"]),
     }
     return torch.as_tensor(values[name](), dtype=torch.float64)
 
@@ -200,7 +217,7 @@ def test_two_processes_give_the_figure_of_all_images_at_once(tmp_path: Path):
 
 
 def test_every_metric_of_the_table_is_tested_here():
-    assert METRICS.keys() == CASES.keys() - {"thresholds"}
+    assert METRICS.keys() == CASES.keys() - OF_ALL_FILTERS
     for name, entry in METRICS.items():
         assert isinstance(CASES[name][0](), entry.metric)
 

@@ -39,6 +39,24 @@ def effective_rank(correlation):
     return math.exp(-sum(share * math.log(share) for share in shares))
 
 
+def participation_ratio(correlation):
+    """(∑λ)² / ∑λ² of the eigenvalues."""
+    values = np.linalg.eigvalsh(correlation)
+    return values.sum() ** 2 / (values**2).sum() if (values > 1e-12).any() else 0.0
+
+
+def crowded(places, fires):
+    """Of all (image, pair of filters that fire), the share at most one cell apart along rows and columns."""
+    near = both = 0
+    for cells, fired in zip(places, fires, strict=True):
+        for f in range(len(cells)):
+            for g in range(f):
+                if fired[f] and fired[g]:
+                    both += 1
+                    near += max(abs(cells[f][0] - cells[g][0]), abs(cells[f][1] - cells[g][1])) <= 1
+    return near / both if both else math.nan
+
+
 def chosen_filters(correlation, importance, count):
     """Greedy, each step from scratch: largest importance² × share of variance that the chosen do not explain."""
     chosen = []

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import OF_TABLES, mean
+from partcnn.evaluation.observation.layers import ALL
 from partcnn.evaluation.observation.observer import Observation
+from partcnn.evaluation.observation.strongest import joined_tables
 from partcnn.metrics.functional.displacement import (
     COVERAGE_R2,
     instability_of_table,
@@ -21,9 +23,14 @@ def measured_baselines(
 ) -> tuple[dict[str, dict[str, float]], dict[int, float]]:
     """Baseline → measure → mean over categories; and the constant point's location instability by category."""
     found = {} if observation.parts is None else observation.parts.baseline_tables
-    tables = {label: table.by_part() for label, table in found.items()}
+    labels = {one: [label for label in observation.top.classes_of(one) if label in found] for one in owners}
+    tables = {
+        one: joined_tables([found[label].by_part() for label in own], observation.protocol.top)
+        for one, own in labels.items()
+        if own
+    }
     by_category = {
-        name: {label: _of_category(observation, label, tables, filters, diagonal) for label in owners}
+        name: {one: _of_category(observation, labels[one], tables.get(one), filters, diagonal) for one in owners}
         for name, filters in BASELINES.items()
     }
     names = (*OF_TABLES, "part_interpretability", "pointing_game")
@@ -43,11 +50,12 @@ def _of_all_categories(
     observation: Observation, owners: list[int], tables: dict[int, Tensor], filters: slice, diagonal: float
 ) -> dict[str, float]:
     """They fire equally on every picture of every class: never dead, and as pure as the number of classes allows."""
-    known = {"purity": 1 / len(observation.confusion), "dead_filters": 0.0}
+    known = {"purity": _blind_purity(observation, owners), "dead_filters": 0.0}
     if observation.parts is None:
         return known
-    instability = [instability_of_table(table[filters], diagonal).per_filter for table in tables.values()]
-    r2 = [tracking_of_table(tables[label][filters], diagonal).per_filter for label in owners if label in tables]
+    by_class = [table.by_part()[filters] for table in observation.parts.baseline_tables.values()]
+    instability = [instability_of_table(table, diagonal).per_filter for table in by_class]
+    r2 = [tracking_of_table(table[filters], diagonal).per_filter for table in tables.values()]
     measured = [(~one.isnan()).any(dim=0) for one in r2]
     covered = [(one >= COVERAGE_R2).any(dim=0)[own] for one, own in zip(r2, measured, strict=True)]
     return known | {
@@ -56,13 +64,19 @@ def _of_all_categories(
     }
 
 
+def _blind_purity(observation: Observation, owners: list[int]) -> float:
+    if ALL not in owners:
+        return 1 / len(observation.confusion)
+    return float("nan") if observation.top.background is None else 1 / 2  # objects against the background
+
+
 def _of_category(
-    observation: Observation, label: int, tables: dict[int, Tensor], filters: slice, diagonal: float
+    observation: Observation, labels: list[int], tables: Tensor | None, filters: slice, diagonal: float
 ) -> dict[str, float]:
-    if observation.parts is None or label not in tables:
+    if observation.parts is None or tables is None:
         return {}
-    table = tables[label][filters]
-    hits = observation.parts.baseline_hits(label)
+    table = tables[filters]
+    hits = observation.parts.baseline_hits(labels)
     return {
         **{name: measure(table, diagonal, None).value for name, measure in OF_TABLES.items()},
         "part_interpretability": hit_shares(hits.overlap[filters], hits.num_shown).value,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.layers import ALL, LayerObservation
 from partcnn.evaluation.observation.observer import Observation
-from partcnn.evaluation.observation.parts import Hits
-from partcnn.metrics.functional.activation import activation_shares, category_confusion, filter_purity
+from partcnn.evaluation.observation.parts import ClassHits, Hits
+from partcnn.metrics.functional.activation import activation_shares, filter_purity
 from partcnn.metrics.functional.displacement import (
     COVERAGE_R2,
     instability_of_table,
@@ -37,7 +37,7 @@ class LayerFigures:
 
     Args:
         observed: the layer.
-        categories: [filter] the class each filter serves.
+        categories: [filter] the class each filter serves, or `ALL`: every class but the background.
         diagonal: of the input, in pixels.
         num_parts: of the data set.
 
@@ -49,7 +49,7 @@ class LayerFigures:
     def __init__(self, observed: LayerObservation, categories: Tensor, diagonal: float, num_parts: int) -> None:
         self.observed, self.categories, self.diagonal = observed, categories, diagonal
         self.owners: list[int] = categories.unique().tolist()
-        self.is_dead = observed.is_dead[torch.arange(len(categories)), categories]
+        self.is_dead = observed.is_dead(categories)
         nan = torch.full((len(categories), num_parts), math.nan, dtype=torch.float64)
         self.by_part = {name: nan.clone() for name in OF_TABLES}
         self.of_filters = {name: nan.new_full((len(categories),), math.nan) for name in OF_TABLES}
@@ -68,7 +68,7 @@ class LayerFigures:
     @property
     def labels(self) -> list[int]:
         """The classes that own filters or have pictures, without the background."""
-        return sorted({*self.owners, *self.observed.labels})
+        return sorted({*self.owners, *self.observed.labels} - {ALL})
 
     @property
     def r2(self) -> Tensor:  # [filter, part]
@@ -117,34 +117,62 @@ class ShareFigures:
     of_filters: dict[str, Tensor]  # measure → [filter]
     by_part: dict[str, Tensor]  # measure → [filter, part]
     activation_shares: Tensor  # [filter, class]
-    confusion: Tensor  # [class, class]
     thresholds: Tensor  # [filter]
 
     @classmethod
-    def measured(cls, observation: Observation, categories: Tensor, num_parts: int) -> "ShareFigures":
-        """Of each filter on the pictures of its category."""
+    def measured(
+        cls, observation: Observation, categories: Tensor, found: tuple[ClassHits, dict[int, Tensor]]
+    ) -> "ShareFigures":
+        """Of each filter on the pictures of its category; `found` is of `class_hits`."""
         activation = observation.top.class_activation
-        if observation.parts is None:
-            nothing = torch.zeros(len(categories), num_parts, dtype=torch.int64)
-            hits, overlaps = Hits(nothing, nothing, nothing), dict[int, Tensor]()
-            thresholds = torch.full((len(categories),), math.nan)
-        else:
-            hits, overlaps = observation.parts.hits(categories, observation.records.is_wanted)
-            thresholds = observation.parts.thresholds()
+        by_class, overlaps = found
+        hits = by_class.over(observation.top.serving(categories))
         by_part = {
             "part_interpretability": hit_shares(hits.overlap, hits.num_shown),
             "pointing_game": hit_shares(hits.pointing, hits.num_shown),
         }
+        thresholds = torch.full((len(categories),), math.nan)
         of_filters = {name: found.of_filters for name, found in by_part.items()}
         return cls(
             hits=hits,
             overlaps=overlaps,
-            of_filters=of_filters | {"purity": filter_purity(activation, categories)},
+            of_filters=of_filters | {"purity": purity(observation.top, categories)},
             by_part={name: found.per_filter for name, found in by_part.items()},
             activation_shares=activation_shares(activation),
-            confusion=category_confusion(activation, categories),
-            thresholds=thresholds,
+            thresholds=thresholds if observation.parts is None else observation.parts.thresholds(),
         )
+
+    def confusion(self, own: Tensor) -> Tensor:  # [filter] bool → [class]
+        """How the activation of some filters is shared out over the classes, their mean."""
+        return self.activation_shares[own].mean(dim=0)
+
+
+def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> tuple[ClassHits, dict[int, Tensor]]:
+    """See `PartObservation.hits`; none where no part is annotated."""
+    serves = observation.top.serving(categories)
+    if observation.parts is not None:
+        return observation.parts.hits(serves, observation.records.is_wanted)
+    nothing = torch.zeros(serves.shape[1], len(serves), num_parts, dtype=torch.int64)
+    return ClassHits(nothing, nothing, nothing[:, 0]), {}
+
+
+def purity(observed: LayerObservation, categories: Tensor) -> Tensor:  # [filter]
+    """The share of each filter's activation on its category; of `ALL` that on objects, nan without a background."""
+    if ALL not in categories:
+        return filter_purity(observed.class_activation, categories)
+    return shared_purity(observed.activation_sum, observed.num_images, observed.background)
+
+
+def shared_purity(activation_sum: Tensor, num_images: Tensor, background: int | None) -> Tensor:
+    """Sums [..., filter, class] over so many pictures [..., class] → [..., filter]: objects' mean over theirs and the
+    background's."""
+    if background is None:
+        return activation_sum.new_full(activation_sum.shape[:-1], math.nan)
+    on_background = activation_sum[..., background] / num_images[..., None, background].clamp(min=1)
+    num_objects = num_images.sum(dim=-1) - num_images[..., background]
+    on_objects = (activation_sum.sum(dim=-1) - activation_sum[..., background]) / num_objects[..., None].clamp(min=1)
+    total = on_objects + on_background
+    return torch.where(total > 0, on_objects / total, 0.0)
 
 
 def means(of_filters: Mapping[str, Tensor], own: Tensor | None = None) -> dict[str, float]:
@@ -154,7 +182,10 @@ def means(of_filters: Mapping[str, Tensor], own: Tensor | None = None) -> dict[s
 
 
 def filter_categories(mask: PartMask, layer: LayerObservation) -> Tensor:
-    """[filter]: the category each filter serves; the paper's rule on these pictures where training set none."""
+    """[filter]: the category each filter serves, or `ALL` where several classes share all filters; the paper's rule on
+    these pictures where training set none."""
+    if mask.serves_all:
+        return torch.full((mask.num_filters,), ALL)
     if mask.assignment == "even" or bool((mask.class_activation > 0).any()):
         return mask.filter_category.cpu()
     activation = layer.class_activation.clone()

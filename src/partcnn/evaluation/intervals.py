@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
+from partcnn.evaluation.observation.layers import ALL
 from partcnn.evaluation.observation.observer import Observation
+from partcnn.evaluation.together import TogetherFigures, num_followed
+from partcnn.metrics.functional.agreement import adjusted_rand_index, normalized_mutual_information
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.functional.spread import ResampledInstability, ResampledSpread, images_of
 from partcnn.metrics.significance import bootstrap_intervals
@@ -17,19 +20,27 @@ _MOST_ELEMENTS = 2**22  # float64 of one batch of resamples
 
 
 def measured_intervals(
-    figures: LayerFigures, shares: ShareFigures, observation: Observation, chosen: dict[str, list[Tensor]]
+    figures: LayerFigures,
+    shares: ShareFigures,
+    together: TogetherFigures,
+    observation: Observation,
+    chosen: dict[str, list[Tensor]],
 ) -> dict[str, tuple[float, float]]:
     """(low, high) of the measures of the summary; those that cannot be had are left out.
 
     Args:
-        figures, shares: what was measured.
+        figures, shares, together: what was measured.
         observation: on what.
         chosen: name in the summary → filters of each category whose R² is averaged.
     """
     intervals: dict[str, tuple[float, float]] = {}
     protocol = observation.protocol
     if protocol.resamples:
-        for resampling in (_Displacements(figures, observation, chosen), _Shares(figures, shares, observation)):
+        for resampling in (
+            _Displacements(figures, together, observation, chosen),
+            _Shares(figures, shares, observation),
+            _Together(together),
+        ):
             if not resampling.sizes:
                 continue
             found = bootstrap_intervals(
@@ -46,32 +57,54 @@ def measured_intervals(
 class _Displacements:
     """Counts of each category's pictures that show a part → the displacement measures."""
 
-    def __init__(self, figures: LayerFigures, observation: Observation, chosen: dict[str, list[Tensor]]) -> None:
-        self.figures, self.chosen = figures, chosen
-        self.names = [*_DISPLACEMENTS, "coverage", *chosen, *_INSTABILITIES]
+    def __init__(
+        self,
+        figures: LayerFigures,
+        together: TogetherFigures,
+        observation: Observation,
+        chosen: dict[str, list[Tensor]],
+    ) -> None:
+        self.figures, self.chosen, self.best_parts = figures, chosen, together.best_parts
+        followed = [] if self.best_parts is None else ["parts_followed"]
+        self.names = [*_DISPLACEMENTS, "coverage", *followed, *chosen, *_INSTABILITIES]
         self.num_elements = max(1, 12 * figures.r2.numel())  # moments and what comes of them
         self.sizes: list[int] = []
         self._spreads: dict[int, ResampledSpread] = {}
         self._of_all: dict[int, ResampledInstability] = {}  # of every filter, whoever owns it
         self._constant: dict[int, ResampledInstability] = {}
         answers = {} if observation.parts is None else observation.parts.baseline_tables
+        by_class: dict[int, Tensor] = {}
+        owned = {label for owner in figures.owners for label in figures.observed.classes_of(owner)}
         for category in figures.labels:
-            table, is_owner = figures.observed.by_part(category), category in figures.owners
+            table = figures.observed.by_part(category)
+            is_owner = category in owned
             constant = answers[category].by_part()[:1] if is_owner and category in answers else table[:0]
             images = images_of(table, constant)
             if len(images) < _FEWEST:
                 continue
             self.sizes.append(len(images))
-            self._spreads[category] = ResampledSpread(table[figures.filters_of(category)], figures.diagonal, images)
+            by_class[category] = images
             self._of_all[category] = ResampledInstability(table, figures.diagonal, images)
             self._constant[category] = ResampledInstability(constant, figures.diagonal, images)
+        self._classes = list(by_class)
+        self._members: dict[int, tuple[list[int], Tensor]] = {}  # owner → its classes' counts, and their order
+        for owner in figures.owners:
+            own = [label for label in figures.observed.classes_of(owner) if label in by_class]
+            if own:
+                images, order = torch.cat([by_class[label] for label in own]).sort()
+                table = figures.observed.by_part(owner, figures.filters_of(owner))
+                self._members[owner] = ([self._classes.index(label) for label in own], order)
+                self._spreads[owner] = ResampledSpread(table, figures.diagonal, images)
 
     def __call__(self, *counts: Tensor) -> Tensor:  # each [resample, image] -> [measure, resample]
         num_resamples, num_filters = len(counts[0]), len(self.figures.categories)
         per_filter = {name: torch.full((num_resamples, num_filters), math.nan).double() for name in _DISPLACEMENTS}
         covered: list[Tensor] = []
-        for (category, spread), drawn in zip(self._spreads.items(), counts, strict=True):
-            filters, found = self.figures.filters_of(category), spread(drawn)
+        followed: list[Tensor] = []
+        for owner, spread in self._spreads.items():
+            members, order = self._members[owner]
+            drawn = torch.cat([counts[member] for member in members], dim=1)[:, order]
+            filters, found = self.figures.filters_of(owner), spread(drawn)
             r2 = found.tracked_share
             is_dead = self.figures.is_dead[filters]
             r2 = r2.masked_fill(is_dead[:, None] & ~found.distance.isnan(), 0.0)
@@ -80,8 +113,13 @@ class _Displacements:
             per_filter["displacement_scatter"][:, filters] = -best_over_parts(-found.scatter)
             follows = (r2 >= COVERAGE_R2).any(dim=1).double()
             covered.append(follows.masked_fill(r2.isnan().all(dim=1), math.nan))
+            if self.best_parts is not None:
+                followed.append(num_followed(r2, self.best_parts[filters]).double())
         rows = [values.nanmean(dim=1) for values in per_filter.values()]
-        rows.append(torch.cat(covered, dim=1).nanmean(dim=1))
+        nothing = torch.full((num_resamples,), math.nan).double()
+        rows.append(torch.cat(covered, dim=1).nanmean(dim=1) if covered else nothing)
+        if self.best_parts is not None:
+            rows.append(torch.stack(followed).mean(dim=0) if followed else nothing)
         r2 = per_filter["part_tracking_r2"]
         for groups in self.chosen.values():
             rows.append(torch.stack([r2[:, filters].nanmean(dim=1) for filters in groups]).nanmean(dim=0))
@@ -89,7 +127,7 @@ class _Displacements:
 
     def _instabilities(self, counts: Sequence[Tensor]) -> list[Tensor]:  # each [resample], in the order of the names
         by_category = [
-            [one[category](drawn) for category, drawn in zip(self._spreads, counts, strict=True)]
+            [one[category](drawn) for category, drawn in zip(self._classes, counts, strict=True)]
             for one in (self._of_all, self._constant)
         ]
         least = -best_over_parts(torch.stack([-one.nanmean(dim=2) for one in by_category[0]], dim=-1))
@@ -108,41 +146,88 @@ class _Shares:
     names = ("accuracy", "purity", "dead_filters", "pointing_game", "part_interpretability")
 
     def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
-        self.categories = figures.categories
-        num_parts = figures.r2.shape[1]
-        self.num_elements = max(1, 2 * len(self.categories) * (2 + 2 * num_parts))
-        self._strata: list[tuple[int, Tensor, Tensor, Tensor, Tensor]] = []
-        records = observation.records
+        self.categories, self.background = figures.categories, observation.top.background
+        self.num_parts = figures.r2.shape[1]
+        self.num_elements = max(1, 2 * len(self.categories) * (2 + 2 * self.num_parts))
+        self._strata: list[tuple[int, Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+        records, serves = observation.records, observation.top.serving(figures.categories)
         for label in range(len(observation.confusion)):
             index, is_right, sums = records.of_class(label)
             if not len(index):
                 continue
-            filters = figures.filters_of(label)
-            nothing = torch.zeros(len(filters), num_parts, dtype=torch.bool)
+            filters = serves[:, label].nonzero()[:, 0]
+            nothing = torch.zeros(len(filters), self.num_parts, dtype=torch.bool)
             overlap = torch.stack([shares.overlaps.get(number, nothing) for number in index.tolist()])
             hits = torch.stack([records.pointing(index, filters), overlap], dim=1)  # [image, 2, filter, part]
             shown = records.shown(index)
             # Counts of hits are whole numbers, exact in float32 too, and many.
-            self._strata.append((label, is_right.double(), sums.double(), shown.double(), hits.float()))
-        self.sizes = [len(is_right) for _, is_right, *_ in self._strata]
+            self._strata.append((label, filters, is_right.double(), sums.double(), shown.double(), hits.float()))
+        self.sizes = [len(is_right) for _, _, is_right, *_ in self._strata]
 
     def __call__(self, *counts: Tensor) -> Tensor:
         num_resamples, num_filters = len(counts[0]), len(self.categories)
-        right, total = torch.zeros(num_resamples).double(), torch.zeros(num_resamples, num_filters).double()
-        own = torch.full((num_resamples, num_filters), math.nan).double()
-        is_dead = own.clone()
-        hit_share = torch.full((2, num_resamples, num_filters), math.nan).double()
-        for (label, is_right, sums, shown, hits), drawn in zip(self._strata, counts, strict=True):
-            filters = (self.categories == label).nonzero()[:, 0]
+        zeros = torch.zeros(num_resamples, num_filters).double()
+        right, total, own, silent, number = zeros[:, 0].clone(), *(zeros.clone() for _ in range(4))
+        hit_counts, num_shown = (zeros[None, :, :, None].repeat(n, 1, 1, self.num_parts) for n in (2, 1))
+        on_background = zeros.clone()
+        for (label, filters, is_right, sums, shown, hits), drawn in zip(self._strata, counts, strict=True):
             right += drawn @ is_right
-            activation = drawn @ sums / drawn.sum(dim=1, keepdim=True)  # mean over the class's pictures
-            total += activation
-            own[:, filters] = activation[:, filters]
+            drawn_in_all = drawn.sum(dim=1, keepdim=True)
+            activation = drawn @ sums
+            total += activation / drawn_in_all  # mean over the class's pictures
+            if label == self.background:
+                on_background = activation / drawn_in_all
+            own[:, filters] += activation[:, filters]
             is_silent = (sums[:, filters] <= 0).double()  # activations are ≥ 0: no sum, no peak
-            is_dead[:, filters] = (2 * (drawn @ is_silent) > drawn.sum(dim=1, keepdim=True)).double()
+            silent[:, filters] += drawn @ is_silent
+            number[:, filters] += drawn_in_all
             found = (drawn.float() @ hits.flatten(1)).double().view(num_resamples, *hits.shape[1:]).movedim(1, 0)
-            hit_share[:, :, filters] = best_over_parts(found / (drawn @ shown)[:, None])
-        purity = torch.where(total > 0, own / total, 0.0)
+            hit_counts[:, :, filters] += found
+            num_shown[:, :, filters] += (drawn @ shown)[:, None]
+        own /= number  # 0 / 0 is nan: a filter without a picture
+        if ALL in self.categories:
+            has_other = self.background is not None
+            total = own + on_background if has_other else torch.full_like(own, math.nan)
+        purity = torch.where(total != 0, own / total, 0.0)
+        is_dead = (2 * silent > number).double().masked_fill(number == 0, math.nan)
+        hit_share = best_over_parts(hit_counts / num_shown)
         return torch.stack(
             [right / sum(self.sizes), *(share.nanmean(dim=1) for share in (purity, is_dead, *hit_share))]
         )
+
+
+class _Together:
+    """Counts of each class's pictures → what the filters say together. `effective_filters` has no interval: it would
+    need the products of all maps of every picture."""
+
+    names = ("crowded", "landmark_error", "nmi", "ari", "fg_nmi", "fg_ari")
+
+    def __init__(self, together: TogetherFigures) -> None:
+        labels = together.labels
+        self._order = torch.cat([(labels == label).nonzero()[:, 0] for label in labels.unique()] or [labels])
+        self.sizes = torch.unique(labels, return_counts=True)[1].tolist()
+        self._pairs = torch.stack([together.num_near, together.num_both], dim=1).double()
+        self._distances = torch.stack(
+            [together.distances.nansum(dim=1), (~together.distances.isnan()).sum(dim=1).double()], dim=1
+        )
+        clusters = together.clusters.long()
+        self._pictures, parts = (clusters[..., 0] >= 0).nonzero(as_tuple=True)  # [point]
+        self._shape = (int(clusters.max()) + 1 if clusters.numel() else 0, clusters.shape[1])
+        self._entries = [one[self._pictures, parts] * clusters.shape[1] + parts for one in clusters.unbind(dim=2)]
+        self.num_elements = max(1, len(parts), 4 * math.prod(self._shape))
+
+    def __call__(self, *counts: Tensor) -> Tensor:
+        ordered = torch.cat(counts, dim=1)
+        drawn = torch.empty_like(ordered)
+        drawn[:, self._order] = ordered
+        near, both = (drawn @ self._pairs).unbind(dim=1)
+        distance, number = (drawn @ self._distances).unbind(dim=1)
+        rows = [near / both, 100 * distance / number]  # 0 / 0 is nan
+        of_points = drawn[:, self._pictures]
+        for entries in self._entries:
+            table = drawn.new_zeros(len(drawn), math.prod(self._shape)).index_add_(1, entries, of_points)
+            table = table.view(len(drawn), *self._shape)
+            is_empty = table.sum(dim=(1, 2)) == 0
+            for score in (normalized_mutual_information, adjusted_rand_index):
+                rows.append(score(table).masked_fill(is_empty, math.nan))
+        return torch.stack(rows)

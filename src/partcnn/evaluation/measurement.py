@@ -15,20 +15,22 @@ from partcnn.evaluation.figures import (
     LayerFigures,
     ShareFigures,
     best_over_parts,
+    class_hits,
     filter_categories,
     mean,
     means,
 )
 from partcnn.evaluation.intervals import measured_intervals
-from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.layers import ALL, LayerObservation
 from partcnn.evaluation.observation.observer import Observation, observe
 from partcnn.evaluation.observation.pictures import describe_shapes
 from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.result import Evaluation, FilterEvaluation, TopImage
+from partcnn.evaluation.together import TogetherFigures
 from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.measures import MEASURES
-from partcnn.model.mask import part_masks
+from partcnn.model.mask import ALL_CATEGORIES, part_masks, top_mask
 from partcnn.model.network import PictureFeatures, conversion_of
 
 _LOWER = ("part_tracking_r2", "location_instability", "dead_filters")  # of the layers below the top one
@@ -48,13 +50,16 @@ def evaluate(
     """Measure what the filters of the top part layer follow.
 
     Every filter is measured on the pictures of its own category: the one it was given, or, where the paper's
-    rule assigns it, the one it fires on most. One pass over each data set; memory does not grow with them.
+    rule assigns it, the one it fires on most; filters that compete serve all classes of objects alike, and are measured
+    on the pictures of all. One pass over each data set; memory grows by some 10 bytes a picture and filter.
 
     Args:
         model: made by `partcnn.convert`.
         dataset: the pictures to measure on; to say something, pictures the model was not trained on.
-        selection: the pictures on which "best" filters are chosen. None takes the data set's training split
-            where `dataset` is its test split; otherwise those figures are None.
+        selection: the pictures that the model was trained on: on them "best" filters and their parts are chosen, and
+            the regression from places to landmarks is fitted. None takes the data set's training split where
+            `dataset` is its test split; otherwise those figures are None. With a picture that is also in `dataset`,
+            parts followed and landmark error stay None.
         top: images per filter and part; None takes the protocol's, 100 as in the paper.
         batch_size, num_workers: of the pass.
         protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
@@ -78,41 +83,75 @@ def evaluate(
     def observed(pictures: PartDataset) -> Observation:
         return observe(model, pictures, features=None if features is None else features(pictures), **passes)
 
-    measured = _Measured(model, observed(dataset), dataset)
+    seen = observed(dataset)
+    categories = filter_categories(top_mask(model)[1], seen.top)
+    training = None if selection is None else _Measured(model, observed(selection), selection, categories)
+    measured = _Measured(model, seen, dataset, categories, training)
     chosen, by_split = dict[str, list[Tensor]](), dict[str, dict[str, Any]]()
-    if selection is not None:
-        other = _Measured(model, observed(selection), selection, measured.figures.categories)
-        ranking = other.figures.best_r2
+    if training is not None:
+        ranking = training.figures.best_r2
         chosen = {name: measured.figures.chosen(ranking, share) for name, share in CHOSEN_SHARES.items()}
-        by_split[selection.split] = other.summary(None)
-        other.close()
+        by_split[training.dataset.split] = training.summary(None)
+        training.close()
     summary = measured.summary(chosen if selection is not None else None)
     evaluation = measured.evaluation(summary, chosen, by_split | {dataset.split: summary})
     measured.close()
     return evaluation
 
 
+def _are_apart(dataset: PartDataset, selection: PartDataset) -> bool:
+    known = {(sample.image_id, sample.image_path) for sample in dataset.samples}
+    return not any((sample.image_id, sample.image_path) in known for sample in selection.samples)
+
+
 class _Measured:
-    """One pass over a data set, and every figure of it."""
+    """One pass over a data set, and every figure of it.
+
+    Args:
+        categories: [filter] of the top layer.
+        training: the same of the pictures trained on.
+    """
 
     def __init__(
-        self, model: nn.Module, observation: Observation, dataset: PartDataset, categories: Tensor | None = None
+        self,
+        model: nn.Module,
+        observation: Observation,
+        dataset: PartDataset,
+        categories: Tensor,
+        training: "_Measured | None" = None,
     ) -> None:
         self.observation, self.dataset = observation, dataset
+        self.training = training if training is not None and _are_apart(dataset, training.dataset) else None
         self.classes = list(conversion_of(model).classes)
         self.diagonal = math.hypot(*observation.input_size)
         num_parts = len(dataset.parts)
         masks = [mask for _, mask in part_masks(model)]
-        self.layers = []
-        for mask, layer in zip(masks, observation.layers, strict=True):
-            is_top = layer is observation.top
-            own = categories if categories is not None and is_top else filter_categories(mask, layer)
-            self.layers.append(LayerFigures(layer, own, self.diagonal, num_parts))
-        self.figures = self.layers[-1]
-        self.shares = ShareFigures.measured(observation, self.figures.categories, num_parts)
+        self.lower_layers = [
+            LayerFigures(layer, filter_categories(mask, layer), self.diagonal, num_parts)
+            for mask, layer in zip(masks[:-1], observation.layers[:-1], strict=True)
+        ]
+        self._hits = class_hits(observation, categories, num_parts)
+        self.figures, self.shares, self.together = self._measured_as(categories)
         self.of_filters = self.figures.of_filters | self.shares.of_filters
         self.by_part = self.figures.by_part | self.shares.by_part
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
+        for name, found in self.together.baselines().items():
+            self.baselines[name] = self.baselines.get(name, {}) | found
+
+    def _measured_as(self, categories: Tensor) -> tuple[LayerFigures, ShareFigures, TogetherFigures]:
+        """The top layer, each filter on the pictures of such a category."""
+        num_parts, training = len(self.dataset.parts), self.training
+        figures = LayerFigures(self.observation.top, categories, self.diagonal, num_parts)
+        shares = ShareFigures.measured(self.observation, categories, self._hits)
+        other = None if training is None else training.together_of(categories)
+        return figures, shares, TogetherFigures(self.observation.together, figures, other)
+
+    def together_of(self, categories: Tensor) -> TogetherFigures:
+        """What the filters say together, each serving such a category."""
+        if categories.equal(self.figures.categories):
+            return self.together
+        figures = LayerFigures(self.observation.top, categories, self.diagonal, len(self.dataset.parts))
+        return TogetherFigures(self.observation.together, figures)
 
     def close(self) -> None:
         if self.observation.parts is not None:
@@ -123,6 +162,7 @@ class _Measured:
         figures, confusion = self.figures, self.observation.confusion
         found = {
             "accuracy": _share(confusion.diagonal().sum(), confusion.sum()),
+            **self.together.of(),
             **means(self.of_filters),
             **{name: None if chosen is None else figures.mean_r2(chosen.get(name, [])) for name in CHOSEN_SHARES},
             "constant_point_instability": mean(self.constant_point.values()),
@@ -137,11 +177,10 @@ class _Measured:
         self, summary: dict[str, Any], chosen: dict[str, list[Tensor]], by_split: dict[str, dict[str, Any]]
     ) -> Evaluation:
         dataset, figures = self.dataset, self.figures
-        confusion = self.shares.confusion
         return Evaluation(
             summary=summary,
             filters=self._filters(),
-            lower_layers={layer.observed.layer: _lower_means(layer) for layer in self.layers[:-1]},
+            lower_layers={layer.observed.layer: _lower_means(layer) for layer in self.lower_layers},
             classes=self.classes,
             parts=list(dataset.parts),
             data={
@@ -150,11 +189,14 @@ class _Measured:
                 "split": dataset.split,
                 "num_images": summary["num_images"],
             },
-            by_category={self.classes[label]: self._category(label) for label in figures.owners},
-            by_part={self.classes[label]: self._parts(label) for label in figures.owners},
+            by_category=self._categories(),
+            by_part={self._name(one): self._parts(one) for one in figures.owners},
             by_split=by_split,
-            confusion={self.classes[label]: self._by_class(confusion[label]) for label in figures.owners},
-            intervals=measured_intervals(figures, self.shares, self.observation, chosen),
+            confusion={
+                self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
+                for one in figures.owners
+            },
+            intervals=measured_intervals(figures, self.shares, self.together, self.observation, chosen),
             baselines=self.baselines,
             protocol=self._protocol(),
         )
@@ -168,13 +210,33 @@ class _Measured:
             "regions": describe_shapes(self.observation.num_shapes),
         }
 
-    def _category(self, label: int) -> dict[str, float]:
-        confusion, own = self.observation.confusion, self.figures.categories == label
+    def _name(self, category: int) -> str:
+        return ALL_CATEGORIES if category == ALL else self.classes[category]
+
+    def _categories(self) -> dict[str, dict[str, float]]:
+        """Of every class its filters on its pictures; where filters are shared, all of them."""
+        figures, top = self.figures, self.observation.top
+        if ALL not in figures.owners:
+            known = figures.of_filters | self.shares.of_filters
+            return {self.classes[one]: self._category(one, figures, known, self.together) for one in figures.owners}
+        found = {}
+        _, constant = measured_baselines(self.observation, top.labels, self.diagonal)
+        self.constant_point |= constant
+        for label in top.labels:
+            own, shares, together = self._measured_as(torch.full_like(figures.categories, label))
+            found[self.classes[label]] = self._category(label, own, own.of_filters | shares.of_filters, together)
+        return found
+
+    def _category(
+        self, label: int, figures: LayerFigures, of_filters: dict[str, Tensor], together: TogetherFigures
+    ) -> dict[str, float]:
+        confusion, own = self.observation.confusion, figures.categories == label
         found = {
             "accuracy": _share(confusion[label, label], confusion[label].sum()),  # of this class's pictures
-            **means(self.of_filters, own),
+            **{name: figure for name, figure in together.of(label).items() if figure is not None},
+            **means(of_filters, own),
             "constant_point_instability": self.constant_point[label],
-            "coverage": self.figures.coverage(label),
+            "coverage": figures.coverage(label),
             "num_filters": int(own.sum()),
             "num_images": int(confusion[label].sum()),
         }
@@ -203,7 +265,7 @@ class _Measured:
             FilterEvaluation(
                 layer=figures.observed.layer,
                 filter=index,
-                category=self.classes[label],
+                category=self._name(label),
                 best_part=self._best_part(index),
                 class_weight=self._class_weight(label, index),
                 top_images=_top_images(figures.observed, top_images[label][index], self.dataset),
@@ -231,7 +293,11 @@ class _Measured:
 
     def _class_weight(self, label: int, index: int) -> dict[str, float]:
         contributions = self.observation.contributions
-        return {} if contributions is None else self._by_class(contributions[label, :, index])
+        if contributions is None:
+            return {}
+        own = self.observation.top.classes_of(label)
+        weights = self.observation.confusion.sum(dim=1)[own].double()  # pictures of each class
+        return self._by_class(weights @ contributions[own, :, index] / weights.sum().clamp(min=1))
 
     def _by_class(self, figures: Tensor) -> dict[str, float]:
         return dict(zip(self.classes, figures.tolist(), strict=True))

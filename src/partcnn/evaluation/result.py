@@ -36,7 +36,7 @@ class FilterEvaluation:
 
     layer: str
     filter: int
-    category: str
+    category: str  # the class it serves, or `ALL_CATEGORIES`
     best_part: str | None  # of highest R²; None without annotated parts, and for a dead filter
     part_tracking_r2: float  # of the best part; nan without annotated parts; 0 for a dead filter
     r2_by_part: dict[str, float]
@@ -74,13 +74,16 @@ class Evaluation:
         parts: names.
         data: spec, category, split, number of pictures.
         schema_version: of the JSON.
-        by_category: the summary's measures over the filters and pictures of each category that has filters.
-        by_part: of each category, by part: how many pictures show it, which filter follows it best and how well.
+        by_category: the summary's measures over the filters and pictures of each category that has filters; where all
+            categories share the filters, over all filters on each one's pictures.
+        by_part: of each category, by part: how many pictures show it, which filter follows it best and how well; where
+            they share the filters, of `ALL_CATEGORIES`, parts of one name taken together.
         by_split: the summary on each split that was measured, this one and that of the selection.
         confusion: category → class → share of the activation of the category's filters, averaged over these.
         intervals: (low, high) of measures of the summary, by bootstrap over the pictures; absent where there are too
             few (see `significance.bootstrap_intervals`).
-        baselines: "constant_point" and "random_filter" → measure → what filters get that do not look.
+        baselines: "constant_point" and "random_filter" → measure → what filters get that do not look; "perfect_filter"
+            → what a single one gets that points at a part exactly, the part that serves best.
         protocol: the numbers that the measures depend on, and what parts were given as: masks, boxes or points.
     """
 
@@ -99,6 +102,10 @@ class Evaluation:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
 
+    def served_by(self, one: FilterEvaluation) -> list[str]:
+        """The classes on whose pictures a filter was measured: its own, or those that share it with all filters."""
+        return [one.category] if one.category in self.classes else list(self.by_category)
+
     def table(self) -> Table:
         """The summary, with intervals and what a constant point gets, for a terminal."""
         title = f"{self.data['spec']} {self.data['category'] or 'all categories'}, {self.data['split']}"
@@ -112,7 +119,7 @@ class Evaluation:
         table.add_column("constant point", justify="right")
         table.add_column("random filter", justify="right")
         for name, value in self.summary.items():
-            if not self.parts and shown(value) == _NOTHING:
+            if shown(value) == _NOTHING and (not self.parts or needs_training(name)):
                 continue
             baselines = (self.baselines.get(kind, {}).get(name) for kind in ("constant_point", "random_filter"))
             table.add_row(name, shown(value), shown_interval(self.intervals.get(name)), *map(shown, baselines))
@@ -199,7 +206,10 @@ class Evaluation:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]
         places = f"places {self.protocol['places']}; "
-        return f"{places}parts as {regions}; discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
+        perfect = self.baselines.get("perfect_filter", {}).get("landmark_error", math.nan)
+        alone = "" if math.isnan(perfect) else f"; one perfect filter alone: landmark error {shown(perfect)}"
+        discs = f"discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
+        return f"{places}parts as {regions}; {discs}{alone}"
 
 
 def shown(value: Any) -> str:
@@ -207,6 +217,11 @@ def shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NOTHING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def needs_training(name: str) -> bool:
+    """Whether a measure has no row where pictures that were trained on were not at hand."""
+    return name in MEASURES and MEASURES[name].needs_training
 
 
 def shown_interval(interval: tuple[float, float] | None) -> str:

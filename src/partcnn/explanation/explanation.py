@@ -15,6 +15,7 @@ from partcnn.explanation.look import Look, looked
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.explanation.question import Question, attributed, class_index
 from partcnn.foundation.errors import ConfigError
+from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.network import conversion_of
 
 
@@ -163,7 +164,7 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
         score=float(look.found.masked_feature_maps[0, index].amax()),
         position_px=(x, y),
         box_px=_box(look.boxes_px[index]),
-        category=classes[int(look.filter_category[index])],
+        category=ALL_CATEGORIES if look.is_shared else classes[int(look.filter_category[index])],
         heatmap=look.heatmap(index).numpy(),
         hidden_change=None if hidden is None else hidden.change,
         hidden_box_px=None if hidden is None else hidden.box_px,

@@ -21,7 +21,8 @@ class Look:
         found: what each filter adds, and its maps.
         field: of the cells of the maps.
         cells: [filter, 2] (row, col) of each filter's part.
-        filter_category: [filter] index of the class that each filter serves.
+        filter_category: [filter] index of the class that each filter serves,
+        is_shared: unless several classes share all filters.
     """
 
     given: GivenPicture
@@ -29,6 +30,7 @@ class Look:
     field: ReceptiveField
     cells: Tensor
     filter_category: Tensor
+    is_shared: bool
 
     @property
     def order(self) -> list[int]:
@@ -60,4 +62,4 @@ def looked(model: nn.Module, given: GivenPicture, found: Attribution) -> Look:
     network = unwrapped(model)
     mask = dict(part_masks(network))[found.layer]
     field = layer_field(network, found.layer, given.input_size)
-    return Look(given, found, field, mask.part_cells(found.feature_maps)[0], mask.filter_category)
+    return Look(given, found, field, mask.part_cells(found.feature_maps)[0], mask.filter_category, mask.serves_all)

@@ -12,6 +12,8 @@ from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
     from partcnn.metrics.activation import DeadFilters, FilterPurity
+    from partcnn.metrics.agreement import FilterPartAgreement
+    from partcnn.metrics.crowding import CrowdedFilters
     from partcnn.metrics.displacement import (
         Coverage,
         DisplacementScatter,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         PartTracking,
     )
     from partcnn.metrics.interpretability import PartInterpretability
+    from partcnn.metrics.map_statistics import EffectiveFilters
     from partcnn.metrics.measures import METRICS, MetricEntry
     from partcnn.metrics.pointing import PointingGame
     from partcnn.metrics.quantile import ActivationThresholds
@@ -33,7 +36,10 @@ _HOMES = {
     "LocationInstability": "displacement",
     "PartTracking": "displacement",
     "ActivationThresholds": "quantile",
+    "CrowdedFilters": "crowding",
     "DeadFilters": "activation",
+    "EffectiveFilters": "map_statistics",
+    "FilterPartAgreement": "agreement",
     "FilterPurity": "activation",
     "PartInterpretability": "interpretability",
     "PointingGame": "pointing",
@@ -43,8 +49,11 @@ __all__ = [
     "METRICS",
     "ActivationThresholds",
     "Coverage",
+    "CrowdedFilters",
     "DeadFilters",
     "DisplacementScatter",
+    "EffectiveFilters",
+    "FilterPartAgreement",
     "FilterPurity",
     "LeastLocationInstability",
     "LocationInstability",

@@ -12,6 +12,12 @@ from partcnn.metrics.functional.results import BestPartMetric, PartMetric, hit_s
 from partcnn.metrics.functional.strongest import empty_table, merged_tables, strongest_images
 
 
+class CountMetric(Metric):
+    """Of sums alone, which give one figure of all filters."""
+
+    full_state_update = False
+
+
 class ImageMetric(Metric):
     """Gives the mean over filters, or everything.
 

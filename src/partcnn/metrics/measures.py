@@ -45,6 +45,7 @@ class Measure:
         is_first: pages for people show it before the others.
         is_companion: it belongs to the row above.
         is_beside_baselines: the report's row says what filters get that do not look.
+        needs_training: it is measured only where pictures that were trained on are at hand; else it has no row.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Measure:
     is_first: bool = False
     is_companion: bool = False
     is_beside_baselines: bool = False
+    needs_training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,73 @@ class MetricEntry(Measure):
 
 
 _ROWS = (
+    Measure(
+        name="parts_followed",
+        title="parts followed",
+        sentence="Different parts among the best ones of filters with R² of "
+        f"{COVERAGE_R2} or more; each filter's chosen on training pictures. Copies of one filter follow one part.",
+        card="parts followed by filters, each counted once",
+        column="parts",
+        is_category_column=True,
+        better=1,
+        is_count=True,
+        needs_training=True,
+        is_first=True,
+    ),
+    Measure(
+        name="landmark_error",
+        title="landmark error",
+        sentence="How far from the annotated parts a linear regression from all filters' places lands, in percent of "
+        "the object's box; fitted on training pictures. More filters lower it: compare at the same number.",
+        card="landmark error, % of the object's box (lower is better)",
+        column="error",
+        is_category_column=True,
+        better=-1,
+        needs_training=True,
+        is_first=True,
+        is_beside_baselines=True,
+    ),
+    Measure(
+        name="nmi",
+        title="NMI of filters and parts",
+        sentence="How much the filter that holds an annotated point tells which part it is: normalised mutual "
+        "information.",
+        card="NMI of filters and parts",
+        better=1,
+        highest=1,
+        is_first=True,
+    ),
+    Measure(
+        name="ari",
+        title="ARI of filters and parts",
+        sentence="Whether annotated points are of one part just where they are of one filter: adjusted Rand index, 0 "
+        "by chance.",
+        card="ARI of filters and parts",
+        better=1,
+        lowest=-1,
+        highest=1,
+        is_first=True,
+    ),
+    Measure(name="fg_nmi", better=1, highest=1),
+    Measure(name="fg_ari", better=1, lowest=-1, highest=1),
+    Measure(
+        name="effective_filters",
+        title="effective filters",
+        sentence="How many filters of unlike maps these are worth; copies of one are worth 1.",
+        card="effective number of filters",
+        better=1,
+        is_first=True,
+    ),
+    Measure(
+        name="crowded",
+        title="crowded pairs",
+        sentence="Two filters within one cell of each other, share of all pairs on all pictures.",
+        card="crowded pairs of filters (lower is better)",
+        better=-1,
+        highest=1,
+        is_percent=True,
+        is_first=True,
+    ),
     Measure(
         name="accuracy",
         title="accuracy",

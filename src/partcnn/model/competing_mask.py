@@ -52,6 +52,7 @@ class CompetingMask(PartMask):
     """
 
     identities: Tensor
+    is_shared = True
 
     def __init__(
         self,
@@ -85,6 +86,9 @@ class CompetingMask(PartMask):
         self._log_shares, self._features, self.object_share = log_shares, features, None
         recorded: Tensor = self(shares[:, :-1])
         return recorded
+
+    def rest_of(self, feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, row, col]
+        return (1 - at_least_float32(feature_maps).sum(dim=1)).clamp(min=0)
 
     def filter_objective(self, labels: Tensor, objective: str | None = None) -> ObjectiveValue:
         """The weighted sum of the terms over the last forward pass; see `PartMask.filter_objective`."""

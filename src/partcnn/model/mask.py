@@ -20,6 +20,7 @@ from partcnn.objectives.templates import part_mask, peak_templates
 from partcnn.objectives.values import ObjectiveValue
 
 ASSIGNMENTS = ("even", "activation")
+ALL_CATEGORIES = "all categories"  # what filters serve that serve every class of objects alike, as a name to show
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
 _SLOPE_RATE = 0.02  # of a learned β: the authors' multiplier, learning rate and momentum together, per step
 
@@ -64,6 +65,7 @@ class PartMask(nn.Module):
         filter_category: buffer [filter]: the class each filter serves.
         class_activation: buffer [filter, class]: running mean of the summed activation on each class.
         slopes: buffer [filter], only where the objective learns it: β.
+        is_shared: the filters serve all classes but the background alike, whatever `filter_category` says.
         The buffers change in `observe` alone.
     """
 
@@ -71,6 +73,7 @@ class PartMask(nn.Module):
     filter_category: Tensor
     class_activation: Tensor
     slopes: Tensor
+    is_shared = False
 
     def __init__(
         self,
@@ -136,6 +139,10 @@ class PartMask(nn.Module):
     def part_cells(self, feature_maps: Tensor, places: str | None = None) -> Tensor:  # [image, filter, 2] (row, col)
         """`partcnn.objectives.part_places.part_places` of maps before the mask; by default as this mask reads them."""
         return part_places(feature_maps, places or self.places, beta=self.template_slope)
+
+    def rest_of(self, feature_maps: Tensor) -> Tensor | None:  # [image, filter, row, col] → [image, row, col]
+        """What is left of each cell to none of the filters, where the maps are shares of cells; else None."""
+        return None
 
     def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """A forward hook. A bound method, so that a deep copy of the network calls its own copy of the mask."""
@@ -231,6 +238,11 @@ class PartMask(nn.Module):
     def forget(self) -> None:
         """Empty the memory: other pictures, or other weights, are to come."""
         self._remembered.clear()
+
+    @property
+    def serves_all(self) -> bool:
+        """Several classes of objects share every filter."""
+        return self.is_shared and num_owners(self.num_classes, self.background) > 1
 
     @property
     def template_slope(self) -> float | Tensor:

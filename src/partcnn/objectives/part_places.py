@@ -36,11 +36,23 @@ def part_places(
         ConfigError: `places` is none of them.
         ShapeError: the maps do not have four axes, or no cell; or β has another number of filters.
     """
+    return exact_places(feature_maps, places, beta=beta).round().long()
+
+
+def exact_places(
+    feature_maps: Tensor,  # [image, filter, row, col], ≥ 0, before the mask
+    places: str = "peak",
+    *,
+    beta: float | Tensor = 4.0,
+) -> Tensor:  # [image, filter, 2] (row, col)
+    """`part_places` before they are rounded to a cell: fractions of cells, but for "peak"; float.
+
+    Args, Raises: as of `part_places`.
+    """
     check_places(places)
     if places == "peak":
-        return map_peaks(feature_maps)
-    found = centroid_cells(feature_maps) if places == "centroid" else expected_cells(feature_maps, beta=beta)
-    return found.round().long()
+        return map_peaks(feature_maps).float()
+    return centroid_cells(feature_maps) if places == "centroid" else expected_cells(feature_maps, beta=beta)
 
 
 def check_places(places: str) -> None:

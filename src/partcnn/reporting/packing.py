@@ -24,7 +24,7 @@ _NUM_ALIKE = 6
 def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[str, Any]:
     """Plain lists, numbers and text. Arrays are {"type", "shape", "data"}, little endian, see page/data.js."""
     classes = evaluation.classes
-    categories = [classes.index(one.category) for one in evaluation.filters]
+    served = [evaluation.served_by(one) for one in evaluation.filters]
     by_filter = {card.figures.filter: card for card in cards}
     full = gathered.scores.amax(dim=0).clamp(min=1e-12)  # [filter]
     return {
@@ -35,7 +35,7 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
         "isExact": gathered.is_exact,
         "field": pack_field(gathered.field),
         "colours": pack_array(heat_colours(), "u8"),
-        "filters": [_filter(by_filter[index], gathered, index) for index in range(len(categories))],
+        "filters": [_filter(by_filter[index], own, gathered, index) for index, own in enumerate(served)],
         "weights": pack_array([list(one.class_weight.values()) for one in evaluation.filters], "f32"),
         "full": full.tolist(),
         "maps": pack_array((255 * gathered.top_maps / full[:, None, None, None]).round().clamp(0, 255), "u8"),
@@ -49,10 +49,10 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
             place: pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for place, one in gathered.true.items()
         },
         "patches": {
-            "src": _base64(patch_sheet(gathered, categories)),
+            "src": _base64(patch_sheet(gathered, [[classes.index(name) for name in own] for own in served])),
             "columns": COLUMNS,
             "px": PATCH_PX,
-            "rows": -(-len(categories) // COLUMNS),
+            "rows": -(-len(served) // COLUMNS),
         },
     }
 
@@ -91,7 +91,7 @@ def pack_array(values: Any, kind: str) -> dict[str, Any]:
     return {"type": kind, "shape": list(array.shape), "data": _base64(array.tobytes())}
 
 
-def _filter(card: Card, gathered: Gathered, index: int) -> dict[str, Any]:
+def _filter(card: Card, serves: list[str], gathered: Gathered, index: int) -> dict[str, Any]:
     one = card.figures
     likeness = gathered.likeness[index].clone()
     likeness[index] = math.nan
@@ -99,6 +99,7 @@ def _filter(card: Card, gathered: Gathered, index: int) -> dict[str, Any]:
     return {
         "id": one.filter,
         "category": one.category,
+        "serves": serves,
         "level": card.level,
         "verdict": card.verdict,
         "part": card.part,

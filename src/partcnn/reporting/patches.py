@@ -1,6 +1,7 @@
 """The average piece of picture at a filter's peak: sharp where the filter always means the same thing."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,18 @@ MOST_AVERAGED = 40  # the strongest pictures of a filter
 COLUMNS = 16  # of the sheet
 
 
-def patch_sheet(gathered: Gathered, categories: list[int]) -> bytes:
+def patch_sheet(gathered: Gathered, categories: Sequence[list[int]]) -> bytes:
     """A JPEG of all filters' averages in rows of `COLUMNS`; grey for a filter that never fires.
 
     Args:
         gathered: the pictures and peaks.
-        categories: [filter] the class whose pictures count.
+        categories: [filter] the classes whose pictures count.
     """
     num_filters = len(categories)
     labels = torch.tensor([picture.label for picture in gathered.pictures])
     wanted: dict[int, list[int]] = {}
-    for filter_index, category in enumerate(categories):
-        scores = gathered.scores[:, filter_index].where(labels == category, -1.0)
+    for filter_index, own in enumerate(categories):
+        scores = gathered.scores[:, filter_index].where(torch.isin(labels, torch.tensor(own)), -1.0)
         order = scores.argsort(descending=True, stable=True)[:MOST_AVERAGED]
         for place in order[scores[order] > 0].tolist():
             wanted.setdefault(place, []).append(filter_index)

@@ -35,7 +35,9 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
             _baselines(measure, evaluation),
         )
         for measure in measures_for_people()
-        if measure.title and measure.name in evaluation.summary  # one of an earlier version lacks some
+        if measure.title
+        and measure.name in evaluation.summary  # one of an earlier version lacks some
+        and (not measure.needs_training or is_number(evaluation.summary[measure.name]))
     ]
 
 
@@ -44,7 +46,9 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number or 'no'} {one if number in (0, 1) else many or one + 's'}"
 
 
-def _text(measure: Measure, value: float | None) -> str:
+def _text(measure: Measure, value: float | int | None) -> str:
+    if measure.is_count and value is not None and is_number(value) and value == int(value):
+        return str(int(value))
     return percent(value) if measure.is_percent else decimal(value, 3)
 
 
@@ -53,8 +57,10 @@ def _baselines(measure: Measure, evaluation: Evaluation) -> str:
         return ""
     found = {name: figures.get(measure.name) for name, figures in evaluation.baselines.items()}
     named = {"constant_point": "the middle of the picture", "random_filter": "random filters"}
-    texts = [f"{named[name]}: {_text(measure, value)}" for name, value in found.items() if name in named]
-    return f"Without looking: {', '.join(texts)}." if texts else ""
+    texts = [f"{named[name]}: {_text(measure, found[name])}" for name in named if found.get(name) is not None]
+    blind = f"Without looking: {', '.join(texts)}." if texts else ""
+    perfect = found.get("perfect_filter")
+    return blind if perfect is None else f"{blind} One perfect filter alone: {_text(measure, perfect)}.".lstrip()
 
 
 def _comparison(measure: Measure, value: float | None, other: float | None) -> Comparison:

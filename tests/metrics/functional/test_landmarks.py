@@ -49,6 +49,7 @@ class TestRegression:
         result = landmark_regression_error(train, train @ turned + 0.1, test, test @ turned + 0.1)
         assert result.value == pytest.approx(0, abs=1e-9)
         assert result.num_points.tolist() == [20, 20, 20]
+        assert result.distances.shape == (20, 3)
 
     def test_filters_that_do_not_move_leave_the_mean_landmark(self) -> None:
         train, test = points(40, 2, 0), points(20, 2, 1)

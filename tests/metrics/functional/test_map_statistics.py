@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.metrics.functional.crowding import crowded_filters, crowded_pairs
 from partcnn.metrics.functional.map_statistics import (
     MapMoments,
     PeakPairs,
@@ -16,6 +19,7 @@ from partcnn.metrics.functional.map_statistics import (
     effective_number,
     mean_over_pairs,
     merging_weights,
+    participation_ratio,
 )
 from partcnn.objectives.templates import map_peaks
 from tests.reference import map_statistics as reference
@@ -35,6 +39,7 @@ def test_correlation_and_effective_number_are_those_of_the_twin(maps: Tensor) ->
     found = MapMoments.of(maps).correlation
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert effective_number(found) == pytest.approx(reference.effective_rank(expected), rel=1e-9)
+    assert participation_ratio(found) == pytest.approx(reference.participation_ratio(expected), rel=1e-9)
 
 
 def test_peak_agreement_is_that_of_the_twin(maps: Tensor) -> None:
@@ -59,6 +64,26 @@ def test_batches_add_up(maps: Tensor) -> None:
 )
 def test_the_effective_number_counts_what_is_different(correlation: Tensor, expected: int) -> None:
     assert effective_number(correlation) == pytest.approx(expected, abs=1e-6)
+    assert participation_ratio(correlation) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 9), st.integers(1, 6), st.integers(0, 999))
+def test_crowded_pairs_are_those_of_the_twin(images: int, filters: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    places = (8 * torch.rand(images, filters, 2, generator=generator)).round() / 2  # in half cells: many just one apart
+    fires = torch.rand(images, filters, generator=generator) < 0.7
+    expected = reference.crowded(places.tolist(), fires.tolist())
+    assert crowded_filters(places, fires) == pytest.approx(expected, nan_ok=True)
+
+
+def test_copies_crowd_on_every_picture_and_filters_apart_on_none() -> None:
+    places = torch.tensor([[2.0, 3.0]]).expand(4, 5, 2)
+    assert crowded_filters(places, torch.ones(4, 5, dtype=torch.bool)) == 1
+    apart = places + 1.01 * torch.arange(5)[:, None]
+    assert crowded_filters(apart, torch.ones(4, 5, dtype=torch.bool)) == 0
+    near, both = crowded_pairs(places, torch.tensor([[True, True, True, False, False]]).expand(4, 5))
+    assert (near.tolist(), both.tolist()) == ([3] * 4, [3] * 4)
 
 
 def test_filters_that_look_at_one_place_form_a_group() -> None:
@@ -105,6 +130,8 @@ def test_merging_finds_the_combination_that_a_filter_is(maps: Tensor) -> None:
 def test_bad_arguments_are_told() -> None:
     with pytest.raises(ShapeError, match="feature_maps"):
         MapMoments.of(torch.ones(2, 3))
+    with pytest.raises(ShapeError, match="fires: expected bool"):
+        crowded_filters(torch.ones(2, 3, 2), torch.ones(2, 3))
     with pytest.raises(ShapeError, match="peaks, fires"):
         PeakPairs.of(torch.ones(2, 3, 2), torch.ones(2, 4))
     with pytest.raises(ConfigError, match="count: expected 1 to 2"):

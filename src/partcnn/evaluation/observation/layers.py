@@ -1,11 +1,15 @@
 """What the filters of one part layer did: sums by class, and the pictures on which each fires most."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.observation.strongest import ClassTables
+from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES, ClassTables, joined_tables
 from partcnn.metrics.functional.strongest import PEAK
 from partcnn.networks.probing.receptive_field import ReceptiveField
+
+ALL = -1  # in place of a class: all of them but the background, which filters serve that are shared
 
 
 class LayerObservation:
@@ -40,7 +44,7 @@ class LayerObservation:
         self.num_silent = torch.zeros(num_filters, num_classes, dtype=torch.int64)
         self.num_images = torch.zeros(num_classes, dtype=torch.int64)
         self._tables: dict[int, ClassTables] = {}
-        self._background, self._num_parts, self._top = background, num_parts, top
+        self.background, self._num_parts, self._top = background, num_parts, top
 
     def add(
         self,
@@ -57,7 +61,7 @@ class LayerObservation:
         self.num_silent += (scores <= 0).long().T @ is_class
         self.num_images += is_class.sum(dim=0)
         for label in labels.unique().tolist():
-            if label == self._background:
+            if label == self.background:
                 continue
             tables = self._tables.setdefault(label, ClassTables(self.num_filters, self._num_parts, self._top))
             own = labels == label
@@ -73,24 +77,36 @@ class LayerObservation:
         """[filter, class]: mean over the class's pictures of the summed activation."""
         return self.activation_sum / self.num_images.clamp(min=1)
 
-    @property
-    def is_dead(self) -> Tensor:
-        """[filter, class] bool: silent on more than half of the class's pictures."""
-        return self.num_silent * 2 > self.num_images
+    def classes_of(self, category: int) -> list[int]:
+        """The class itself, or, of `ALL`, those that have pictures."""
+        return self.labels if category == ALL else [category]
 
-    def by_part(self, label: int, filters: Tensor | None = None) -> Tensor:
-        """Table [filter, part, rank, 6] of a class's pictures, of some filters or all, peaks in pixels of the input."""
-        if label not in self._tables:
-            return ClassTables(self.num_filters, self._num_parts, self._top).by_part(filters)
-        table = self._tables[label].by_part(filters).clone()
+    def serving(self, categories: Tensor) -> Tensor:
+        """[filter], each a class or `ALL` → [filter, class] bool: whose pictures each filter is measured on."""
+        classes = torch.arange(len(self.num_images))
+        is_object = classes != (-1 if self.background is None else self.background)
+        return torch.where((categories == ALL)[:, None], is_object, categories[:, None] == classes)
+
+    def is_dead(self, categories: Tensor) -> Tensor:
+        """[filter] bool: silent on more than half of the pictures of its category."""
+        serves = self.serving(categories).long()
+        return (self.num_silent * serves).sum(dim=1) * 2 > serves @ self.num_images
+
+    def by_part(self, category: int, filters: Tensor | None = None) -> Tensor:
+        """Table [filter, part, rank, 6] of a class's pictures, or of `ALL`, of some filters or all; peaks in pixels of
+        the input."""
+        table = self._joined(category, lambda tables: tables.by_part(filters), self._top).clone()
         table[..., PEAK] = self.field.centers_px(table[..., PEAK])
         return table
 
-    def of_all(self, label: int) -> Tensor:
-        """Table [filter, rank, 6] of a class's strongest pictures, peaks as cells."""
-        if label not in self._tables:
-            return ClassTables(self.num_filters, self._num_parts, self._top).of_all()
-        return self._tables[label].of_all()
+    def of_all(self, category: int) -> Tensor:
+        """Table [filter, rank, 6] of the strongest pictures of a class, or of `ALL`, peaks as cells."""
+        return self._joined(category, lambda tables: tables.of_all()[:, None], NUM_TOP_IMAGES)[:, 0]
+
+    def _joined(self, category: int, table_of: Callable[[ClassTables], Tensor], top: int) -> Tensor:
+        own = [self._tables[label] for label in self.classes_of(category) if label in self._tables]
+        tables = [table_of(one) for one in own or [ClassTables(self.num_filters, self._num_parts, self._top)]]
+        return tables[0] if len(tables) == 1 else joined_tables(tables, top)
 
 
 def observed_maps(

@@ -13,6 +13,7 @@ from partcnn.evaluation.observation.parts import PartObservation
 from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.records import PictureRecords
+from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.foundation.errors import DataError
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.network import (
@@ -24,14 +25,17 @@ from partcnn.model.network import (
     unwrapped,
 )
 from partcnn.networks.probing.probe import evaluation_mode
+from partcnn.objectives.part_places import exact_places
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A network over a data set. Nothing in it grows with the number of pictures but `records`, up to its limit."""
+    """A network over a data set. Nothing in it grows with the number of pictures but `records`, up to its limit, and
+    what filters do `together`, by 10 bytes a filter."""
 
     layers: list[LayerObservation]  # the top part layer last
     parts: PartObservation | None  # of the top layer; None where no part is annotated
+    together: TogetherObservation  # of the top layer
     records: PictureRecords  # what the bootstrap looks at
     confusion: Tensor  # [class, predicted class] pictures
     contributions: Tensor | None  # [label, class, filter] mean contribution of the top layer; None: no additive head
@@ -130,6 +134,7 @@ class _Observer:
                 num_parts=num_parts,
                 protocol=protocol,
             )
+        self.together = TogetherObservation(top_mask, self.layers[-1].field, background=top_mask.background)
         self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.contributions: Tensor | None = None
@@ -143,14 +148,16 @@ class _Observer:
         self.num_shapes += batch.num_shapes.sum(dim=0)
         for layer, mask in zip(self.layers, self.masks, strict=True):
             found = maps[layer.layer]
-            cells, scores = mask.part_cells(found, self.protocol.places).cpu(), found.amax(dim=(2, 3)).float().cpu()
+            places = exact_places(found, self.protocol.places or mask.places, beta=mask.template_slope).cpu()
+            cells, scores = places.round().long(), found.amax(dim=(2, 3)).float().cpu()
             sums = found.sum(dim=(2, 3)).float().cpu()
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
         masked = mask.masked(found)  # of the top layer, the last
+        landmarks = batch.example.landmarks
+        self.together.add(found, masked, places, scores, labels, landmarks, batch.example.object_box)
         self._add_contributions(masked, labels)
         self.records.add(index, labels, predictions == labels, sums)
         if self.parts is not None:
-            landmarks = batch.example.landmarks
             shown = batch.regions.flatten(2).any(dim=2)
             is_annotated, hits = self.parts.add(masked, cells, scores, batch.regions, labels, landmarks, index)
             self.records.add_hits(index[is_annotated], shown[is_annotated], hits)
@@ -161,6 +168,7 @@ class _Observer:
         return Observation(
             self.layers,
             self.parts,
+            self.together,
             self.records,
             self.confusion,
             contributions,

@@ -1,5 +1,6 @@
 """What the filters of the top layer do to part regions: pointing, thresholds and overlaps, and what baselines get."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,21 @@ class Hits:
     pointing: Tensor  # [filter, part] pictures whose peak lies in the part
     overlap: Tensor  # [filter, part] pictures on which the discs overlap the part
     num_shown: Tensor  # [filter, part] or [part] pictures of the filter's category that show the part
+
+
+@dataclass(frozen=True)
+class ClassHits:
+    """The same over the pictures of every class."""
+
+    pointing: Tensor  # [class, filter, part]
+    overlap: Tensor  # [class, filter, part]
+    num_shown: Tensor  # [class, part]
+
+    def over(self, serves: Tensor) -> Hits:
+        """Of every filter on the pictures of the classes that it serves, [filter, class] bool."""
+        own = serves.T[:, :, None].long()
+        num_shown = serves.long() @ self.num_shown
+        return Hits((self.pointing * own).sum(dim=0), (self.overlap * own).sum(dim=0), num_shown)
 
 
 class PartObservation:
@@ -95,36 +111,35 @@ class PartObservation:
         """[filter]: see `metrics.functional.activation_thresholds`."""
         return lower_edges(self._threshold_bins())
 
-    def hits(self, filter_category: Tensor, is_recorded: Tensor) -> tuple[Hits, dict[int, Tensor]]:
-        """Hits of every filter on the pictures of its category, whose thresholds are known now.
+    def hits(self, serves: Tensor, is_recorded: Tensor) -> tuple[ClassHits, dict[int, Tensor]]:
+        """Hits of every filter on the pictures of the classes that it serves, whose thresholds are known now.
 
         Args:
-            filter_category: [filter].
+            serves: [filter, class] bool.
             is_recorded: [picture] bool: those whose overlaps are wanted one by one.
 
         Returns:
-            The hits; and picture → overlaps [filter of its class, part] bool.
+            The hits, overlaps only where a filter serves the class; and picture → overlaps [filter of its class, part].
         """
         first_above = self._threshold_bins()
-        total = torch.zeros(len(filter_category), self._num_parts, dtype=torch.int64)
+        total = torch.zeros_like(self._pointing)
         by_picture: dict[int, Tensor] = {}
         for index, labels, bins, regions in self._spool.batches(_BATCH_SIZE):
             for label in labels.unique().tolist():
-                filters, own = (filter_category == label).nonzero()[:, 0], labels == label
+                filters, own = serves[:, label].nonzero()[:, 0], labels == label
                 if not len(filters):
                     continue
                 is_above = bins[own][:, filters] >= first_above[filters, None, None]
                 hits = part_ious(is_above, regions[own], self._discs) > self.protocol.iou_threshold
-                total[filters] += hits.sum(dim=0)
+                total[label, filters] += hits.sum(dim=0)
                 numbers = index[own].tolist()
                 by_picture |= {n: hit for n, hit in zip(numbers, hits, strict=True) if is_recorded[n]}
-        filters = torch.arange(len(filter_category))
-        return Hits(self._pointing[filter_category, filters], total, self._shown[filter_category]), by_picture
+        return ClassHits(self._pointing, total, self._shown), by_picture
 
-    def baseline_hits(self, label: int) -> Hits:
-        """Of the baseline filters on the pictures of a class."""
-        pointing, overlap = self._baseline_hits[:, label]
-        return Hits(pointing, overlap, self._shown[label])
+    def baseline_hits(self, labels: Sequence[int]) -> Hits:
+        """Of the baseline filters on the pictures of these classes."""
+        pointing, overlap = self._baseline_hits[:, list(labels)].sum(dim=1)
+        return Hits(pointing, overlap, self._shown[list(labels)].sum(dim=0))
 
     def close(self) -> None:
         """Let go of the spool."""

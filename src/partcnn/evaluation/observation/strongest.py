@@ -1,5 +1,7 @@
 """The pictures of one class on which each filter fires most, gathered batch by batch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,9 @@ class ClassTables:
             return self._by_part[wanted]
         points, scores, landmarks, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
         rows = (points[:, wanted].double(), scores[:, wanted].double(), landmarks)
-        return _joined(self._by_part[wanted], strongest_images(*rows, top=self._top, image_index=index), self._top)
+        return joined_tables(
+            [self._by_part[wanted], strongest_images(*rows, top=self._top, image_index=index)], self._top
+        )
 
     def of_all(self) -> Tensor:
         """[filter, rank, 6]: of all pictures of the class, the first few; the landmark is nothing."""
@@ -58,18 +62,18 @@ class ClassTables:
         points, scores, _, index = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
         rows = (points.double(), scores.double(), torch.zeros(len(index), 1, 2))
         found = strongest_images(*rows, top=NUM_TOP_IMAGES, image_index=index)
-        return _joined(self._of_all, found, NUM_TOP_IMAGES)[:, 0]
+        return joined_tables([self._of_all, found], NUM_TOP_IMAGES)[:, 0]
 
     def _fold(self) -> None:
         self._by_part, self._of_all = self.by_part(), self.of_all()[:, None]
         self._rows, self.num_rows = [], 0
 
 
-def _joined(table: Tensor, other: Tensor, top: int) -> Tensor:
-    num_ranks = min(top, table.shape[2] + other.shape[2])
-    tables = []
-    for one in (table, other):
-        padded = empty_table(one.shape[0], one.shape[1], num_ranks)
-        padded[:, :, : one.shape[2]] = one
-        tables.append(padded)
-    return merged_tables(torch.stack(tables))
+def joined_tables(tables: Sequence[Tensor], top: int) -> Tensor:
+    """The table [filter, part, rank, 6] of all images that these tables were made from, `top` of each at most."""
+    num_ranks = min(top, sum(table.shape[2] for table in tables))
+    num_filters, num_parts = tables[0].shape[:2]
+    padded = empty_table(num_filters, num_parts, num_ranks).repeat(len(tables), 1, 1, 1, 1)
+    for whole, table in zip(padded, tables, strict=True):
+        whole[:, :, : table.shape[2]] = table
+    return merged_tables(padded)

@@ -1,6 +1,7 @@
 """How well filters follow and cover object parts: functions of tensors. See docs/metrics.md for which to quote."""
 
 from partcnn.metrics.functional.activation import activation_shares, category_confusion, dead_filters, filter_purity
+from partcnn.metrics.functional.agreement import PartAgreement, part_agreement
 from partcnn.metrics.functional.baselines import (
     Baseline,
     constant_peaks,
@@ -8,6 +9,7 @@ from partcnn.metrics.functional.baselines import (
     measure_baseline,
     random_peaks,
 )
+from partcnn.metrics.functional.crowding import crowded_filters
 from partcnn.metrics.functional.displacement import (
     coverage,
     displacement_scatter,
@@ -19,6 +21,8 @@ from partcnn.metrics.functional.displacement import (
     tracking_of_table,
 )
 from partcnn.metrics.functional.interpretability import part_interpretability, part_ious
+from partcnn.metrics.functional.landmarks import LandmarkRegression, landmark_regression_error
+from partcnn.metrics.functional.map_statistics import MapMoments, participation_ratio
 from partcnn.metrics.functional.pointing import pointing_game, pointing_hits
 from partcnn.metrics.functional.quantile import activation_histogram, activation_thresholds
 from partcnn.metrics.functional.regions import box_region, cell_discs, disc_region, grid_points, grown_regions
@@ -28,6 +32,9 @@ from partcnn.metrics.functional.strongest import merged_tables, strongest_images
 __all__ = [
     "Baseline",
     "BestPartMetric",
+    "LandmarkRegression",
+    "MapMoments",
+    "PartAgreement",
     "PartMetric",
     "activation_histogram",
     "activation_shares",
@@ -38,6 +45,7 @@ __all__ = [
     "constant_peaks",
     "constant_point_baseline",
     "coverage",
+    "crowded_filters",
     "dead_filters",
     "disc_region",
     "displacement_scatter",
@@ -45,13 +53,16 @@ __all__ = [
     "grid_points",
     "grown_regions",
     "instability_of_table",
+    "landmark_regression_error",
     "least_location_instability",
     "location_instability",
     "measure_baseline",
     "merged_tables",
+    "part_agreement",
     "part_interpretability",
     "part_ious",
     "part_tracking",
+    "participation_ratio",
     "pointing_game",
     "pointing_hits",
     "random_peaks",

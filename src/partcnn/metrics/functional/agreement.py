@@ -45,25 +45,57 @@ def part_agreement(
         ShapeError: tensors without the axes above.
         ConfigError: a landmark is infinite, a map has nan, or there is no map of this index.
     """
+    clusters = part_clusters(feature_maps, landmarks, background=background, input_size=input_size)
+    return agreement_of_clusters(clusters)
+
+
+def part_clusters(
+    feature_maps: Tensor,  # [picture, filter, row, col]
+    landmarks: Tensor,  # [picture, part, 2]
+    *,
+    background: int | Tensor | None = None,
+    input_size: tuple[int, int] | None = None,
+) -> Tensor:  # [picture, part, 2] int16
+    """Which map is largest at each landmark: of all, and of all but the background's; −1 where it is not visible.
+
+    The maps are counted as given, the background's behind them where it is a tensor.
+
+    Args, Raises: as of `part_agreement`.
+    """
     check_maps(feature_maps)
     check_points("landmarks", landmarks, "part")
     check_num_images("landmarks", landmarks, len(feature_maps), "feature_maps")
     maps, of_background = _with_background(feature_maps, background)
-    is_shown = ~landmarks.isnan().any(dim=2)
-    values = _values_at(maps, landmarks, input_size)[is_shown]  # [point, map]
-    parts = torch.arange(landmarks.shape[1], device=is_shown.device).expand(is_shown.shape)[is_shown]
-    if len(parts) == 0:
-        return PartAgreement(math.nan, math.nan, math.nan, math.nan, 0)
-    in_all = contingency_table(values.argmax(dim=1), parts)
+    values = _values_at(maps, landmarks, input_size)  # [picture, part, map]
+    in_all = in_front = values.argmax(dim=2)
     if of_background is not None:
-        values = values.index_fill(1, torch.tensor([of_background], device=values.device), -math.inf)
-    in_front = contingency_table(values.argmax(dim=1), parts)
+        hidden = torch.tensor([of_background], device=values.device)
+        in_front = values.index_fill(2, hidden, -math.inf).argmax(dim=2)
+    found = torch.stack([in_all, in_front], dim=2)
+    return found.masked_fill(landmarks.isnan().any(dim=2)[..., None], -1).short()
+
+
+def agreement_of_clusters(clusters: Tensor) -> PartAgreement:
+    """`part_agreement` of what `part_clusters` [picture, part, 2] found, of any number of pictures."""
+    is_shown = clusters[..., 0] >= 0
+    num_points = int(is_shown.sum())
+    if num_points == 0:
+        return PartAgreement(math.nan, math.nan, math.nan, math.nan, 0)
+    parts = torch.arange(clusters.shape[1], device=clusters.device).expand(is_shown.shape)[is_shown]
+    in_all, in_front = (contingency_table(one.long(), parts) for one in clusters[is_shown].unbind(dim=1))
+    return agreement_of_tables(in_all, in_front)
+
+
+def agreement_of_tables(in_all: Tensor, in_front: Tensor) -> PartAgreement:
+    """`part_agreement` of two tables [cluster, class] of counts: with and without the background."""
+    if not in_all.any():
+        return PartAgreement(math.nan, math.nan, math.nan, math.nan, 0)
     return PartAgreement(
-        normalized_mutual_information(in_all),
-        adjusted_rand_index(in_all),
-        normalized_mutual_information(in_front),
-        adjusted_rand_index(in_front),
-        len(parts),
+        float(normalized_mutual_information(in_all)),
+        float(adjusted_rand_index(in_all)),
+        float(normalized_mutual_information(in_front)),
+        float(adjusted_rand_index(in_front)),
+        int(in_all.sum()),
     )
 
 
@@ -74,26 +106,30 @@ def contingency_table(clusters: Tensor, classes: Tensor) -> Tensor:  # [point], 
     return counts.view(num_clusters, num_classes).double()
 
 
-def normalized_mutual_information(table: Tensor) -> float:
+def normalized_mutual_information(table: Tensor) -> Tensor:  # [..., cluster, class] → [...]
     """2 I(U; V) / (H(U) + H(V)) of a contingency table; 1 where neither has more than one value."""
-    shares = table / table.sum()
-    rows, cols = shares.sum(dim=1), shares.sum(dim=0)
-    entropies = sum(-torch.special.xlogy(side, side).sum().item() for side in (rows, cols))
-    information = torch.special.xlogy(shares, shares).sum().item() + entropies
-    return max(0.0, 2 * information / entropies) if entropies > 0 else 1.0
+    shares = table / table.sum(dim=(-2, -1), keepdim=True)
+    entropies = _entropy(shares.sum(dim=-1)) + _entropy(shares.sum(dim=-2))
+    information = entropies - _entropy(shares.flatten(-2))
+    return torch.where(entropies > 0, (2 * information / entropies).clamp(min=0), 1.0)
 
 
-def adjusted_rand_index(table: Tensor) -> float:
+def adjusted_rand_index(table: Tensor) -> Tensor:  # [..., cluster, class] → [...]
     """Pairs of points on which both agree, less those by chance, over the most there can be (Hubert & Arabie, 1985)."""
-
-    def pairs(counts: Tensor) -> float:
-        return (counts * (counts - 1) / 2).sum().item()
-
-    both, rows, cols = pairs(table), pairs(table.sum(dim=1)), pairs(table.sum(dim=0))
-    all_pairs = pairs(table.sum()[None])
-    by_chance = rows * cols / all_pairs if all_pairs else 0.0
+    both, rows, cols = _pairs(table.flatten(-2)), _pairs(table.sum(dim=-1)), _pairs(table.sum(dim=-2))
+    all_pairs = _pairs(table.sum(dim=(-2, -1))[..., None])
+    by_chance = torch.where(all_pairs > 0, rows * cols / all_pairs, 0.0)
     most = (rows + cols) / 2
-    return (both - by_chance) / (most - by_chance) if most != by_chance else 1.0
+    return torch.where(most != by_chance, (both - by_chance) / (most - by_chance), 1.0)
+
+
+def _entropy(shares: Tensor) -> Tensor:  # [..., value] → [...]
+    found: Tensor = torch.special.entr(shares).sum(dim=-1)
+    return found
+
+
+def _pairs(counts: Tensor) -> Tensor:  # [..., value] → [...]
+    return (counts * (counts - 1) / 2).sum(dim=-1)
 
 
 def _with_background(maps: Tensor, background: int | Tensor | None) -> tuple[Tensor, int | None]:

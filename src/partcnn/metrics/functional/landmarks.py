@@ -17,6 +17,7 @@ class LandmarkRegression:
     value: float  # mean distance over all visible landmarks of the test pictures, in % of the frame's side; nan: none
     per_part: Tensor  # [part] float64, the same of each landmark; nan where no picture shows it
     num_points: Tensor  # [part] int64, the test pictures that show it
+    distances: Tensor  # [test picture, part] float64, in the frame's side; nan where it is not visible
 
 
 def landmark_regression_error(
@@ -67,6 +68,7 @@ def landmark_regression_error(
         value=100 * distances.nanmean().item(),
         per_part=100 * distances.nanmean(dim=1),
         num_points=(~distances.isnan()).sum(dim=1),
+        distances=distances.T if test_landmarks.shape[1] else distances.new_empty(len(test_landmarks), 0),
     )
 
 

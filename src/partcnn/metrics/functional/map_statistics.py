@@ -108,6 +108,22 @@ def effective_number(correlation: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
+def participation_ratio(correlation: Tensor) -> float:
+    """How many filters of no correlation would be worth as much: (∑λ)² / ∑λ², λ the eigenvalues.
+
+    `effective_number` counts weak directions more: of filters that nearly copy each other this comes nearer to 1.
+
+    Args:
+        correlation: [filter, filter], as of `MapMoments.correlation`.
+
+    Returns:
+        From 1, all filters say the same, to their number, no two of them do; silent filters count nothing: 0 for none.
+    """
+    # Of a symmetric matrix ∑λ is the trace and ∑λ² the sum of all squares.
+    squares = float(correlation.double().square().sum())
+    return float(correlation.double().trace()) ** 2 / squares if squares > 0 else 0.0
+
+
 def agreement_groups(agreement: Tensor, *, least: float = 0.5) -> list[list[int]]:
     """Groups of filters whose peaks agree, on average between members, on at least this share of the pictures.
 

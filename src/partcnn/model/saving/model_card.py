@@ -82,7 +82,10 @@ def _figures(summary: Mapping[str, Any] | None) -> list[str]:
     ]  # not nan, which is not itself
     if not measured:
         return ["", "It has not been measured yet: `partcnn evaluate`."]
-    rows = [f"| {measure.card} | {value if measure.is_count else f'{value:.3f}'} |" for measure, value in measured]
+    rows = [
+        f"| {measure.card} | {value if measure.is_count and isinstance(value, int) else f'{value:.3f}'} |"
+        for measure, value in measured
+    ]
     return ["", "## Measured", "", "| measure | value |", "|---|---|", *rows]
 
 

@@ -102,7 +102,7 @@ function showPicture(changes = {}) {
 }
 
 // Pictures of the categories that own filters first.
-const categories = new Set(report.filters.map((one) => one.category));
+const categories = new Set(report.filters.flatMap((one) => one.serves));
 const isOwned = (place) => categories.has(report.classes[report.pictures[place].label]);
 const gridOrder = report.pictures.map((_, place) => place).sort((a, b) => isOwned(b) - isOwned(a) || a - b);
 

@@ -1,0 +1,107 @@
+"""What the filters of the top layer do together: on every picture of an object their places, and whose each part is."""
+
+import torch
+from torch import Tensor
+
+from partcnn.metrics.functional.agreement import part_clusters
+from partcnn.metrics.functional.map_statistics import MapMoments
+from partcnn.model.mask import PartMask
+from partcnn.networks.probing.receptive_field import ReceptiveField
+
+_SURE = 0.5  # a filter whose share of every cell is at most this is absent from the picture
+
+
+class TogetherObservation:
+    """Memory grows by 10 bytes a picture and filter.
+
+    Args:
+        mask: of the layer.
+        field: of its cells.
+        background: the class whose pictures show no object: they count for `moments` alone.
+
+    Attributes:
+        moments: of the maps that the layers above see, over all cells of all pictures.
+    """
+
+    def __init__(self, mask: PartMask, field: ReceptiveField, *, background: int | None) -> None:
+        self.moments: MapMoments | None = None
+        self._mask, self._field, self._background = mask, field, background
+        self._rows: list[tuple[Tensor, ...]] = []
+
+    def add(
+        self,
+        maps: Tensor,  # [image, filter, row, col] before the mask, on any device
+        masked: Tensor,  # the same after it
+        cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
+        scores: Tensor,  # [image, filter]
+        labels: Tensor,  # [image]
+        landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
+        boxes: Tensor,  # [image, 4] of the object, xyxy in pixels of the input; nan where there is none
+    ) -> None:
+        """One batch."""
+        moments = MapMoments.of(masked)
+        self.moments = moments if self.moments is None else self.moments + moments
+        is_object = labels != (-1 if self._background is None else self._background)
+        if not is_object.any():
+            return
+        maps, landmarks, scores = maps[is_object.to(maps.device)], landmarks[is_object], scores[is_object]
+        height, width = self._field.input_size
+        rest = self._mask.rest_of(maps)
+        clusters = part_clusters(
+            maps,
+            (landmarks / landmarks.new_tensor([width, height])).to(maps.device),
+            background=rest,
+            input_size=(height, width),
+        )
+        whole = boxes.new_tensor([0, 0, width, height])
+        boxes = torch.where(boxes[is_object].isnan().any(dim=1, keepdim=True), whole, boxes[is_object])
+        is_present = scores > (0 if rest is None else _SURE)
+        self._rows.append(
+            (labels[is_object], cells[is_object], scores > 0, is_present, clusters.cpu(), landmarks, boxes)
+        )
+
+    @property
+    def labels(self) -> Tensor:
+        """[picture] of an object."""
+        return self._column(0, torch.zeros(0, dtype=torch.int64))
+
+    @property
+    def cells(self) -> Tensor:
+        """[picture, filter, 2] (row, col)."""
+        return self._column(1, torch.zeros(0, self._mask.num_filters, 2))
+
+    @property
+    def fires(self) -> Tensor:
+        """[picture, filter] bool."""
+        return self._column(2, torch.zeros(0, self._mask.num_filters, dtype=torch.bool))
+
+    @property
+    def clusters(self) -> Tensor:
+        """[picture, part, 2], see `part_clusters`: the rest, where there is one, is behind the filters."""
+        return self._column(4, torch.zeros(0, 0, 2, dtype=torch.int16))
+
+    @property
+    def places(self) -> Tensor:
+        """[picture, filter, 2] (x, y) in shares of the object's box; nan where the filter is absent."""
+        if not self._rows:
+            return torch.zeros(0, self._mask.num_filters, 2)
+        centers = self._in_boxes(self._field.centers_px(self.cells))
+        return centers.masked_fill(~self._column(3, torch.empty(0))[..., None], torch.nan)
+
+    @property
+    def middles(self) -> Tensor:
+        """[picture, 1, 2] (x, y) of the middle of the picture, in shares of the object's box."""
+        height, width = self._field.input_size
+        return self._in_boxes(torch.tensor([[[width / 2, height / 2]]]))
+
+    @property
+    def landmarks(self) -> Tensor:
+        """[picture, part, 2] (x, y) in shares of the object's box; nan where a part is not visible."""
+        return self._in_boxes(self._column(5, torch.zeros(0, 0, 2)))
+
+    def _in_boxes(self, points: Tensor) -> Tensor:
+        boxes = self._column(6, torch.zeros(0, 4))[:, None]
+        return (points - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2])
+
+    def _column(self, number: int, nothing: Tensor) -> Tensor:
+        return torch.cat([row[number] for row in self._rows]) if self._rows else nothing
