@@ -24,10 +24,10 @@ class ConversionSettings:
     """How a network is converted. A converted network's record holds those that it came out with (`resolved`).
 
     Args:
-        layers: dotted module names, or "auto" alone: the deepest layer with a map of at least 12 × 12 cells (13 × 13 for
-            the additive head), not in the middle of a block that makes it coarser. The additive head joins the maps of
-            several layers at the finest's cells; there "auto" takes, beside the fine one, the deepest coarser block of
-            at least 7 × 7 cells.
+        layers: dotted module names, or "auto" alone: the deepest layer with a map of at least 12 × 12 cells, not in
+            the middle of a block that makes it coarser. The additive head joins the maps of several layers at the
+            finest's cells; there "auto" takes the deepest of at least 13 × 13 cells and, beside it, the deepest coarser
+            block of at least 7 × 7.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
         new_layers: part layers, at least 1 (this and the next three: additive head only).
         filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
