@@ -278,7 +278,7 @@ def _draw_regions(
         place = inner_place(regions, one.filter)
         if place is not None:
             text = f"{filter_name(one.filter, parts.get(one.filter))} {signed(one.value)}"
-            callouts.append(Callout(text, (place[0] * width, place[1] * height), colours[one.filter]))
+            callouts.append(Callout(text, (place.x * width, place.y * height), colours[one.filter]))
     draw_callouts(callouts, axis, explanation.image_size)
     return axis
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ REST = -1  # of what no filter holds
 _OPACITY = 0.55
 _LINE_FRAC = 0.004  # of the longer side: half the width of a line between two regions
 _OUTLINE_STEPS = 64  # a side of the picture, between which outlines run straight
+PATH_STEPS = 500  # a side of the picture, in the data of SVG paths
+_PLACE_STEPS = 128  # of the longer side, at about which a place within a region is looked for
 _LEAST_FRAC = 2e-4  # of the picture: a smaller piece is no more than a corner that two outlines leave
 
 _ROUNDING = 0.01  # of sums of shares in half precision
@@ -120,8 +122,16 @@ def tiled_picture(
     return Image.fromarray(np.where(lined, 0.15 * pixels + 0.85 * 255, coloured).round().astype(np.uint8))
 
 
-def inner_place(regions: npt.NDArray[np.integer], number: int) -> tuple[float, float] | None:
-    """The place within a filter's region that lies farthest from its edge, (x, y) in shares of the picture.
+class InnerPlace(NamedTuple):
+    """Shares of a picture's width and height."""
+
+    x: float
+    y: float
+    room: float  # of the shorter side: the distance to the region's edge
+
+
+def inner_place(regions: npt.NDArray[np.integer], number: int) -> InnerPlace | None:
+    """The place within a filter's region that lies farthest from its edge, to write its name at.
 
     The centroid of a region may lie in another's, as between two eyes.
 
@@ -130,22 +140,26 @@ def inner_place(regions: npt.NDArray[np.integer], number: int) -> tuple[float, f
         number: of the filter.
 
     Returns:
-        None where it holds no pixel.
+        None where it holds no pixel, or so few that they fall between those that are looked at.
     """
     from scipy.ndimage import distance_transform_edt
 
-    is_held = np.pad(regions == number, 1)
+    step = max(1, max(regions.shape) // _PLACE_STEPS)
+    is_held = np.pad(regions[step // 2 :: step, step // 2 :: step] == number, 1)
     if not is_held.any():
         return None
-    row, col = np.unravel_index(int(distance_transform_edt(is_held).argmax()), is_held.shape)
-    return (float(col) - 0.5) / regions.shape[1], (float(row) - 0.5) / regions.shape[0]
+    depth = distance_transform_edt(is_held)
+    row, col = (int(axis) for axis in np.unravel_index(int(depth.argmax()), depth.shape))
+    height, width = regions.shape
+    x, y = ((cell - 1) * step + step // 2 + 0.5 for cell in (col, row))
+    return InnerPlace(x / width, y / height, float(depth[row, col]) * step / min(height, width))
 
 
-def svg_path(outline: Outline, steps: int = 500) -> str:
-    """An outline as the data of an SVG path, in whole steps of so many a side; empty for an empty one."""
+def svg_path(outline: Outline) -> str:
+    """An outline as the data of an SVG path, in whole steps of 1/500 of the sides; empty for an empty one."""
     pieces = []
     for line in outline:
-        points = np.rint(line * steps).astype(int)
+        points = np.rint(line * PATH_STEPS).astype(int)
         moves = np.diff(points, axis=0)
         moves = moves[moves.any(axis=1)]
         if len(moves) > 1:
