@@ -33,7 +33,7 @@ def draw_callouts(callouts: Sequence[Callout], axis: Axes, size: tuple[int, int]
         (by_column[half:], 1 + _MARGIN_FRAC, "left"),
     ):
         column = sorted(column, key=lambda one: one.place_px[1])
-        heights = _apart([one.place_px[1] / height for one in column])
+        heights = apart([one.place_px[1] / height for one in column])
         for one, share in zip(column, heights, strict=True):
             axis.annotate(
                 one.text,
@@ -56,7 +56,7 @@ def draw_callouts(callouts: Sequence[Callout], axis: Axes, size: tuple[int, int]
             axis.plot(*one.place_px, "o", color=web_colour(one.colour), markeredgecolor="white", markersize=6)
 
 
-def _apart(heights: Sequence[float]) -> list[float]:
+def apart(heights: Sequence[float]) -> list[float]:
     """Ascending heights in 0–1, moved until they stand apart: first down, then back up from the lower edge."""
     gap = min(_LEAST_GAP, 1 / max(1, len(heights)))
     moved = list[float]()

@@ -13,13 +13,14 @@ _LEAST_CHROMA = 0.12  # of OKLab: a picture's greys are no filter's colour
 _LIGHTNESS_WEIGHT = 0.5  # a picture's own light and dark shines through, hue stays
 _COLOUR_BLIND_SCALE = 1.5  # distances of a plane count as much as those of a space
 _FIRST = [(0.0, 0.45, 0.9), (1.0, 0.6, 0.0)]  # blue, orange
-_DARK_INK = 0.62  # of OKLab: on lighter grounds black is read better than white
 _MOST = 128  # colours before they begin anew
 
 # Linear RGB as people without red-sensitive or green-sensitive cones see it: Machado, Oliveira & Fernandes, "A
 # physiologically-based model for simulation of color vision deficiency" (IEEE TVCG 2009), severity 1.
 _PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
 _DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear RGB
 
 # Linear RGB → cones → OKLab: Ottosson, "A perceptual color space for image processing" (2020).
 _TO_CONES = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
@@ -51,9 +52,9 @@ def web_colour(colour: npt.ArrayLike) -> str:
 
 
 def ink_on(colour: npt.ArrayLike) -> str:
-    """Black or white, whichever is read better on red, green and blue in 0–255."""
-    lightness = float(seen_colours(np.asarray(colour)[None] / 255)[0, 0, 0])
-    return "#000000" if lightness > _DARK_INK else "#ffffff"
+    """Black or white, whichever has more contrast (WCAG 2) to red, green and blue in 0–255: at least 4.5."""
+    luminance = float(_linear(np.asarray(colour) / 255) @ _LUMINANCE)
+    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
 
 
 @cache
@@ -77,7 +78,10 @@ def _palette(count: int) -> npt.NDArray[np.uint8]:
 
 def seen_colours(colours: npt.ArrayLike) -> npt.NDArray[np.float64]:  # [3, colour, 3]
     """sRGB colours [colour, 3] in 0–1 → OKLab, as seen with all cones, and without red- or green-sensitive ones."""
-    given = np.asarray(colours, dtype=np.float64)
-    linear = np.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4)
+    linear = _linear(np.asarray(colours, dtype=np.float64))
     seen = [linear] + [(linear @ np.transpose(matrix)).clip(0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA)]
     return np.stack([np.cbrt(one @ np.transpose(_TO_CONES)) @ np.transpose(_TO_LAB) for one in seen])
+
+
+def _linear(colours: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
