@@ -145,7 +145,7 @@ def _rows_of_tiles(model: nn.Module, evaluation: Evaluation, dataset: PartDatase
     objects = [place for place, sample in enumerate(dataset.samples) if sample.label != dataset.background]
     pictures = [dataset.samples[place].load_image() for place in evenly_chosen(objects, _NUM_TILES)]
     explained = [explain(model, picture) for picture in pictures]
-    rows = {"all filters": [_tiled(why) for why in explained]}
+    rows = {"all": [_tiled(why) for why in explained]}
     return rows | {names[number]: [_tiled(why, number) for why in explained] for number in sorted(names)}
 
 
