@@ -20,7 +20,7 @@ from partcnn.explanation.explanation import explain
 from partcnn.plot import filter_colours
 from partcnn.plot.colours import web_colour
 from partcnn.reporting import report
-from partcnn.reporting.gathering import Gathered, gather
+from partcnn.reporting.gathering import Gathered, _groups, gather
 from partcnn.reporting.tiles import NUM_FIRST, evenly_chosen, first_pictures
 from partcnn.reporting.viewer import make_server
 from partcnn.reporting.viewer.answer import picture_answer
@@ -90,6 +90,13 @@ def test_every_picture_has_the_tiles_of_the_filters_that_hold_some_of_it(
 def test_filters_at_one_place_are_grouped(gathered: Gathered) -> None:
     assert [0, 1] in gathered.groups  # beside each other on all pictures
     assert sorted(index for group in gathered.groups for index in group) == [0, 1, 2, 3]
+
+
+def test_places_on_pictures_without_an_object_do_not_group_filters() -> None:
+    cells = torch.tensor([[0, 21, 42]] * 3 + [[24, 24, 24]] * 9)  # of a map of 7 columns: rows 0, 3 and 6; its middle
+    is_object = torch.tensor([True] * 3 + [False] * 9)
+    assert _groups(cells, torch.ones(12, 3), is_object, 7) == [[0], [1], [2]]
+    assert _groups(cells, torch.ones(12, 3), ~is_object, 7) == [[0, 1, 2]]
 
 
 def test_the_first_pictures_are_chosen_evenly_among_those_classified_right() -> None:
