@@ -148,9 +148,9 @@ def words(
     evaluation: Evaluation,
     compare: dict[str, Evaluation] | None = None,
     groups: Sequence[Sequence[int]] = ((0, 1, 2), (3,), (4,), (5,)),
-    **settings: bool,
+    holders: Sequence[int] | None = None,
 ) -> str:
-    return " ".join(remark.text for remark in write_remarks(evaluation, compare or {}, groups, **settings))
+    return " ".join(remark.text for remark in write_remarks(evaluation, compare or {}, groups, holders=holders))
 
 
 def test_nothing_is_loaded_from_outside_the_page(text: str, page: Page) -> None:
@@ -504,27 +504,33 @@ def test_filters_that_tile_the_object_are_told_by_what_they_lie_on(evaluation: E
     filters = [replace(one, pointing_by_part=on) for one, on in zip(evaluation.filters, lying, strict=True)]
     tiling = replace(evaluation, filters=filters)
     apart = [[index] for index in range(6)]
-    said = words(tiling, groups=apart, is_tiling=True)
+    said = words(tiling, groups=apart, holders=range(6))
     assert "6 filters tile the cat: each holds another place; 4 of them lie on the head and 1 on the legs." in said
     assert "2 of 6 filters follow the head." in said
     assert "same thing" not in said
-    near = words(tiling, groups=[[0, 1], *apart[2:]], is_tiling=True)
+    near = words(tiling, groups=[[0, 1], *apart[2:]], holders=range(6))
     assert "6 filters tile the cat: each holds cells of its own, at 5 places more than a cell apart; 4 of them" in near
     all_on = replace(tiling, filters=[replace(one, pointing_by_part={"head": 0.8}) for one in filters])
-    assert "each holds another place; all of them lie on the head." in words(all_on, groups=apart, is_tiling=True)
+    assert "each holds another place; all of them lie on the head." in words(all_on, groups=apart, holders=range(6))
     unseen = replace(tiling, filters=[replace(one, pointing_by_part={}) for one in filters])
-    assert "each holds another place." in words(unseen, groups=apart, is_tiling=True)
+    assert "each holds another place." in words(unseen, groups=apart, holders=range(6))
+    few = words(tiling, groups=apart, holders=[0, 4])
+    assert "2 of 6 filters tile the cat: each holds another place; 1 of them lies on the head and 1 on the legs." in few
+    assert "The other 4 filters hold nothing on most pictures." in few
+    assert "Only filter 3 holds any of the cat on most pictures" in words(tiling, groups=apart, holders=[3])
+    assert "No filter holds any of the cat on most pictures" in words(tiling, groups=apart, holders=[])
     assert "tile" not in words(tiling, groups=apart)
 
 
 def test_the_first_sentence_says_that_filters_tile(evaluation: Evaluation) -> None:
     assert lead_sentence(evaluation).startswith("2 of 6 filters follow a part with R² of 0.5 or more; the best")
-    found = lead_sentence(evaluation, is_tiling=True)
+    found = lead_sentence(evaluation, holders=range(6))
     assert found.startswith("6 filters tile the cat; 2 of them follow a part with R² of 0.5 or more; the best")
     several = replace(evaluation, data=evaluation.data | {"category": None}, parts=[])
-    assert lead_sentence(several, is_tiling=True) == "6 filters tile the objects; no parts are annotated here."
+    assert lead_sentence(several, holders=range(6)) == "6 filters tile the objects; no parts are annotated here."
+    assert lead_sentence(evaluation, holders=range(5)) == lead_sentence(evaluation)  # not all of them tile
     none = replace(evaluation, filters=[replace(one, part_tracking_r2=0.1) for one in evaluation.filters])
-    assert "; none of them follows a part" in lead_sentence(none, is_tiling=True)
+    assert "; none of them follows a part" in lead_sentence(none, holders=range(6))
     assert lead_sentence(none).startswith("None of 6 filters follows a part")
 
 

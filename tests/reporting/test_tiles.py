@@ -19,9 +19,10 @@ from partcnn.evaluation import Evaluation, evaluate
 from partcnn.explanation.explanation import explain
 from partcnn.plot import filter_colours
 from partcnn.plot.colours import web_colour
+from partcnn.plot.tiling import InnerPlace
 from partcnn.reporting import report
 from partcnn.reporting.gathering import Gathered, _groups, gather
-from partcnn.reporting.tiles import NUM_FIRST, evenly_chosen, first_pictures
+from partcnn.reporting.tiles import NUM_FIRST, Tile, evenly_chosen, first_pictures, usual_holders
 from partcnn.reporting.viewer import make_server
 from partcnn.reporting.viewer.answer import picture_answer
 from tests.pointing_network import BIRDS, BLUE, GREEN, RED, Drawer, centre, image_ids, picture, pointer, with_classes
@@ -87,6 +88,13 @@ def test_every_picture_has_the_tiles_of_the_filters_that_hold_some_of_it(
         assert (64 * tiles[1].place.x, 64 * tiles[1].place.y) == pytest.approx((beak[0] + 8, beak[1]), abs=1.5)
 
 
+def test_who_holds_some_of_most_pictures_of_objects_is_told(gathered: Gathered) -> None:
+    assert gathered.holders == [0, 1, 2]
+    one, other = (Tile(number, "M0 0", InnerPlace(0.5, 0.5, 0.1)) for number in (1, 2))
+    assert usual_holders([[one], [one, other], [other], [], [other]], [True, True, True, False, False]) == [1, 2]
+    assert usual_holders([[one], [other], [], [other]], [True, True, True, False]) == []
+
+
 def test_filters_at_one_place_are_grouped(gathered: Gathered) -> None:
     assert [0, 1] in gathered.groups  # beside each other on all pictures
     assert sorted(index for group in gathered.groups for index in group) == [0, 1, 2, 3]
@@ -130,7 +138,9 @@ def test_the_page_begins_with_pictures_and_says_how_they_were_chosen(page: Page)
     overview = next(text for attributes, text in page.all("section") if attributes["id"] == "overview")
     assert overview.index("What each filter holds") < overview.index("In words")
     assert "taken at even distances among" in overview
-    assert "4 filters tile the bird" in overview
+    assert "3 of 4 filters tile the bird" in overview
+    assert "The other 1 filter" not in overview
+    assert "The other filter holds nothing on most pictures" in overview
     assert "centroid" in overview
     assert len(data_of(page)["first"]) == NUM_FIRST
 

@@ -21,7 +21,7 @@ from partcnn.model.mask import PartMask, top_mask
 from partcnn.model.network import conversion_of, layer_field, unwrapped
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.reporting.page_pictures import PagePicture, chosen_pictures, long_side, page_picture
-from partcnn.reporting.tiles import Tile, first_pictures, picture_tiles
+from partcnn.reporting.tiles import Tile, first_pictures, picture_tiles, usual_holders
 
 _BATCH = 16
 
@@ -61,6 +61,7 @@ class Gathered:
         groups: filters whose places are within a cell on most pictures of objects (`evaluation.redundancy`), the
             largest group first; empty where it was not asked.
         tiles: [picture] what each filter holds of it; None where the filters do not compete.
+        holders: the filters that hold some of at least half of the pictures of objects; None as of `tiles`.
         first: indices in `pictures` of those that stand at the head of the page.
     """
 
@@ -81,6 +82,7 @@ class Gathered:
     is_exact: bool
     groups: list[list[int]] = dataclass_field(default_factory=list)
     tiles: list[list[Tile]] | None = None
+    holders: list[int] | None = None
     first: list[int] = dataclass_field(default_factory=list)
 
 
@@ -99,6 +101,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     true = enumerate(split for batch in found.batches for split in batch.true)
     cells = torch.cat([batch.cells for batch in found.batches])
     scores = torch.cat([batch.scores for batch in found.batches])
+    is_object = [one.label != dataset.background for one in found.pictures]
     labels, predictions = [one.label for one in found.pictures], [one.prediction for one in found.pictures]
     return Gathered(
         pictures=found.pictures,
@@ -119,7 +122,8 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         groups=_groups(
             cells, scores, torch.tensor([label != dataset.background for label in labels]), field.map_size[1]
         ),
-        tiles=found.tiles if tiling is not None else None,
+        tiles=None if tiling is None else found.tiles,
+        holders=None if tiling is None else usual_holders(found.tiles, is_object),
         first=first_pictures(labels, predictions, dataset.background),
     )
 

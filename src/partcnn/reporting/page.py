@@ -45,7 +45,7 @@ def render_page(content: PageContent, title: str | None = None, panels: Sequence
     return rendered(
         "page.html",
         title=title or _title(evaluation),
-        lead=lead_sentence(evaluation, is_tiling=gathered.tiles is not None),
+        lead=lead_sentence(evaluation, holders=gathered.holders),
         facts=_facts(evaluation, gathered),
         sections=[
             section for name, panel in (PANELS | own).items() if (section := _section(name, panel, content)).html

@@ -1,7 +1,7 @@
 """What the figures say, in words, and what they do not."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
@@ -25,7 +25,7 @@ def write_remarks(
     compare: dict[str, Evaluation],
     groups: Sequence[Sequence[int]] = (),
     *,
-    is_tiling: bool = False,
+    holders: Collection[int] | None = None,
 ) -> list[Remark]:
     """The most important first.
 
@@ -33,12 +33,12 @@ def write_remarks(
         evaluation: of this network.
         compare: of others, by name.
         groups: filters whose places are within a cell of each other's on most pictures; empty where it is not known.
-        is_tiling: the filters compete, and no two hold the same cell.
+        holders: where the filters compete, those that hold some of most pictures of objects; None where they do not.
     """
     return [
         *_on_pictures(evaluation),
         *_on_accuracy(evaluation),
-        *(_on_tiles(evaluation, groups) if is_tiling else []),
+        *([] if holders is None else _on_tiles(evaluation, groups, holders)),
         *_on_parts(evaluation, groups),
         *_on_instability(evaluation),
         *_on_dead(evaluation),
@@ -76,22 +76,36 @@ def _on_accuracy(evaluation: Evaluation) -> list[Remark]:
                    "look at says little.")]  # fmt: skip
 
 
-def _on_tiles(evaluation: Evaluation, groups: Sequence[Sequence[int]]) -> list[Remark]:
-    num_filters = len(evaluation.filters)
-    if num_filters == 1:
-        return []
+def _on_tiles(evaluation: Evaluation, groups: Sequence[Sequence[int]], holders: Collection[int]) -> list[Remark]:
+    num_filters, held = len(evaluation.filters), [one for one in evaluation.filters if one.filter in holders]
+    if len(held) < 2:
+        few = "No filter holds" if not held else f"Only filter {held[0].filter} holds"
+        return [Remark(f"{few} any of the {_object_name(evaluation)} on most pictures: the filters do not tile.")]
+    num_places = sum(any(index in holders for index in group) for group in groups)
     where = "each holds another place"
-    if len(groups) < num_filters:
-        where = f"each holds cells of its own, at {count(len(groups), 'place')} more than a cell apart"
-    lying = Counter(part for one in evaluation.filters if (part := _part_below(one)) is not None)
-    texts = [
-        f"{'all' if number == num_filters else number} of them {'lies' if number == 1 else 'lie'} on the {part}"
-        if place == 0
-        else f"{number} on the {part}"
-        for place, (part, number) in enumerate(lying.most_common())
-    ]
+    if num_places < len(held):
+        where = f"each holds cells of its own, at {count(num_places, 'place')} more than a cell apart"
+    lying = Counter(part for one in held if (part := _part_below(one)) is not None)
+    texts = [f"{number} on the {part}" for part, number in lying.most_common()]
+    if texts:
+        (part, number), *_ = lying.most_common(1)
+        verb = "lies" if number == 1 else "lie"
+        texts[0] = f"{'all' if number == len(held) else number} of them {verb} on the {part}"
     on_parts = f"; {_listed(texts, 'and')}" if texts else ""
-    return [Remark(f"{num_filters} filters tile the {_object_name(evaluation)}: {where}{on_parts}.", is_caution=False)]
+    if len(held) == num_filters:
+        return [Remark(f"{_tiled(evaluation, num_filters)}: {where}{on_parts}.", is_caution=False)]
+    return [
+        Remark(f"{len(held)} of {_tiled(evaluation, num_filters)}: {where}{on_parts}.", is_caution=False),
+        Remark(f"The other {_others(num_filters - len(held))} nothing on most pictures."),
+    ]
+
+
+def _others(number: int) -> str:
+    return "filter holds" if number == 1 else f"{number} filters hold"
+
+
+def _tiled(evaluation: Evaluation, num_filters: int) -> str:
+    return f"{count(num_filters, 'filter')} tile the {_object_name(evaluation)}"
 
 
 def _on_parts(evaluation: Evaluation, groups: Sequence[Sequence[int]]) -> list[Remark]:
@@ -203,11 +217,12 @@ def _listed(words: list[str], last: str) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def lead_sentence(evaluation: Evaluation, *, is_tiling: bool = False) -> str:
-    """The result in one sentence."""
+def lead_sentence(evaluation: Evaluation, *, holders: Collection[int] | None = None) -> str:
+    """The result in one sentence; `holders` as of `write_remarks`."""
     num_filters, num_found = len(evaluation.filters), len(followers(evaluation))
     best = evaluation.summary.get("part_tracking_r2_best")
-    tiled = f"{count(num_filters, 'filter')} {'tiles' if num_filters == 1 else 'tile'} the {_object_name(evaluation)}"
+    is_tiling = holders is not None and len(holders) == num_filters > 1
+    tiled = _tiled(evaluation, num_filters)
     if not any(_is_measured(evaluation, part) for part in evaluation.parts):
         shown = tiled if is_tiling else f"{count(num_filters, 'filter')} and the pictures each fires on most"
         return f"{shown}; no parts are annotated here."

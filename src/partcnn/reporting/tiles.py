@@ -1,6 +1,7 @@
 """How filters that compete tile a picture, as the page draws it; and which pictures stand first."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,19 @@ def picture_tiles(shares: Tensor, field: ReceptiveField) -> list[Tile]:
         if path and place is not None:
             tiles.append(Tile(number, path, place))
     return tiles
+
+
+def usual_holders(tiles: Sequence[Sequence[Tile]], is_object: Sequence[bool]) -> list[int]:
+    """The filters that hold some of at least half of the pictures of objects, ascending.
+
+    Args:
+        tiles: of each picture, see `picture_tiles`.
+        is_object: whether the picture shows one.
+    """
+    counts = Counter(
+        tile.filter for of_picture, is_shown in zip(tiles, is_object, strict=True) if is_shown for tile in of_picture
+    )
+    return sorted(number for number, count in counts.items() if 2 * count >= sum(is_object))
 
 
 def evenly_chosen(candidates: Sequence[int], count: int) -> list[int]:

@@ -21,7 +21,7 @@ def overview(content: PageContent) -> Markup:
     named = {_THIS: evaluation} | compare
     return rendered(
         "overview.html",
-        remarks=write_remarks(evaluation, compare, gathered.groups, is_tiling=gathered.tiles is not None),
+        remarks=write_remarks(evaluation, compare, gathered.groups, holders=gathered.holders),
         rows=summary_rows(evaluation, compare),
         this=_THIS,
         others=list(compare),
