@@ -14,12 +14,15 @@ from partcnn.app.settings import RunSettings
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import COVERAGE_R2, Evaluation
-from partcnn.explanation.explanation import explain
+from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.files import replace_file
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.networks.demo_net import DemoNet
-from partcnn.plot import filter_gallery, heatmap_overlay
+from partcnn.plot import filter_gallery, filter_name, heatmap_overlay, tiled_picture
 from partcnn.reporting import report
+from partcnn.reporting.remarks import followers
+from partcnn.reporting.tiles import evenly_chosen
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 
@@ -121,6 +124,38 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
 
 
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
+    """A row for each filter that competes, else for each part that one follows, written to the file."""
+    rows = (
+        _rows_of_tiles(model, evaluation, dataset)
+        if competing_masks(model)
+        else _rows_of_parts(model, evaluation, dataset)
+    )
+    if not rows:
+        file.unlink(missing_ok=True)  # of a demonstration before
+        return
+    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
+    filter_gallery(rows, figure.subplots())
+    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+
+
+def _rows_of_tiles(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
+    """The same pictures in every row, taken evenly among those of objects: what all filters hold, then each alone."""
+    parts = {one.filter: one.best_part for one in followers(evaluation)}
+    names = {one.filter: filter_name(one.filter, parts.get(one.filter)) for one in evaluation.filters}
+    objects = [place for place, sample in enumerate(dataset.samples) if sample.label != dataset.background]
+    pictures = [dataset.samples[place].load_image() for place in evenly_chosen(objects, _NUM_TILES)]
+    explained = [explain(model, picture) for picture in pictures]
+    rows = {"all": [_tiled(why) for why in explained]}
+    return rows | {names[number]: [_tiled(why, number) for why in explained] for number in sorted(names)}
+
+
+def _tiled(why: Explanation, number: int | None = None) -> Image.Image:
+    assert why.picture is not None  # a picture was explained
+    assert why.regions is not None  # of filters that compete
+    return tiled_picture(why.picture, why.regions, only=None if number is None else [number])
+
+
+def _rows_of_parts(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
     """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
     followed = [
         figures
@@ -136,9 +171,4 @@ def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset
             picture = dataset.samples[top.sample].load_image()
             (share,) = [share for share in explain(model, picture).contributions if share.filter == figures.filter]
             pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
-    if not rows:
-        file.unlink(missing_ok=True)  # of a demonstration before
-        return
-    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
-    filter_gallery(rows, figure.subplots())
-    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    return rows
