@@ -26,14 +26,12 @@ class FeatureViews:
         frames: [image, view, 2, 3] of the views, see `PictureViews`.
         labels: [image].
         whole: the first view's maps once more, as they came out of the trunk, where `compute_features` was asked.
-        object_share: [image, view, row, col], how far each cell is the object's, where filters compete.
     """
 
     maps: Tensor
     frames: Tensor
     labels: Tensor
     whole: PictureFeatures | None = None
-    object_share: Tensor | None = None
 
 
 def compute_features(
