@@ -1,6 +1,7 @@
 """Where filters that compete start, with a trunk that is frozen and one that learns."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,7 @@ from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.conversion import convert
 from partcnn.networks.demo_net import DemoNet
 from partcnn.objectives.object_cells import carried_into_views
+from partcnn.plot.curves import read_curves
 from partcnn.training import fitting
 from partcnn.training.fitting import History, fit
 from partcnn.training.module import PartTraining
@@ -83,14 +85,20 @@ class Steps(Callback):
 
 
 def trained(
-    model: CompetingNetwork, dataset: PartDataset, kind: str, patch: pytest.MonkeyPatch, recipe: Recipe = RECIPE
+    model: CompetingNetwork,
+    dataset: PartDataset,
+    kind: str,
+    patch: pytest.MonkeyPatch,
+    recipe: Recipe = RECIPE,
+    directory: Path | None = None,
 ) -> tuple[CompetingNetwork, Steps, History]:
     """A trained copy; `kind` is the trunk's: frozen, or learning on views in memory or on pictures decoded anew."""
     if kind == "decoded":
         patch.setattr(fitting, "_PICTURES_IN_MEMORY_BYTES", 0)
     trunk = "frozen" if kind == "frozen" else "finetune"
     network, steps = copy.deepcopy(model), Steps()
-    history = fit(network, dataset, recipe, trunk=trunk, callbacks=[steps], is_progress_shown=False)
+    settings: dict[str, Any] = {"trunk": trunk, "directory": directory, "callbacks": [steps]}
+    history = fit(network, dataset, recipe, is_progress_shown=False, **settings)
     return network, steps, history
 
 
@@ -137,12 +145,14 @@ def test_the_same_seed_gives_the_same_weights(
 
 @pytest.mark.parametrize("kind", ["in memory", "decoded"])
 def test_a_trunk_that_learns_fast_learns_the_task_alone_before_filters_start(
-    model: CompetingNetwork, dataset: PartDataset, kind: str, monkeypatch: pytest.MonkeyPatch
+    model: CompetingNetwork, dataset: PartDataset, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, steps, history = trained(model, dataset, kind, monkeypatch, LEARNS_FAST)
+    _, steps, history = trained(model, dataset, kind, monkeypatch, LEARNS_FAST, directory=tmp_path)
     assert ["filter_loss" in epoch for epoch in history.epochs] == [False, True, True, True]
     torch.testing.assert_close(steps.prototypes[0], model.layer_of_parts.scores.prototypes.weight)
     assert not torch.equal(steps.trunks[0], steps.trunks[1])
+    (curve,) = (curve for curve in read_curves(tmp_path / "log" / "metrics.csv") if curve.name == "filter_loss")
+    assert curve.epochs == [1, 2, 3]
     assert (steps.prototypes[1] - steps.prototypes[0]).abs().max() > 0.1  # more than steps of 3e-3 change
 
 
