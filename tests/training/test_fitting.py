@@ -492,13 +492,14 @@ def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() ->
     epochs = []
     for _ in range(9):
         batches = list(features)
-        assert [batch.shape for batch, _, _ in batches] == [(3, 2, 1, 1, 1), (3, 2, 1, 1, 1), (1, 2, 1, 1, 1)]
-        assert all(torch.equal(batch.squeeze(), frame[..., 0, 0].squeeze()) for batch, frame, _ in batches)
-        labels = torch.cat([label for _, _, label in batches])
-        views = torch.cat([batch.flatten(1) for batch, _, _ in batches])
+        assert [batch.shape for batch, *_ in batches] == [(3, 2, 1, 1, 1), (3, 2, 1, 1, 1), (1, 2, 1, 1, 1)]
+        assert all(torch.equal(batch.squeeze(), frame[..., 0, 0].squeeze()) for batch, frame, *_ in batches)
+        labels = torch.cat([label for _, _, label, _ in batches])
+        views = torch.cat([batch.flatten(1) for batch, *_ in batches])
         assert torch.equal(views // 3, labels[:, None].expand(-1, 2))
         assert (views[:, 0] != views[:, 1]).all()
         assert labels.sort().values.tolist() == list(range(7))
+        assert torch.equal(labels, torch.cat([images for *_, images in batches]))
         epochs.append(views)
     assert len(features) == 3
     assert set((torch.cat(epochs) % 3).unique().tolist()) == {0, 1, 2}
@@ -507,7 +508,7 @@ def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() ->
 
 def test_one_view_in_all_gives_one_in_a_batch() -> None:
     features = FeatureViews(torch.zeros(4, 1, 2, 3, 3), torch.zeros(4, 1, 2, 3), torch.zeros(4, dtype=torch.long))
-    ((maps, frames, _),) = EpochBatches(features, batch_size=4, seed=0)
+    ((maps, frames, *_),) = EpochBatches(features, batch_size=4, seed=0)
     assert (maps.shape, frames.shape) == ((4, 1, 2, 3, 3), (4, 1, 2, 3))
 
 

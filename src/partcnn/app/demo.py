@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from partcnn.app.runs.training import train_run
-from partcnn.app.settings import RunSettings
+from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import COVERAGE_R2, Evaluation
@@ -28,7 +28,9 @@ from partcnn.training.recipe import Recipe
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
-_TRUNK_RECIPE = Recipe(epochs=10, lr=1e-2, weight_decay=1e-2, num_views=5)  # DemoNet from random weights
+# DemoNet from random weights. Parts are only as good as the trunk: after 10 epochs it hardly knew the animals.
+_TRUNK_RECIPE = Recipe(epochs=40, lr=1e-2, weight_decay=1e-2, num_views=9, min_crop_frac=0.3)
+_NUM_FILTERS = 8
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
@@ -67,6 +69,8 @@ def run_demo(
         backbone="demo",
         weights=str(directory / "trunk.safetensors"),
         layers=_LAYER,
+        objective="competing",
+        network=NetworkSettings(filters=_NUM_FILTERS),
         seed=seed,
         epochs=epochs,
         workers=0,  # drawings are kept in memory: other processes would draw them again

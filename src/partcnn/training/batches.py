@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from partcnn.training.features import FeatureViews
 from partcnn.training.views import PictureViews
@@ -28,8 +28,8 @@ class EpochBatches:
         return -(-len(self.features.maps) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image]; and where
-        they are known, how far each cell is the object's, [image, 2, row, col].
+        """One epoch: maps [image, 2, channel, row, col] in float32, frames [image, 2, 2, 3], labels [image], and the
+        pictures' numbers [image].
 
         The two views of a picture differ; with one view in all there is one in a batch.
         """
@@ -38,8 +38,7 @@ class EpochBatches:
         views = self._chosen_views(*maps.shape[:2])
         for images in order.split(self.batch_size):
             rows = (images[:, None], views[images])
-            shares = () if self.features.object_share is None else (self.features.object_share[rows].float(),)
-            yield maps[rows].float(), frames[rows], labels[images], *shares
+            yield maps[rows].float(), frames[rows], labels[images], images
 
     def _chosen_views(self, num_images: int, num_views: int) -> Tensor:  # [image, 2]
         first = torch.randint(num_views, (num_images, 1), generator=self._generator)
@@ -49,10 +48,33 @@ class EpochBatches:
         return torch.cat([first, (first + steps) % num_views], dim=1)
 
 
-class EpochLoader(DataLoader[tuple[Tensor, Tensor, int]]):
-    """Tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers."""
+class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
+    """Batches as of `EpochBatches`, decoded anew.
+
+    It tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers.
+
+    Args:
+        views: of the pictures.
+        settings: of the DataLoader.
+    """
+
+    def __init__(self, views: PictureViews, **settings: Any) -> None:
+        super().__init__(_Numbered(views), **settings)
+        self.views = views
 
     def __iter__(self) -> Any:
-        assert isinstance(self.dataset, PictureViews)
-        self.dataset.epoch += 1  # before workers are started: they see the data set as it is then
+        self.views.epoch += 1  # before workers are started: they see the views as they are then
         return super().__iter__()
+
+
+class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
+    """Views, frames and label of each picture, and its number."""
+
+    def __init__(self, views: PictureViews) -> None:
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, int]:
+        return *self._views[index], index

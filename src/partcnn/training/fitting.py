@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,12 @@ from partcnn.datasets import PartDataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.competing_network import CompetingNetwork
-from partcnn.model.mask import part_masks, top_mask
-from partcnn.model.network import PartNetwork, conversion_of, layer_field
+from partcnn.model.mask import part_masks
+from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.model.saving.checkpoint import save
-from partcnn.networks.probing.receptive_field import cell_centers
 from partcnn.training.batches import EpochBatches, EpochLoader
-from partcnn.training.cached_features import trunk_features
-from partcnn.training.competing_start import start_competing
+from partcnn.training.cached_features import picture_features, trunk_features
+from partcnn.training.competing_start import CompetingStart, starting_epoch
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
@@ -148,12 +147,12 @@ def fit(
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
                 features = _pictures_in_memory(model, views, **passing)
-    if isinstance(model, CompetingNetwork) and is_frozen and features is not None:
-        features = replace(features, object_share=_started(model, features, seed=seed))
     batches = _batches(features, views, recipe, num_workers)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
+    if isinstance(model, CompetingNetwork):
+        trainer.callbacks.append(_start(model, features, views, recipe, is_frozen, num_workers))  # type: ignore[attr-defined]
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
     _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
@@ -179,16 +178,25 @@ def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, feature
         )
 
 
-def _started(model: CompetingNetwork, features: FeatureViews, *, seed: int) -> Tensor:
-    """Where filters that compete start, unless they are trained already; and what is the object's in every view."""
-    layer, _ = top_mask(model)
-    return start_competing(
-        model,
-        features,
-        cell_centers(layer_field(model, layer)),
-        background=conversion_of(model).settings.background,
-        seed=seed,
-    )
+def _start(
+    model: CompetingNetwork,
+    features: FeatureViews | None,
+    views: PictureViews,
+    recipe: Recipe,
+    is_trunk_frozen: bool,
+    num_workers: int,
+) -> CompetingStart:
+    """Of filters that compete, on maps of whole pictures: those in memory, or what the trunk makes of them then."""
+
+    def maps() -> Tensor:
+        if features is not None and is_trunk_frozen:
+            return features.maps[:, 0]
+        with torch.random.fork_rng(devices=[]):  # loaders draw from the generator: dropout would be another one
+            return picture_features(model, views.dataset, num_workers=num_workers).maps
+
+    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    epoch = starting_epoch(model, recipe, is_trunk_frozen=is_trunk_frozen)
+    return CompetingStart(epoch, maps, labels, seed=views.seed)
 
 
 def _forget(model: nn.Module) -> None:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.model.competing_mask import competing_masks
+from partcnn.model.competing_mask import CompetingMask, competing_masks
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, layer_field
 from partcnn.networks.probing.receptive_field import cell_centers
+from partcnn.objectives.object_cells import carried_into_views
 from partcnn.training.recipe import Recipe
 
 _PRETRAINED_TRUNK_LR_FRAC = 0.03
@@ -25,39 +26,59 @@ class PartTraining(L.LightningModule):
         recipe: of the training.
         is_trunk_frozen: the trunk and its projection keep their weights and their statistics.
         takes_features: batches hold the trunk's projected maps and not pictures.
+
+    Attributes:
+        object_share: [image, row, col] of the training pictures, how far each cell is the object's, where filters
+            compete (`competing_start`).
+        waits_for_start: filters that compete did not start yet, and the network learns the task alone.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
-        self.centers = _cell_centers(model) if recipe.equivariance else {}
+        self.waits_for_start = bool(competing_masks(model))
+        self.centers = _cell_centers(model) if recipe.equivariance or self.waits_for_start else {}
+        self.object_share: Tensor | None = None
         self._sums: dict[str, Any] = {}
         self._count = 0  # pictures in the sums
 
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
-        inputs, frames, labels, *shares = batch  # [picture, view, channel, row, col], [picture, view, 2, 3], [picture]
+        # [picture, view, channel, row, col], [picture, view, 2, 3], [picture] and, from `fit`, the pictures' numbers
+        inputs, frames, labels, *images = batch
         num_views = inputs.shape[1]
         inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
-        for mask in competing_masks(self.model) if shares else ():
-            mask.object_share = shares[0].transpose(0, 1).flatten(0, 1)
-        task_loss = F.cross_entropy(logits.float(), labels)
-        filter_loss, terms = filter_loss_terms(self.model, labels)
-        loss = task_loss + filter_loss
-        if self.recipe.equivariance and num_views == 2:
-            terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
-            loss = loss + self.recipe.equivariance * terms["equivariance"]
-        if self.recipe.diversity:
-            terms["diversity"] = diversity_loss(self.model, labels)
-            loss = loss + self.recipe.diversity * terms["diversity"]
+        loss = task_loss = F.cross_entropy(logits.float(), labels)
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
+        shown = {"task_loss": task_loss, "accuracy": accuracy}
+        if not self.waits_for_start:
+            self._show_objects(frames, *images)
+            filter_loss, terms = filter_loss_terms(self.model, labels)
+            loss = loss + filter_loss
+            if self.recipe.equivariance and num_views == 2:
+                terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
+                loss = loss + self.recipe.equivariance * terms["equivariance"]
+            if self.recipe.diversity:
+                terms["diversity"] = diversity_loss(self.model, labels)
+                loss = loss + self.recipe.diversity * terms["diversity"]
+            shown |= {"filter_loss": filter_loss} | terms
         self._count += len(labels)
         for name, value in shown.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * len(labels)
         return loss
+
+    def _show_objects(self, frames: Tensor, images: Tensor | None = None) -> None:
+        """Tell filters that compete how far each cell of this step's views is the object's."""
+        if self.object_share is None or images is None:
+            return
+        share, images = self.object_share, images.to(self.object_share.device)
+        for name, mask in part_masks(self.model):
+            if isinstance(mask, CompetingMask):
+                in_pictures = frames.to(share).unflatten(0, (-1, len(images))).transpose(0, 1)
+                carried = carried_into_views(share[images], in_pictures, self.centers[name])
+                mask.object_share = carried.transpose(0, 1).flatten(0, 1).to(frames.device)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Log the epoch's means with its last batch: a call of Lightning's per value and step took 7 % of the time."""
