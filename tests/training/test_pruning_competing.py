@@ -32,7 +32,7 @@ def model() -> CompetingNetwork:
 
 @pytest.fixture
 def features(generator: torch.Generator) -> FeatureViews:
-    maps = torch.randn(12, 1, 32, 16, 16, generator=generator)
+    maps = torch.randn(12, 1, 64, 16, 16, generator=generator)
     return FeatureViews(maps, torch.zeros(12, 1, 2, 3), torch.arange(12) % 3)
 
 
