@@ -53,6 +53,7 @@ TRANSFORMERS = ["ResNet", "ConvNext"]  # their small configurations, as ResNetFo
 COLUMNS = (
     "network,input,layer,channels,map,stride px,receptive field px,training step,save and load,ONNX,original,branch"
 )
+JOINED = " + "  # between the names of layers whose maps are joined
 NUM_CLASSES = 2
 RELOAD_TOLERANCE = 1e-6
 ONNX_TOLERANCE = 1e-4
@@ -103,6 +104,7 @@ def surveyed(name: str, size: tuple[int, int] | None = None, *, has_onnx: bool =
         size = size or own_size
         row["input_size"] = list(size)
         model = partcnn.convert(network, num_classes=NUM_CLASSES, input_size=size)
+        nn.init.normal_(model.head.weight, std=0.01)  # it starts at 0, and logits of 0 would be those of any network
         row |= chosen_layer(network, model, size)
         pictures = torch.randn(2, 3, *size)
         row["step"] = outcome(lambda: training_step(model, pictures))
@@ -130,16 +132,17 @@ def built(name: str) -> tuple[nn.Module, tuple[int, int]]:
 
 
 def chosen_layer(network: nn.Module, model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
-    (layer,) = conversion_of(model).settings.layers
-    shape = next(shape for shape in layer_shapes(network, size) if shape.name == layer)
+    """The layers whose maps the trunk joins, at the cells of the first, and what a cell sees."""
+    shapes = {shape.name: shape for shape in layer_shapes(network, size)}
+    chosen = [shapes[name] for name in conversion_of(model).settings.layers]
     field = traced_fields(model, ["trunk"], size).get("trunk")
     return {
-        "layer": layer,
-        "num_channels": shape.num_channels,
-        "map_size": list(shape.map_size),
-        "stride_px": [round(stride, 1) for stride in (field or shape).stride_px],
+        "layer": JOINED.join(shape.name for shape in chosen),
+        "num_channels": sum(shape.num_channels for shape in chosen),
+        "map_size": list(chosen[0].map_size),
+        "stride_px": [round(stride, 1) for stride in (field or chosen[0]).stride_px],
         "field_px": [round(side) for side in field.size_px] if field else None,
-        "is_channels_last": shape.is_channels_last,
+        "is_channels_last": chosen[0].is_channels_last,
         "is_traced": not any(isinstance(module, HookedTrunk) for module in model.modules()),
     }
 

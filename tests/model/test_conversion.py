@@ -4,6 +4,7 @@ import copy
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError, LayerError
+from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.model.losses import filter_loss
 from partcnn.model.mask import PartMask, part_masks
@@ -128,18 +130,20 @@ def assert_same_fingerprint(now: dict[str, object], before: dict[str, object]) -
     assert all(torch.equal(a, b) for a, b in zip(now_weights, before_weights, strict=True))  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("layer", ["auto", "named"])
+@pytest.mark.parametrize(("layer", "objective"), [("auto", "auto"), ("named", "auto"), ("named", "labelled")], ids=str)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_logits_are_the_sum_of_the_filters_contributions_and_the_bias(
-    networks: dict[str, nn.Module], name: str, layer: str, pictures: Tensor
+    networks: dict[str, nn.Module], name: str, layer: str, objective: str, pictures: Tensor
 ) -> None:
     layers = "auto" if layer == "auto" else NAMED_LAYERS[name]
-    model = convert(networks[name], layers, num_classes=3, filters=12, input_size=SIZE).eval()
+    settings = {"num_classes": 3, "filters": 12, "objective": objective, "input_size": SIZE}
+    model = convert(networks[name], layers, **settings).eval()
     nn.init.normal_(model.head.bias)
+    nn.init.normal_(model.head.weight, std=0.1)  # that of filters that compete starts at zero
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         logits = model(pictures)
         top = model.part_layers[-1].mask.masked(maps["part_layers.0.mask"])
-        contributions = model.head.contributions(top)
+        contributions = model.contributions(top)
     assert logits.shape == (2, 3)
     assert contributions.shape == (2, 3, 12)
     assert contributions.abs().amax() > 1e-3
@@ -257,12 +261,14 @@ def test_a_mask_in_place_is_refused_on_maps_that_can_be_negative(
         convert(networks[network], layer, num_classes=5, head="original", input_size=SIZE)
 
 
-def test_the_additive_head_may_stand_on_maps_that_can_be_negative() -> None:
+@pytest.mark.parametrize("objective", ["competing", "labelled"])
+def test_the_additive_head_may_stand_on_maps_that_can_be_negative(objective: str, pictures: Tensor) -> None:
     torch.manual_seed(0)
-    images = torch.randn(2, 3, *SIZE)
-    model = convert(TwoPaths(), "negative", num_classes=5, input_size=SIZE).eval()
-    assert model.trunk(images).amin() < 0
-    assert all((layer(torch.randn(1, layer.in_channels, 8, 8)) >= 0).all() for layer in model.part_layers)
+    model = convert(TwoPaths(), "negative", num_classes=5, objective=objective, input_size=SIZE).eval()
+    assert model.features(pictures).amin() < 0
+    with torch.no_grad(), recorded_feature_maps(model) as maps:
+        model(pictures)
+        assert all((found >= 0).all() and found.any() for found in maps.values())
 
 
 def test_a_network_that_cannot_be_traced_runs_whole(pictures: Tensor) -> None:
@@ -290,6 +296,7 @@ def test_a_trunk_keeps_the_mode_of_the_network_whether_it_can_be_traced_or_not(
 def test_a_copy_of_a_converted_network_keeps_its_mode_and_answers_alike(resnet: nn.Module, pictures: Tensor) -> None:
     calibrate(resnet)
     model = convert(resnet, "layer2", num_classes=2, input_size=SIZE).eval()
+    nn.init.normal_(model.head.weight)  # it starts at 0, and logits of 0 are any network's
     model(pictures)  # leaves maps with a graph, which cannot be copied
     model.trunk.network.get_submodule("layer1.0.bn1").train()
     copied = copy.deepcopy(model)
@@ -304,6 +311,7 @@ def test_a_copy_in_evaluation_mode_runs_the_trunk_as_in_evaluation_mode(pictures
             return super().forward(F.dropout(images, training=self.training))
 
     model = convert(FunctionalDropout(), "negative", num_classes=2, input_size=SIZE).eval()
+    nn.init.normal_(model.head.weight)
     with torch.no_grad():
         assert torch.equal(copy.deepcopy(model)(pictures), model(pictures))
         assert not torch.equal(copy.deepcopy(model.train()).trunk(pictures), model.eval().trunk(pictures))
@@ -343,11 +351,25 @@ def test_auto_takes_the_deepest_layer_of_at_least_twelve_cells_and_says_so(
     resnet: nn.Module, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="partcnn"):
-        model = convert(resnet, num_classes=2, input_size=(112, 112))
-    assert model.layers == ("layer2",)
+        model = convert(resnet, num_classes=5, head="original", input_size=(112, 112))
+    assert conversion_of(model).settings.layers == ("layer2",)
     assert "layer2: 128 channels, stride 8×8 px, map 14×14 at input 112×112" in caplog.text
-    assert convert(resnet, num_classes=2, input_size=(96, 200)).layers == ("layer2",)
-    assert convert(resnet, num_classes=2, input_size=(88, 200)).layers == ("layer1",)
+    for size, layer in (((96, 200), "layer2"), ((88, 200), "layer1")):
+        masked = convert(resnet, num_classes=5, head="original", input_size=size)
+        assert conversion_of(masked).settings.layers == (layer,)
+
+
+def test_auto_of_the_additive_head_takes_layers_of_two_depths_and_says_so(
+    resnet: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="partcnn"):
+        model = convert(resnet, num_classes=2, input_size=(112, 112))
+    assert model.layers == conversion_of(model).settings.layers == ("layer2", "layer3.1")
+    assert model.trunk_channels == (128, 256)
+    assert "layer2: 128 channels, stride 8×8 px, map 14×14 at input 112×112" in caplog.text
+    assert "layer3.1: 256 channels, stride 16×16 px, map 7×7 at input 112×112" in caplog.text
+    assert convert(resnet, num_classes=2, input_size=(104, 104)).layers == ("layer2", "layer3.1")  # 13 cells
+    assert convert(resnet, num_classes=2, input_size=(96, 200)).layers == ("layer1", "layer2.1")  # 12
 
 
 def test_auto_passes_over_dropout_and_class_scores(networks: dict[str, nn.Module]) -> None:
@@ -443,8 +465,21 @@ def test_a_second_mask_on_a_layer_is_refused(resnet: nn.Module) -> None:
 def test_there_are_32_filters_for_each_class_that_owns_any_up_to_the_trunks_channels(
     demo_net: DemoNet, num_classes: int, background: int | None, expected: int
 ) -> None:
-    model = convert(demo_net, "features", num_classes=num_classes, background=background, input_size=SIZE)
+    settings = {"num_classes": num_classes, "background": background, "objective": "labelled", "input_size": SIZE}
+    model = convert(demo_net, "features", **settings)
     assert [layer.out_channels for layer in model.part_layers] == [expected]
+
+
+@pytest.mark.parametrize(("num_classes", "background", "expected"), [(2, None, 16), (2, 0, 8), (5, 1, 16)], ids=str)
+def test_eight_filters_compete_for_one_class_and_sixteen_for_several(
+    demo_net: DemoNet, pictures: Tensor, num_classes: int, background: int | None, expected: int
+) -> None:
+    model = convert(demo_net, "features", num_classes=num_classes, background=background, input_size=SIZE)
+    assert isinstance(model, CompetingNetwork)
+    with recorded_feature_maps(model) as maps:
+        model(pictures)
+        assert maps["part_layers.0.mask"].shape == (2, expected, 8, 8)
+    assert conversion_of(model).settings.filters == expected
 
 
 def test_the_part_layers_stand_on_one_another(demo_net: DemoNet, pictures: Tensor) -> None:
@@ -463,10 +498,11 @@ def test_the_part_layers_stand_on_one_another(demo_net: DemoNet, pictures: Tenso
     ids=str,
 )
 def test_features_are_projected_and_pass_an_ordinary_layer(
-    demo_net: DemoNet, pictures: Tensor, settings: dict[str, int], expected: tuple[int, int | None]
+    demo_net: DemoNet, pictures: Tensor, settings: dict[str, Any], expected: tuple[int, int | None]
 ) -> None:
     num_channels, width = expected
-    model = convert(demo_net, "features", num_classes=2, filters=6, input_size=SIZE, **settings).eval()
+    settings = {"objective": "labelled", "filters": 6, "input_size": SIZE, **settings}
+    model = convert(demo_net, "features", num_classes=2, **settings).eval()
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         logits = model(pictures)
         features = model.features(pictures)
@@ -480,6 +516,29 @@ def test_features_are_projected_and_pass_an_ordinary_layer(
         top = model.part_layers[0]
         expected_maps = F.relu(F.conv2d(below, top.weight, top.bias, padding=1))
         torch.testing.assert_close(maps["part_layers.0.mask"], expected_maps, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("projection", "expected"), [(128, 64), (5, 5), (0, 64), (None, 64)])
+def test_filters_compete_for_cells_of_the_projected_features(
+    demo_net: DemoNet, pictures: Tensor, projection: int | None, expected: int
+) -> None:
+    model = convert(demo_net, "features", num_classes=2, projection=projection, input_size=SIZE).eval()
+    nn.init.normal_(model.head.weight)
+    with torch.no_grad(), recorded_feature_maps(model) as maps:
+        logits = model(pictures)
+        features = model.features(pictures)
+        assert features.shape[1] == expected
+        assert torch.equal(model.forward_from_features(features), logits)
+        shares = model.part_layers[0].scores(features).softmax(dim=1)[:, :-1]
+        torch.testing.assert_close(maps["part_layers.0.mask"], shares, atol=1e-6, rtol=0)
+        torch.testing.assert_close(model.head(shares, features), logits, atol=1e-5, rtol=0)
+
+
+def test_no_dropout_is_none_in_the_head_of_filters_that_compete_either(demo_net: DemoNet, pictures: Tensor) -> None:
+    model = convert(demo_net, "features", num_classes=2, dropout=0.0, erasing=0.0, input_size=SIZE)
+    nn.init.normal_(model.head.weight)
+    features = torch.randn(2, 64, 8, 8)
+    assert torch.equal(model.train().forward_from_features(features), model.eval().forward_from_features(features))
 
 
 def test_a_projection_starts_with_orthonormal_rows(demo_net: DemoNet) -> None:
@@ -578,8 +637,9 @@ def test_no_layer_at_all_is_refused() -> None:
 
 
 def test_fewer_filters_than_classes_are_refused() -> None:
+    settings = {"num_classes": 5, "filters": 4, "objective": "labelled", "input_size": (64, 64)}
     with pytest.raises(ConfigError, match="at least one for each of 5"):
-        convert(torchvision.models.resnet18(), "layer2", num_classes=5, filters=4, input_size=(64, 64))
+        convert(torchvision.models.resnet18(), "layer2", **settings)
 
 
 def test_a_layer_that_runs_twice_counts_where_it_runs_last() -> None:
@@ -596,4 +656,4 @@ def test_a_layer_that_runs_twice_counts_where_it_runs_last() -> None:
 def test_auto_keeps_a_map_with_as_many_channels_as_the_linear_classifier_has_outputs() -> None:
     model = convert(torchvision.models.resnet18(num_classes=256), num_classes=2)
     assert isinstance(model, PartNetwork)
-    assert model.layers == ("layer3",)
+    assert model.layers == ("layer3", "layer4.1")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.conversion import convert
 from partcnn.model.losses import filter_loss, filter_loss_terms
 from partcnn.model.mask import PartMask, part_masks
@@ -37,12 +38,13 @@ def pictures(generator: torch.Generator) -> Tensor:
     return torch.randn(4, 3, *SIZE, generator=generator)
 
 
-@pytest.fixture
-def resnet() -> PartNetwork:
+@pytest.fixture(params=["competing", "labelled"])
+def resnet(request: pytest.FixtureRequest) -> PartNetwork:
     torch.manual_seed(0)
-    network = torchvision.models.resnet18()
-    model = convert(network, "layer2", num_classes=2, filters=8, dropout=0.0, erasing=0.0, input_size=SIZE)
+    settings = {"objective": request.param, "filters": 8, "dropout": 0.0, "erasing": 0.0, "input_size": SIZE}
+    model = convert(torchvision.models.resnet18(), "layer2", num_classes=2, **settings)
     assert isinstance(model, PartNetwork)
+    nn.init.normal_(model.head.weight, std=0.01)  # that of filters that compete starts at zero
     return model
 
 
@@ -465,11 +467,14 @@ def test_what_an_activation_checkpoint_runs_again_is_no_pass_of_its_own(resnet: 
     resnet(3 * pictures)  # else the running means would be those of one batch, however often it is seen
     filter_loss(resnet, LABELS)
     twin = copy.deepcopy(resnet)
+    share = torch.rand(4, 8, 8)
     logits = checkpoint(resnet, pictures, use_reentrant=False)
+    expected_logits = twin(pictures)
+    for mask in [*competing_masks(resnet), *competing_masks(twin)]:
+        mask.object_share = share  # of this pass too
     loss = filter_loss(resnet, LABELS)
     (logits.sum() + loss).backward()
-    expected_loss = twin(pictures).sum() + filter_loss(twin, LABELS)
-    expected_loss.backward()
+    (expected_logits.sum() + filter_loss(twin, LABELS)).backward()
     before = buffers(resnet)
     assert filter_loss(resnet, LABELS) == loss
     assert_same(buffers(resnet), before)
@@ -597,13 +602,14 @@ def test_a_compiled_masked_network_answers_as_without_compiling(masked_demo_net:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's inductor
+@pytest.mark.parametrize("objective", ["competing", "labelled"])
 def test_a_network_compiled_to_machine_code_answers_as_without_compiling(
-    pictures: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    objective: str, pictures: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU())
-    model = convert(trunk, "1", num_classes=2, filters=4, new_layers=1, input_size=SIZE).eval()
+    model = convert(trunk, "1", num_classes=2, filters=4, objective=objective, input_size=SIZE).eval()
     with torch.no_grad():
         logits = model(pictures)
         loss = filter_loss(model, LABELS)
@@ -619,20 +625,21 @@ def test_under_autocast_the_filter_loss_is_computed_in_float32(resnet: PartNetwo
         logits = resnet(pictures)
         loss = filter_loss(resnet, LABELS)
         task_loss = F.cross_entropy(logits.float(), LABELS)
-    assert resnet.part_layers[-1].mask.feature_maps.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
-    by_hand = sum(
-        0.2
-        * OBJECTIVES["labelled"](
-            mask.feature_maps.float() / mask.mean_peak, LABELS[:, None] == mask.filter_category, tau=60 / 64
-        ).loss.mean()
-        for _, mask in part_masks(resnet)
-    )
-    torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
+    if not competing_masks(resnet):  # whose loss by hand is in test_competing_network
+        assert resnet.part_layers[-1].mask.feature_maps.dtype == torch.bfloat16
+        by_hand = sum(
+            0.2
+            * OBJECTIVES["labelled"](
+                mask.feature_maps.float() / mask.mean_peak, LABELS[:, None] == mask.filter_category, tau=60 / 64
+            ).loss.mean()
+            for _, mask in part_masks(resnet)
+        )
+        torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
     (task_loss + loss).backward()
     gradients = [parameter.grad for parameter in resnet.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
-    assert resnet.part_layers[0].weight.grad.any()
+    assert all(parameter.grad.any() for parameter in resnet.part_layers.parameters())
 
 
 @pytest.mark.parametrize("head", ["additive", "original"])
@@ -651,8 +658,12 @@ def test_channels_last_pictures_give_the_same_logits_and_loss(resnet: PartNetwor
     resnet.eval()
     expected = resnet(pictures), filter_loss(resnet, LABELS)
     resnet.to(memory_format=torch.channels_last)
+    seen: list[Tensor] = []
+    resnet.projection.register_forward_hook(lambda _, __, output: seen.append(output))
     found = resnet(pictures.to(memory_format=torch.channels_last)), filter_loss(resnet, LABELS)
-    assert resnet.part_layers[-1].mask.feature_maps.is_contiguous(memory_format=torch.channels_last)
+    if not competing_masks(resnet):  # torch's softmax lays the maps out anew
+        seen.append(resnet.part_layers[-1].mask.feature_maps)
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 

@@ -90,7 +90,10 @@ def small(head: str = "additive", network: nn.Module | None = None) -> nn.Module
     torch.manual_seed(0)
     network = network or Net()
     layer = "module.module.1" if isinstance(network, Bare) else "module.1"
-    return convert(network, layer, num_classes=2, head=head, input_size=SIZE).eval()
+    model = convert(network, layer, num_classes=2, head=head, input_size=SIZE).eval()
+    if head == "additive":
+        nn.init.normal_(model.head.weight)  # it starts at 0, and logits of 0 are any network's
+    return model
 
 
 @pytest.mark.parametrize("head", ["additive", "original"])

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import MISSING, FrozenInstanceError, fields
+from typing import Any
 
 import pytest
 import torch
@@ -47,14 +48,26 @@ def test_convert_takes_every_setting_with_the_same_default() -> None:
         assert (default,) == expected if field.name == "layers" else default == expected, field.name
 
 
-def test_the_record_holds_the_settings_as_they_came_out() -> None:
-    model = convert(network(), "1", num_classes=3, background=1, input_size=list(SIZE))  # type: ignore[arg-type]
-    settings = conversion_of(model).settings
-    expected = ConversionSettings(
-        layers=("1",), num_classes=3, filters=6, objective="labelled", background=1, input_size=SIZE
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("labelled", {"objective": "labelled", "filters": 6}),
+        ("auto", {"objective": "competing", "filters": 16, "masks": False, "places": "centroid"}),
+    ],
+    ids=["labelled", "auto"],
+)
+def test_the_record_holds_the_settings_as_they_came_out(objective: str, expected: dict[str, Any]) -> None:
+    model = convert(
+        network(),
+        "1",
+        num_classes=3,
+        background=1,
+        objective=objective,
+        input_size=list(SIZE),  # type: ignore[arg-type]
     )
-    assert settings == expected
-    assert (settings.num_owners, settings.num_hidden) == (2, 12)
+    settings = conversion_of(model).settings
+    assert settings == ConversionSettings(layers=("1",), num_classes=3, background=1, input_size=SIZE, **expected)
+    assert settings.num_owners == 2
     with pytest.raises(FrozenInstanceError):
         settings.filters = 7  # type: ignore[misc]
 
@@ -62,8 +75,15 @@ def test_the_record_holds_the_settings_as_they_came_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "objective", "filters"),
     [
-        ({}, "labelled", 6),
-        ({"background": 0}, "exact", 6),
+        ({}, "competing", 16),
+        ({"background": 0}, "competing", 8),
+        ({"num_classes": 9, "background": 0}, "competing", 16),
+        ({"background": 0, "filters": 3}, "competing", 3),
+        ({"num_classes": 9, "filters": 3}, "competing", 3),  # all serve all
+        ({"head": "original"}, "labelled", 6),
+        ({"head": "original", "background": 0}, "exact", 6),
+        ({"new_layers": 2}, "labelled", 6),
+        ({"new_layers": 2, "background": 0}, "exact", 6),
         ({"objective": None}, None, 6),
         ({"objective": "official", "filters": 1}, "official", 1),
         ({"num_classes": 8, "objective": "exact"}, "exact", 8),
@@ -77,15 +97,38 @@ def test_auto_and_none_are_resolved_by_classes_and_channels(
     assert (settings.layers, settings.objective, settings.filters) == (("1",), objective, filters)
 
 
+def test_the_ordinary_layer_is_twice_as_wide_as_the_part_layer_up_to_128() -> None:
+    for filters, hidden, expected in ((6, None, 12), (100, None, 128), (6, 5, 5), (6, 0, 0)):
+        assert ConversionSettings(num_classes=2, filters=filters, hidden=hidden).num_hidden == expected
+
+
+def test_filters_compete_in_one_layer_under_a_head_of_their_own() -> None:
+    with pytest.raises(ConfigError, match="new_layers: expected 1 where filters compete, got 2"):
+        ConversionSettings(num_classes=2, objective="competing", new_layers=2)
+    with pytest.raises(ConfigError, match="objective: competing needs head='additive'"):
+        ConversionSettings(num_classes=2, objective="competing", head="original")
+
+
+def test_what_is_not_read_where_filters_compete_is_not_recorded_as_if_it_were() -> None:
+    unread = {"hidden": 5, "grid": 3, "masks": True, "places": "expected"}
+    asked = ConversionSettings(num_classes=2, **unread).resolved(("1",), 6)  # type: ignore[arg-type]
+    assert asked == ConversionSettings(num_classes=2).resolved(("1",), 6)
+    kept = ConversionSettings(num_classes=2, objective="exact", **unread).resolved(("1",), 6)  # type: ignore[arg-type]
+    assert {name: getattr(kept, name) for name in unread} == unread
+
+
 def test_too_few_filters_are_refused_where_they_are_shared_out_and_not_elsewhere() -> None:
     with pytest.raises(ConfigError, match="at least one for each of 5"):
-        ConversionSettings(num_classes=5, filters=4).resolved(("1",), 6)
+        ConversionSettings(num_classes=5, filters=4, objective="labelled").resolved(("1",), 6)
     assert ConversionSettings(num_classes=5, filters=4, objective="exact").resolved(("1",), 6).filters == 4
+    assert ConversionSettings(num_classes=5, filters=4, objective="competing").resolved(("1",), 6).filters == 4
     assert ConversionSettings(num_classes=5, filters=4, head="original").resolved(("1",), 6).filters == 4
 
 
-def test_settings_survive_a_file_and_make_the_same_network() -> None:
-    model = convert(network(), "1", num_classes=2, filters=5, hidden=0, input_size=SIZE, masks=False, places="expected")
+@pytest.mark.parametrize("objective", ["competing", "exact"])
+def test_settings_survive_a_file_and_make_the_same_network(objective: str) -> None:
+    changes = {"filters": 5, "hidden": 0, "masks": False, "places": "expected"}
+    model = convert(network(), "1", num_classes=2, objective=objective, input_size=SIZE, **changes)  # type: ignore[arg-type]
     spec = conversion_of(model).settings.to_spec()
     assert spec == conversion_of(model).arguments
     assert (spec["layers"], spec["input_size"]) == (["1"], [16, 24])

@@ -62,7 +62,7 @@ def test_they_are_backbones_by_name_and_recognised_again() -> None:
     backbone = load_backbone("vgg_m", num_classes=3)
     assert backbone.preprocessing.input_size == (224, 224)
     assert identify_network(backbone.network) == {"name": "vgg_m", "num_classes": 3, "padding": "torch"}
-    assert convert(backbone.network, num_classes=2).layer == "features.relu5"
+    assert convert(backbone.network, num_classes=2).layers == ("features.relu5",)
     with torch.no_grad():
         assert backbone.network(torch.rand(1, 3, 224, 224)).shape == (1, 3)
 

@@ -160,7 +160,8 @@ def test_cell_centers_are_those_of_the_receptive_field() -> None:
 def test_the_loss_of_a_network_is_its_masks_mean_at_the_scale_of_the_objective() -> None:
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU())
-    model = convert(trunk, "1", num_classes=2, filters=4, background=0, input_size=(32, 32)).eval()
+    settings = {"objective": "exact", "filters": 4, "background": 0, "input_size": (32, 32)}
+    model = convert(trunk, "1", num_classes=2, **settings).eval()
     model(torch.randn(4, 3, 32, 32))
     labels, frames = torch.tensor([1, 0, 1, 0]), torch.tensor([WHOLE, WHOLE, FLIPPED, FLIPPED])
     ((name, mask),) = part_masks(model)

@@ -21,7 +21,8 @@ SIZE = (64, 64)
 
 def converted(**settings: Any) -> PartNetwork:
     torch.manual_seed(0)
-    model = convert(DemoNet(), "features.block3", num_classes=3, input_size=SIZE, filters=8, hidden=8, **settings)
+    settings = {"objective": "labelled", "filters": 8, "hidden": 8, **settings}
+    model = convert(DemoNet(), "features.block3", num_classes=3, input_size=SIZE, **settings)
     assert isinstance(model, PartNetwork)
     return model.eval()
 
@@ -103,5 +104,7 @@ def test_bad_arguments_are_told(features: FeatureViews) -> None:
     original = convert(DemoNet(num_classes=3), "features.block3", num_classes=3, head="original", input_size=SIZE)
     with pytest.raises(LayerError, match="expected head='additive'"):
         prune(original, None, features=features)
+    with pytest.raises(LayerError, match="expected filters that do not compete"):
+        prune(converted(objective="auto"), None, features=features)
     with pytest.raises(LayerError, match=r"made by partcnn\.convert"):
         prune(nn.Linear(1, 1), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from partcnn.model.mask import PartMask
+from partcnn.model.mask import PartMask, is_backward_pass
 from partcnn.objectives import competing
 from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.values import ObjectiveValue
@@ -83,7 +83,8 @@ class CompetingMask(PartMask):
     def compete(self, scores: Tensor, features: Tensor) -> Tensor:
         """Scores [image, K + 1, row, col], the rest's last, and the features beside → the filters' shares."""
         shares, log_shares = competing.shares_of_cells(at_least_float32(scores))
-        self._log_shares, self._features, self.object_share = log_shares, features, None
+        if not is_backward_pass():
+            self._log_shares, self._features, self.object_share = log_shares, features, None
         recorded: Tensor = self(shares[:, :-1])
         return recorded
 

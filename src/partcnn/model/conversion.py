@@ -188,7 +188,7 @@ def _competing_network(
             background=settings.background,
             loss_weight=settings.loss_weight,
         ),
-        SumOfParts(num_channels, num_filters, num_classes),
+        SumOfParts(num_channels, num_filters, num_classes, dropout=settings.dropout),
         dropout=settings.dropout,
         erasing=settings.erasing,
         layers=settings.layers,

@@ -123,7 +123,7 @@ class PartMask(nn.Module):
 
     def forward(self, feature_maps: Tensor) -> Tensor:
         """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
-        if not _is_backward_pass():
+        if not is_backward_pass():
             self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
             self._observed, self._slopes_before = (), None
         return self.masked(feature_maps)
@@ -363,8 +363,9 @@ def num_owners(num_classes: int, background: int | None) -> int:
     return num_classes - (background is not None)
 
 
-def _is_backward_pass() -> bool:
-    """An activation checkpoint runs its layers again within the backward pass: that is no new look at pictures."""
+def is_backward_pass() -> bool:
+    """Whether layers run within the backward pass: an activation checkpoint runs them again there, which is no new look
+    at pictures."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 

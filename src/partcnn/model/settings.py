@@ -14,6 +14,8 @@ HEADS = ("additive", "original")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
+# Settings that are not read where filters compete, as the record holds them.
+_OF_COMPETING: dict[str, Any] = {"masks": False, "places": "centroid", "hidden": None, "grid": 7}
 _MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
 # What networks were converted with before there was the choice: their files lack the entry.
 _BEFORE_THE_CHOICE = {"mask_skip": True, "places": "peak"}
@@ -49,7 +51,7 @@ class ConversionSettings:
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
         grid: cells per side that the additive head pools each map to.
-        dropout: share of the projected channels dropped in training.
+        dropout: share of the projected channels dropped in training; where filters compete, also of what each holds.
         erasing: share of the projected maps that lose a rectangle in training.
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
         places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
@@ -89,6 +91,8 @@ class ConversionSettings:
             raise ConfigError(f"filters: expected at least 1 per layer, or None, got {self.filters}")
         if (self.projection or 0) < 0 or (self.hidden or 0) < 0:
             raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
+        if self.grid < 1:
+            raise ConfigError(f"grid: expected at least 1 cell per side, got {self.grid}")
         if self.is_competing and self.head != "additive":
             raise ConfigError("objective: competing needs head='additive', whose layer and head are its own")
         if self.is_competing and self.new_layers != 1:
@@ -144,8 +148,7 @@ class ConversionSettings:
         objective = self.chosen_objective
         if self.is_competing:
             filters = self.filters or (_COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL)
-            changes: dict[str, Any] = {"objective": objective, "masks": False, "places": "centroid"}
-            return replace(self, layers=layers, filters=filters, **changes)
+            return replace(self, layers=layers, filters=filters, objective=objective, **_OF_COMPETING)
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:

@@ -1,11 +1,7 @@
 """Where filters that compete start: at clusters of the object's cells, found without a label of a place."""
 
-from collections.abc import Callable
-
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from partcnn.foundation.errors import DataError
 from partcnn.model.competing_network import CompetingNetwork
@@ -13,15 +9,9 @@ from partcnn.model.network import conversion_of
 from partcnn.objectives.k_means import k_means
 from partcnn.objectives.object_cells import eroded
 from partcnn.objectives.object_map import fit_object_maps
-from partcnn.training.module import PartTraining
-from partcnn.training.recipe import Recipe
 
 _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000  # that k-means looks at
-_FAST = (
-    0.5  # a trunk's share of the learning rate: `partcnn train` gives one of random weights 1, a pretrained one 0.03
-)
-_TASK_ALONE_FRAC = 0.25  # of the epochs, of a trunk that learns fast
 
 
 def start_competing(
@@ -65,39 +55,6 @@ def start_competing(
     if not conversion_of(model).is_trained:
         model.layer_of_parts.scores.set_prototypes(k_means(inside, num_filters, generator=generator), rest)
     return share
-
-
-class CompetingStart(Callback):
-    """Starts filters that compete when an epoch begins, with the trunk as it is then.
-
-    Args:
-        epoch: counted from 0; the epochs before learn the task alone.
-        maps: gives the projected maps [image, channel, row, col] of the training pictures, whole, in evaluation mode.
-        labels: of these pictures, [image].
-        seed: as of `start_competing`.
-    """
-
-    def __init__(self, epoch: int, maps: Callable[[], Tensor], labels: Tensor, *, seed: int) -> None:
-        self._epoch, self._maps, self._labels, self._seed = epoch, maps, labels, seed
-
-    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, PartTraining)
-        assert isinstance(module.model, CompetingNetwork)
-        if trainer.current_epoch != self._epoch:
-            return
-        background = conversion_of(module.model).settings.background
-        module.object_share = start_competing(
-            module.model, self._maps(), self._labels, background=background, seed=self._seed
-        )
-        module.waits_for_start = False
-        module.train()
-
-
-def starting_epoch(model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool) -> int:
-    """When filters that compete start: at once, or where a trunk learns as fast as it must from random weights, after
-    a quarter of the epochs, since clusters of maps that will not last mean nothing."""
-    is_steady = is_trunk_frozen or (recipe.trunk_lr_frac or 0.0) < _FAST
-    return 0 if is_steady or conversion_of(model).is_trained else int(_TASK_ALONE_FRAC * recipe.epochs)
 
 
 def _cells(maps: Tensor, is_meant: Tensor, generator: torch.Generator) -> Tensor:  # [cell, channel]

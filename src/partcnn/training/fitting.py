@@ -27,7 +27,7 @@ from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
-from partcnn.training.competing_start import CompetingStart, starting_epoch
+from partcnn.training.competing_start import start_competing
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
@@ -151,9 +151,9 @@ def fit(
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
-    if isinstance(model, CompetingNetwork):
-        trainer.callbacks.append(_start(model, features, views, recipe, is_frozen, num_workers))  # type: ignore[attr-defined]
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
+    if isinstance(model, CompetingNetwork):
+        module.object_share = _started(model, features if is_frozen else None, views, num_workers)
     _forget(model)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     try:
@@ -178,25 +178,21 @@ def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, feature
         )
 
 
-def _start(
-    model: CompetingNetwork,
-    features: FeatureViews | None,
-    views: PictureViews,
-    recipe: Recipe,
-    is_trunk_frozen: bool,
-    num_workers: int,
-) -> CompetingStart:
-    """Of filters that compete, on maps of whole pictures: those in memory, or what the trunk makes of them then."""
+def _started(
+    model: CompetingNetwork, features: FeatureViews | None, views: PictureViews, num_workers: int
+) -> Tensor:  # [image, row, col]
+    """Where filters that compete start, unless they are trained already; and what is the object's in every picture.
 
-    def maps() -> Tensor:
-        if features is not None and is_trunk_frozen:
-            return features.maps[:, 0]
+    Args:
+        features: of a frozen trunk; of one that learns None, and its maps are made as it is now.
+    """
+    background, labels = conversion_of(model).settings.background, [sample.label for sample in views.dataset.samples]
+    if features is not None:
+        whole = features.maps[:, 0]
+    else:
         with torch.random.fork_rng(devices=[]):  # loaders draw from the generator: dropout would be another one
-            return picture_features(model, views.dataset, num_workers=num_workers).maps
-
-    labels = torch.tensor([sample.label for sample in views.dataset.samples])
-    epoch = starting_epoch(model, recipe, is_trunk_frozen=is_trunk_frozen)
-    return CompetingStart(epoch, maps, labels, seed=views.seed)
+            whole = picture_features(model, views.dataset, num_workers=num_workers).maps
+    return start_competing(model, whole, torch.tensor(labels), background=background, seed=views.seed)
 
 
 def _forget(model: nn.Module) -> None:

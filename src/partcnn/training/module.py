@@ -29,16 +29,15 @@ class PartTraining(L.LightningModule):
 
     Attributes:
         object_share: [image, row, col] of the training pictures, how far each cell is the object's, where filters
-            compete (`competing_start`).
-        waits_for_start: filters that compete did not start yet, and the network learns the task alone.
+            compete (`competing_start`); set by `fit`.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, is_trunk_frozen: bool, takes_features: bool) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
         self.is_trunk_frozen, self.takes_features = is_trunk_frozen, takes_features
-        self.waits_for_start = bool(competing_masks(model))
-        self.centers = _cell_centers(model) if recipe.equivariance or self.waits_for_start else {}
+        is_competing = bool(competing_masks(model))
+        self.centers = _cell_centers(model) if recipe.equivariance or is_competing else {}
         self.object_share: Tensor | None = None
         self._sums: dict[str, Any] = {}
         self._count = 0  # pictures in the sums
@@ -50,20 +49,18 @@ class PartTraining(L.LightningModule):
         inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
-        loss = task_loss = F.cross_entropy(logits.float(), labels)
+        self._show_objects(frames, *images)
+        task_loss = F.cross_entropy(logits.float(), labels)
+        filter_loss, terms = filter_loss_terms(self.model, labels)
+        loss = task_loss + filter_loss
+        if self.recipe.equivariance and num_views == 2:
+            terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
+            loss = loss + self.recipe.equivariance * terms["equivariance"]
+        if self.recipe.diversity:
+            terms["diversity"] = diversity_loss(self.model, labels)
+            loss = loss + self.recipe.diversity * terms["diversity"]
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        shown = {"task_loss": task_loss, "accuracy": accuracy}
-        if not self.waits_for_start:
-            self._show_objects(frames, *images)
-            filter_loss, terms = filter_loss_terms(self.model, labels)
-            loss = loss + filter_loss
-            if self.recipe.equivariance and num_views == 2:
-                terms["equivariance"] = equivariance_loss(self.model, labels, frames, self.centers)
-                loss = loss + self.recipe.equivariance * terms["equivariance"]
-            if self.recipe.diversity:
-                terms["diversity"] = diversity_loss(self.model, labels)
-                loss = loss + self.recipe.diversity * terms["diversity"]
-            shown |= {"filter_loss": filter_loss} | terms
+        shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
         self._count += len(labels)
         for name, value in shown.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * len(labels)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pickle
+import re
 import socket
 import struct
 import tracemalloc
@@ -26,16 +27,27 @@ HUGE = 2**60
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    model = convert(DemoNet(num_classes=2), "features.block3", num_classes=2, filters=4, input_size=(64, 64))
-    return save(model, tmp_path_factory.mktemp("clean"))
+def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By objective."""
+    directories = {}
+    for objective in ("competing", "labelled"):
+        torch.manual_seed(0)
+        settings = {"num_classes": 2, "filters": 4, "objective": objective, "input_size": (64, 64)}
+        model = convert(DemoNet(num_classes=2), "features.block3", **settings)
+        directories[objective] = save(model, tmp_path_factory.mktemp(objective))
+    return directories
 
 
 @pytest.fixture
-def saved(clean: Path, tmp_path: Path) -> Path:
+def objective() -> str:
+    """Of the saved network; a test may ask for another."""
+    return "competing"
+
+
+@pytest.fixture
+def saved(clean: dict[str, Path], objective: str, tmp_path: Path) -> Path:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        (tmp_path / name).write_bytes((clean / name).read_bytes())
+        (tmp_path / name).write_bytes((clean[objective] / name).read_bytes())
     return tmp_path
 
 
@@ -94,6 +106,7 @@ def change_tensor(directory: Path, name: str, change: Callable[[torch.Tensor], t
     save_file(tensors, directory / WEIGHTS_FILE)
 
 
+@pytest.mark.parametrize("objective", ["competing", "labelled"])
 def test_the_clean_directory_loads_under_the_same_watch(saved: Path) -> None:
     assert load(saved)(torch.zeros(1, 3, *SIZE)).shape == (1, 2)
 
@@ -139,9 +152,22 @@ def test_a_tensor_that_is_larger_than_its_file(saved: Path, entry: dict[str, Any
 
 @pytest.mark.parametrize("name", ["filters", "num_classes", "grid", "hidden", "new_layers"])
 @pytest.mark.parametrize("size", [HUGE, 3000])
+@pytest.mark.parametrize("objective", ["competing", "labelled"])
 def test_a_config_that_asks_for_layers_which_the_weights_do_not_hold(saved: Path, name: str, size: int) -> None:
     edit(saved, **{f"arguments__{name}": size})
-    with pytest.raises((RunError, WeightsError), match=r"do not fit the network|expected \d+ names"):
+    refused = (
+        r"do not fit the network|config\.json: .*(expected \d+ names|new_layers: expected 1 where filters compete)"
+    )
+    with pytest.raises((RunError, WeightsError), match=refused):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("masks", True), ("places", "peak"), ("objective", "auto"), ("objective", "exact")]
+)
+def test_a_config_that_says_of_filters_which_compete_what_they_are_not(saved: Path, name: str, value: Any) -> None:
+    edit(saved, **{f"arguments__{name}": value})
+    with pytest.raises(WeightsError, match="do not fit the network"):
         load(saved)
 
 
@@ -236,9 +262,18 @@ def test_a_missing_tensor(saved: Path) -> None:
         load(saved)
 
 
-def test_a_wrong_shape(saved: Path) -> None:
-    change_tensor(saved, "part_layers.0.bias", lambda value: value[:-1])
-    with pytest.raises(WeightsError, match=r"part_layers\.0\.bias has \[3\], expected \[4\]"):
+@pytest.mark.parametrize(
+    ("objective", "name", "told"),
+    [
+        ("competing", "part_layers.0.scores.context.bias", "has [4], expected [5]"),
+        ("competing", "head.value.bias", "has [47], expected [48]"),
+        ("competing", "part_layers.0.mask.identities", "has [3, 64], and config.json says [4]"),
+        ("labelled", "part_layers.0.bias", "has [3], expected [4]"),
+    ],
+)
+def test_a_wrong_shape(saved: Path, name: str, told: str) -> None:
+    change_tensor(saved, name, lambda value: value[:-1])
+    with pytest.raises(WeightsError, match=re.escape(f"{name} {told}")):
         load(saved)
 
 

@@ -181,12 +181,16 @@ def test_bad_arguments_are_told(demo_model: nn.Module, tmp_path: Path, monkeypat
         export(demo_model, tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("masks", [True, False], ids=["masks", "plain"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"objective": "competing"}, {"objective": "labelled"}, {"objective": "labelled", "masks": False}],
+    ids=["competing", "masks", "plain"],
+)
 @pytest.mark.parametrize("is_training", [True, False], ids=["training", "evaluation"])
 def test_the_forward_pass_compiles_without_a_graph_break(
-    masks: bool, is_training: bool, generator: torch.Generator
+    settings: dict[str, Any], is_training: bool, generator: torch.Generator
 ) -> None:
-    model = converted(DemoNet(), "features.block3", masks=masks, dropout=0.0, erasing=0.0).train(is_training)
+    model = converted(DemoNet(), "features.block3", dropout=0.0, erasing=0.0, **settings).train(is_training)
     images, labels = torch.randn(4, 3, *SIZE, generator=generator), torch.tensor([0, 1, 2, 0])
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # fullgraph raises at a break
     expected, expected_loss = model(images), filter_loss(model, labels)

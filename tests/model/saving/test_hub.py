@@ -23,7 +23,9 @@ from partcnn.networks.demo_net import DemoNet
 @pytest.fixture
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return convert(DemoNet(), "features.block1", num_classes=2, filters=3, input_size=(32, 40)).eval()
+    made = convert(DemoNet(), "features.block1", num_classes=2, filters=3, input_size=(32, 40)).eval()
+    nn.init.normal_(made.head.weight)  # it starts at 0, and logits of 0 are any network's
+    return made
 
 
 @pytest.fixture

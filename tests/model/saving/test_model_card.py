@@ -44,7 +44,14 @@ def test_the_hubs_reader_finds_the_library_and_the_task(model: nn.Module, tmp_pa
 
 def test_it_tells_what_the_network_is(model: nn.Module, tmp_path: Path) -> None:
     text = card(save(model, tmp_path))
-    for told in ("| network | demo |", "| filters | 3 in 1 part layer(s) |", "32 × 40 pixels", "çat", "labelled"):
+    for told in (
+        "| network | demo |",
+        "| filters | 3 in 1 part layer(s) |",
+        "32 × 40 pixels",
+        "çat",
+        "competing",
+        "the centroid",
+    ):
         assert told in text
     assert text.count("```") == 4  # names of classes end no block
     assert "has not been measured" in text

@@ -112,7 +112,7 @@ def test_auto_passes_over_the_middle_of_a_block_that_makes_the_map_coarser() -> 
     inside = [name for name, shape in shapes.items() if shape.is_within_coarser_block]
     assert inside == ["1.1.reduce", "1.1.relu"]
     assert auto_layer(list(shapes.values())).name == "1.0"  # a sequence may be cut anywhere
-    assert convert(torchvision.models.resnet50(), num_classes=2).layers == ("layer3",)
+    assert convert(torchvision.models.resnet50(), num_classes=2).layers == ("layer3", "layer4.2")
 
 
 def test_a_network_within_a_network_is_no_block_to_pass_over() -> None:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from partcnn.foundation.errors import PartCNNError, RunError
+from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
 from partcnn.foundation.files import replace_file, write_text
 from partcnn.model.conversion import converted
 from partcnn.model.network import conversion_of, unwrapped
@@ -114,7 +114,10 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     is_passed = model is not None
     if model is None and config["network"] is None:
         raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
-    settings = ConversionSettings.from_spec(config["arguments"])
+    try:
+        settings = ConversionSettings.from_spec(config["arguments"])
+    except ConfigError as error:
+        raise RunError(f"{directory / CONFIG_FILE}: {error}") from error
     check_sizes(settings, headers, file)
     try:
         network = _rebuilt(config, settings, model)

@@ -108,10 +108,22 @@ def check_sizes(settings: ConversionSettings, headers: Mapping[str, TensorHeader
                 f"{file}: the weights do not fit the network: {name} has {list(in_file)}, "
                 f"and {CONFIG_FILE} says {list(sizes)}"
             )
+    if settings.is_competing:
+        _check_of_competing(settings, file)
     found = len({name.split(".")[1] for name in headers if name.startswith("part_layers.")})
     if found != settings.new_layers:
         raise WeightsError(
             f"{file}: the weights do not fit the network: {found} part layers, expected {settings.new_layers}"
+        )
+
+
+def _check_of_competing(settings: ConversionSettings, file: Path) -> None:
+    """No setting asks for what a network whose filters compete has not."""
+    asked, meant = settings.to_spec(), settings.resolved(settings.layers, num_channels=0).to_spec()
+    told = [f"{name} {value}, expected {meant[name]}" for name, value in asked.items() if value != meant[name]]
+    if told:
+        raise WeightsError(
+            f"{file}: the weights do not fit the network, whose filters compete: {CONFIG_FILE} says {'; '.join(told)}"
         )
 
 

@@ -12,7 +12,11 @@ from partcnn.model.settings import ConversionSettings
 MARK = "<!-- Written by partcnn.save. Take this line out to keep a README.md of your own. -->"
 
 _MOST_CLASSES = 50  # that are named
-_PLACES = {"peak": "the peak of its map", "expected": "as expected over its whole map"}
+_PLACES = {
+    "peak": "the peak of its map",
+    "expected": "as expected over its whole map",
+    "centroid": "the centroid of its map",
+}
 
 
 def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> str:
