@@ -89,7 +89,7 @@ def epoch_rows(
                 step(batch)
 
         def without() -> None:
-            for pictures, frames, labels in loader:
+            for pictures, frames, labels, _ in loader:
                 with torch.no_grad():
                     inputs = pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
                     maps = torch.cat([fast(batch) for batch in inputs.split(8)])

@@ -36,9 +36,8 @@ def test_a_copied_filter_counts_once_and_groups_with_its_copy() -> None:
     dataset = load_dataset("demo:6", category="giraffe", split="all")
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.ReLU())
-    model = convert(
-        trunk, "1", num_classes=2, background=0, filters=4, hidden=0, projection=0, masks=False, input_size=(112, 112)
-    ).eval()
+    settings = {"objective": "exact", "filters": 4, "hidden": 0, "projection": 0, "masks": False}
+    model = convert(trunk, "1", num_classes=2, background=0, input_size=(112, 112), **settings).eval()
     conv = model.part_layers[0]  # type: ignore[index]
     with torch.no_grad():
         conv.weight[1], conv.bias[1] = conv.weight[0], conv.bias[0]

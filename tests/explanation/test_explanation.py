@@ -15,6 +15,8 @@ from partcnn.model.modules import AdditiveHead
 from partcnn.model.network import conversion_of
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from tests.discs import INPUT_PX, disc_model, disc_picture, disc_place
+from tests.pointing_network import centre, picture
+from tests.tiling_network import tiling_network
 
 SIZES = [(128, 128), (640, 200), (90, 333)]
 
@@ -182,3 +184,30 @@ def test_bad_questions_are_refused(model: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="directions"):
         attribute(model, torch.zeros(2, 3, INPUT_PX, INPUT_PX), torch.zeros(1, 2))
     assert conversion_of(model).classes == ["night", "disc"]
+
+
+def test_filters_that_compete_hold_the_regions_of_their_colours(tmp_path: Path) -> None:
+    path = picture(tmp_path / "spots.png", {0: (2, 2), 1: (2, 3), 2: (6, 5)}, (128, 192))
+    why = explain(tiling_network(4), path, "spots")
+    assert why.regions is not None
+    assert why.regions.shape == (128, 192)
+    for number, cell in ((0, (2, 2)), (1, (2, 3)), (2, (6, 5))):
+        middle = centre(cell, (128, 192))
+        assert why.regions[int(middle.y), int(middle.x)] == number
+        found = of_filter(why, number)
+        assert found.outline is not None
+        (line,) = found.outline
+        low, high = line.min(axis=0) * (192, 128), line.max(axis=0) * (192, 128)
+        assert (low < middle).all()
+        assert (middle < high).all()
+        assert high - low == pytest.approx([24, 16], abs=6)  # about a cell
+    assert of_filter(why, 3).outline == []
+    assert (why.regions[0] == -1).all()
+    assert "regions" not in why.to_dict()
+    assert "outline" not in why.to_dict()["contributions"][0]
+
+
+def test_other_filters_hold_nothing_alone(model: nn.Module, tmp_path: Path) -> None:
+    why = explain(model, disc_picture(tmp_path / "disc.png", (128, 128), (60, 28)))
+    assert why.regions is None
+    assert {one.outline for one in why.contributions} == {None}

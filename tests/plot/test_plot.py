@@ -1,5 +1,6 @@
 """Heat maps lie where the cells look, figures say what the explanation says, and nothing opens a window."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +25,7 @@ from partcnn.plot import (
     LOSS_TERMS,
     contribution_bars,
     explanation_figure,
+    filter_colours,
     filter_gallery,
     heat_colours,
     heatmap_overlay,
@@ -33,6 +37,7 @@ from partcnn.plot import (
 )
 from partcnn.plot import explanation as draw_explanation
 from partcnn.plot import heatmap as draw_heatmap
+from partcnn.plot.callouts import apart
 
 GREY = (120, 120, 120)
 
@@ -285,3 +290,70 @@ def test_a_histogram_counts_every_filter_once(tmp_path: Path) -> None:
     assert counts[0][0] == 1  # all below −2
     with pytest.raises(DataError, match="no annotated parts"):
         r2_histogram(measured([math.nan]), axis)
+
+
+def tiled_explanation() -> Explanation:
+    """Filters 0 and 2 hold a half each of the left of the picture, filter 1 nothing."""
+    regions = np.full((40, 60), -1, dtype=np.int16)
+    regions[:20, :30], regions[20:, :30] = 0, 2
+    halves = {0: (0.0, 0.5), 2: (0.5, 1.0)}
+    lines = {k: np.array([[0, top], [0.5, top], [0.5, end], [0, end], [0, top]]) for k, (top, end) in halves.items()}
+    values = {2: 2.0, 0: -1.0, 1: 0.5}
+    found = [
+        replace(contribution(k, value, (15.5, 10.5)), outline=[lines[k]] if k in lines else [])
+        for k, value in values.items()
+    ]
+    return replace(explanation(found, grey_picture()), regions=regions)
+
+
+def test_filters_that_compete_have_their_colour_name_and_value_beside_the_picture() -> None:
+    colours = [to_rgba(tuple(colour / 255)) for colour in filter_colours(3)]
+    axis = part_map(tiled_explanation(), Figure().subplots(), parts={2: "be$lly"})
+    labels = {text.get_text(): text for text in axis.texts}
+    assert labels.keys() == {"filter 0 −1.00", "2 be$lly +2.00"}  # filter 1 holds no place that could be shown
+    for text, number, y in (("filter 0 −1.00", 0, 10), ("2 be$lly +2.00", 2, 30)):
+        assert labels[text].get_bbox_patch().get_facecolor() == pytest.approx(colours[number], abs=0.01)
+        assert 8 < labels[text].xy[0] < 22  # well within its region
+        assert labels[text].xy[1] == pytest.approx(y, abs=2)
+    drawn = [patch.get_facecolor()[:3] for patch in axis.patches]
+    assert sorted(drawn) == sorted(colour[:3] for colour in (colours[0], colours[2]))
+
+
+def test_bars_of_filters_that_compete_have_their_colours_and_add_up() -> None:
+    made = tiled_explanation()
+    axis = contribution_bars(made, Figure().subplots(), parts={2: "belly"})
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "2 belly",
+        "filter 0",
+        "filter 1",
+        "bias",
+        "logit",
+    ]
+    widths = [bar.get_width() for bar in axis.patches]
+    assert sum(widths[:-1]) == pytest.approx(widths[-1]) == made.logit
+    colours = [to_rgba(tuple(colour / 255)) for colour in filter_colours(3)]
+    for bar, number in zip(axis.patches[:3], (2, 0, 1), strict=True):
+        assert bar.get_facecolor() == pytest.approx(colours[number], abs=0.01)
+
+
+def test_an_explanation_of_filters_that_compete_is_saved(tmp_path: Path) -> None:
+    path = save_explanation(tiled_explanation(), tmp_path / "why.png", parts={0: r"$\none$"})
+    assert path.stat().st_size > 1000
+    assert len(explanation_figure(tiled_explanation()).get_axes()) == 2
+
+
+@given(st.lists(st.floats(0, 1), max_size=20).map(sorted))
+def test_names_beside_a_picture_stand_apart_in_their_order(heights: list[float]) -> None:
+    moved = apart(heights)
+    gap = min(0.1, 1 / max(1, len(heights)))
+    assert all(later - earlier >= gap - 1e-9 for earlier, later in itertools.pairwise(moved))
+    assert all(gap / 2 - 1e-9 <= height <= 1 - gap / 2 + 1e-9 for height in moved)
+
+
+def test_names_that_stand_apart_stay_where_they_are() -> None:
+    assert apart([0.2, 0.5, 0.9]) == [0.2, 0.5, 0.9]
+
+
+def test_parts_stand_beside_the_numbers_of_other_filters_too() -> None:
+    axis = contribution_bars(explanation(FAR_APART, grey_picture()), Figure().subplots(), parts={7: "head"})
+    assert [label.get_text() for label in axis.get_yticklabels()][:2] == ["1  filter 7, head", "2  filter 3"]

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -35,7 +35,7 @@ from partcnn.reporting.gathering import Gathered, gather
 from partcnn.reporting.page_pictures import MOST_PICTURES, chosen_pictures
 from partcnn.reporting.parts_table import part_rows
 from partcnn.reporting.patches import PATCH_PX, patch_sheet
-from partcnn.reporting.remarks import write_remarks
+from partcnn.reporting.remarks import lead_sentence, write_remarks
 from partcnn.reporting.strip import make_instability_strip, make_strip
 from partcnn.reporting.summary import summary_rows
 
@@ -144,8 +144,13 @@ def page(text: str) -> Page:
     return Page(text)
 
 
-def words(evaluation: Evaluation, compare: dict[str, Evaluation] | None = None) -> str:
-    return " ".join(remark.text for remark in write_remarks(evaluation, compare or {}))
+def words(
+    evaluation: Evaluation,
+    compare: dict[str, Evaluation] | None = None,
+    groups: Sequence[Sequence[int]] = ((0, 1, 2), (3,), (4,), (5,)),
+    holders: Sequence[int] | None = None,
+) -> str:
+    return " ".join(remark.text for remark in write_remarks(evaluation, compare or {}, groups, holders=holders))
 
 
 def test_nothing_is_loaded_from_outside_the_page(text: str, page: Page) -> None:
@@ -264,7 +269,7 @@ def test_each_picture_passes_the_network_once_and_a_wrong_one_again_for_its_true
     finally:
         handle.remove()
     num_wrong = sum(one.label != one.prediction for one in found.pictures)
-    assert sum(seen[:-1]) == len(dataset) + num_wrong  # the last is the receptive field's
+    assert sum(seen[1:]) == len(dataset) + num_wrong  # the first is the receptive field's
     assert found.true.keys() == {place for place, one in enumerate(found.pictures) if one.label != one.prediction}
 
 
@@ -412,7 +417,7 @@ def test_names_cannot_bring_elements_into_the_page(tmp_path: Path) -> None:
             file = f"'\"><script>{seed}.png" if label == evil else f"{seed}.png"
             draw_animal(kind, seed, size=48).image.save(tmp_path / "pictures" / label / file)
     dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")
-    model = small_model(dataset)
+    model = small_model(dataset, objective="labelled")  # whose cards name classes
     measured = evaluate(model, dataset)
     part = f"{evil}</script><b>alert(2)"  # would end the data's element
     filters = [replace(one, best_part=part, r2_by_part={part: 0.7}, part_tracking_r2=0.7) for one in measured.filters]
@@ -480,6 +485,53 @@ def test_the_page_says_which_parts_are_crowded_and_which_are_left_out(evaluation
     second = replace(evaluation.filters[2], best_part="tail", r2_by_part={"head": 0.1, "tail": 0.6})
     shared = replace(evaluation, filters=[*evaluation.filters[:2], second, *evaluation.filters[3:]])
     assert "1 of 6 filters follows the head, 1 the tail." in words(shared)
+
+
+def test_filters_of_one_part_say_the_same_thing_only_where_they_share_a_place(evaluation: Evaluation) -> None:
+    filters = [
+        replace(one, part_tracking_r2=0.7, best_part="head", r2_by_part={"head": 0.7}, is_dead=False)
+        for one in evaluation.filters
+    ]
+    alike = replace(evaluation, filters=filters)
+    said = "6 of 6 filters follow the head"
+    assert f"{said}; most say the same thing." in words(alike, groups=[[0, 1, 2, 4], [3], [5]])
+    assert f"{said}." in words(alike, groups=[[0, 1], [2, 3], [4, 5]])
+    assert f"{said}." in words(alike, groups=())  # nothing is known of their places
+
+
+def test_filters_that_tile_the_object_are_told_by_what_they_lie_on(evaluation: Evaluation) -> None:
+    lying = [{"head": 0.9, "legs": 0.2}] * 4 + [{"head": 0.3, "legs": 0.6}, {"head": 0.4, "legs": math.nan}]
+    filters = [replace(one, pointing_by_part=on) for one, on in zip(evaluation.filters, lying, strict=True)]
+    tiling = replace(evaluation, filters=filters)
+    apart = [[index] for index in range(6)]
+    said = words(tiling, groups=apart, holders=range(6))
+    assert "6 filters tile the cat: each holds another place; 4 of them lie on the head and 1 on the legs." in said
+    assert "2 of 6 filters follow the head." in said
+    assert "same thing" not in said
+    near = words(tiling, groups=[[0, 1], *apart[2:]], holders=range(6))
+    assert "6 filters tile the cat: each holds cells of its own, at 5 places more than a cell apart; 4 of them" in near
+    all_on = replace(tiling, filters=[replace(one, pointing_by_part={"head": 0.8}) for one in filters])
+    assert "each holds another place; all of them lie on the head." in words(all_on, groups=apart, holders=range(6))
+    unseen = replace(tiling, filters=[replace(one, pointing_by_part={}) for one in filters])
+    assert "each holds another place." in words(unseen, groups=apart, holders=range(6))
+    few = words(tiling, groups=apart, holders=[0, 4])
+    assert "2 of 6 filters tile the cat: each holds another place; 1 of them lies on the head and 1 on the legs." in few
+    assert "The other 4 filters hold nothing on most pictures." in few
+    assert "Only filter 3 holds any of the cat on most pictures" in words(tiling, groups=apart, holders=[3])
+    assert "No filter holds any of the cat on most pictures" in words(tiling, groups=apart, holders=[])
+    assert "tile" not in words(tiling, groups=apart)
+
+
+def test_the_first_sentence_says_that_filters_tile(evaluation: Evaluation) -> None:
+    assert lead_sentence(evaluation).startswith("2 of 6 filters follow a part with R² of 0.5 or more; the best")
+    found = lead_sentence(evaluation, holders=range(6))
+    assert found.startswith("6 filters tile the cat; 2 of them follow a part with R² of 0.5 or more; the best")
+    several = replace(evaluation, data=evaluation.data | {"category": None}, parts=[])
+    assert lead_sentence(several, holders=range(6)) == "6 filters tile the objects; no parts are annotated here."
+    assert lead_sentence(evaluation, holders=range(5)) == lead_sentence(evaluation)  # not all of them tile
+    none = replace(evaluation, filters=[replace(one, part_tracking_r2=0.1) for one in evaluation.filters])
+    assert "; none of them follows a part" in lead_sentence(none, holders=range(6))
+    assert lead_sentence(none).startswith("None of 6 filters follows a part")
 
 
 def test_the_page_says_when_filters_that_follow_a_part_speak_against_the_class(evaluation: Evaluation) -> None:

@@ -551,6 +551,7 @@ def test_an_epoch_of_features_has_every_picture_once_in_two_different_views() ->
         assert torch.equal(views // 3, labels[:, None].expand(-1, 2))
         assert (views[:, 0] != views[:, 1]).all()
         assert labels.sort().values.tolist() == list(range(7))
+        assert torch.equal(labels, torch.cat([images for *_, images in batches]))
         epochs.append(views)
     assert len(features) == 3
     assert set((torch.cat(epochs) % 3).unique().tolist()) == {0, 1, 2}

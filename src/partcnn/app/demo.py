@@ -10,22 +10,27 @@ from safetensors.torch import save_file
 from torch import nn
 
 from partcnn.app.runs.training import train_run
-from partcnn.app.settings import RunSettings
+from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import COVERAGE_R2, Evaluation
-from partcnn.explanation.explanation import explain
+from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.files import replace_file
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.networks.demo_net import DemoNet
-from partcnn.plot import filter_gallery, heatmap_overlay
+from partcnn.plot import filter_gallery, filter_name, heatmap_overlay, tiled_picture
 from partcnn.reporting import report
+from partcnn.reporting.remarks import followers
+from partcnn.reporting.tiles import evenly_chosen
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 
 _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
-_TRUNK_RECIPE = Recipe(epochs=10, lr=1e-2, weight_decay=1e-2, num_views=5)  # DemoNet from random weights
+# DemoNet from random weights. Parts are only as good as the trunk: after 10 epochs it hardly knew the animals.
+_TRUNK_RECIPE = Recipe(epochs=40, lr=1e-2, weight_decay=1e-2, num_views=9, min_crop_frac=0.3)
+_NUM_FILTERS = 8
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
@@ -64,6 +69,8 @@ def run_demo(
         backbone="demo",
         weights=str(directory / "trunk.safetensors"),
         layers=_LAYER,
+        objective="competing",
+        network=NetworkSettings(filters=_NUM_FILTERS),
         seed=seed,
         epochs=epochs,
         workers=0,  # drawings are kept in memory: other processes would draw them again
@@ -121,6 +128,38 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
 
 
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
+    """A row for each filter that competes, else for each part that one follows, written to the file."""
+    rows = (
+        _rows_of_tiles(model, evaluation, dataset)
+        if competing_masks(model)
+        else _rows_of_parts(model, evaluation, dataset)
+    )
+    if not rows:
+        file.unlink(missing_ok=True)  # of a demonstration before
+        return
+    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
+    filter_gallery(rows, figure.subplots())
+    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+
+
+def _rows_of_tiles(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
+    """The same pictures in every row, taken evenly among those of objects: what all filters hold, then each alone."""
+    parts = {one.filter: one.best_part for one in followers(evaluation)}
+    names = {one.filter: filter_name(one.filter, parts.get(one.filter)) for one in evaluation.filters}
+    objects = [place for place, sample in enumerate(dataset.samples) if sample.label != dataset.background]
+    pictures = [dataset.samples[place].load_image() for place in evenly_chosen(objects, _NUM_TILES)]
+    explained = [explain(model, picture) for picture in pictures]
+    rows = {"all": [_tiled(why) for why in explained]}
+    return rows | {names[number]: [_tiled(why, number) for why in explained] for number in sorted(names)}
+
+
+def _tiled(why: Explanation, number: int | None = None) -> Image.Image:
+    assert why.picture is not None  # a picture was explained
+    assert why.regions is not None  # of filters that compete
+    return tiled_picture(why.picture, why.regions, only=None if number is None else [number])
+
+
+def _rows_of_parts(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
     """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
     followed = [
         figures
@@ -136,9 +175,4 @@ def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset
             picture = dataset.samples[top.sample].load_image()
             (share,) = [share for share in explain(model, picture).contributions if share.filter == figures.filter]
             pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
-    if not rows:
-        file.unlink(missing_ok=True)  # of a demonstration before
-        return
-    figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
-    filter_gallery(rows, figure.subplots())
-    replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    return rows

@@ -1,6 +1,7 @@
 """One prediction as a sum of parts: what each filter adds to a logit, and where in the picture it looks."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from partcnn.explanation.question import Question, attributed, class_index
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.network import conversion_of
+from partcnn.plot.tiling import Outline
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Contribution:
     heatmap: npt.NDArray[np.float32]  # [height, width] of the given picture: the masked map, upsampled
     hidden_change: float | None = None  # of the logit when `hidden_box_px` is covered; None: not asked for
     hidden_box_px: tuple[float, float, float, float] | None = None  # around the position; see `hiding_boxes`
+    outline: Outline | None = None  # of its region, where filters compete; see `partcnn.plot.region_outlines`
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Explanation:
         logits: of all classes, by name.
         image_size: (height, width) of the given picture in pixels.
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
+        regions: [height, width] of the given picture, the filter that holds each pixel, −1 for the rest; None where
+            the filters do not compete. See `partcnn.plot.filter_regions`.
     """
 
     label: str
@@ -63,24 +68,29 @@ class Explanation:
     against: str | None = None
     completeness_error: float = 0.0
     is_exact: bool = True
+    regions: npt.NDArray[np.int16] | None = None
 
     @property
     def question(self) -> str:
         """What is explained: "fox", or "fox, not dog"."""
         return self.label if self.against is None else f"{self.label}, not {self.against}"
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, parts: Mapping[int, str] | None = None) -> Path:
         """Write a picture with the parts on it (.png, .jpg) or the numbers (.json). The file is replaced whole.
+
+        Args:
+            path: of the file.
+            parts: filter → the part it follows, to name it by in the picture.
 
         Raises:
             ConfigError: another ending, or a picture of a prediction that was made on a tensor.
         """
         from partcnn.plot.explanations import save_explanation  # brings matplotlib
 
-        return save_explanation(self, Path(path))
+        return save_explanation(self, Path(path), parts=parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the heat maps and the picture, for JSON."""
+        """Everything but the heat maps, the regions and the picture, for JSON."""
         return {
             "label": self.label,
             "against": self.against,
@@ -168,6 +178,7 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
         heatmap=look.heatmap(index).numpy(),
         hidden_change=None if hidden is None else hidden.change,
         hidden_box_px=None if hidden is None else hidden.box_px,
+        outline=None if look.outlines is None else look.outlines[index],
     )
 
 
@@ -185,6 +196,7 @@ def _explanation(look: Look, question: Question, contributions: list[Contributio
         logits=dict(zip(classes, found.logits[0].tolist(), strict=True)),
         image_size=look.given.size,
         picture=look.given.picture,
+        regions=look.regions,
     )
 
 
@@ -194,5 +206,5 @@ def _box(box: Tensor) -> tuple[float, float, float, float]:
 
 
 def _without_heatmap(contribution: Contribution) -> dict[str, Any]:
-    entry = {key: value for key, value in vars(contribution).items() if key != "heatmap"}
+    entry = {key: value for key, value in vars(contribution).items() if key not in ("heatmap", "outline")}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}

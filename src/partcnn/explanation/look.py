@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from partcnn.explanation.attribution import Attribution
 from partcnn.explanation.given import GivenPicture
+from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.mask import part_masks
 from partcnn.model.network import layer_field, unwrapped
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
+from partcnn.plot.tiling import Outline, filter_regions, region_outlines
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Look:
         cells: [filter, 2] (row, col) of each filter's part.
         filter_category: [filter] index of the class that each filter serves,
         is_shared: unless several classes share all filters.
+        is_competing: whether the filters' maps are shares of each cell.
     """
 
     given: GivenPicture
@@ -31,6 +36,7 @@ class Look:
     cells: Tensor
     filter_category: Tensor
     is_shared: bool
+    is_competing: bool
 
     @property
     def order(self) -> list[int]:
@@ -56,10 +62,26 @@ class Look:
         """The masked map of a filter, upsampled."""
         return upsample_map(self.found.masked_feature_maps[0, index], self.given.size, self.field)
 
+    @cached_property
+    def regions(self) -> npt.NDArray[np.int16] | None:  # [height, width] of the given picture
+        """The filter that holds each pixel; None where filters do not compete: those hold nothing alone."""
+        return filter_regions(self._shares, self.given.size, self.field) if self.is_competing else None
+
+    @cached_property
+    def outlines(self) -> list[Outline] | None:
+        """The same as lines, by filter."""
+        return region_outlines(self._shares, self.field) if self.is_competing else None
+
+    @property
+    def _shares(self) -> Tensor:
+        return self.found.feature_maps[0]
+
 
 def looked(model: nn.Module, given: GivenPicture, found: Attribution) -> Look:
     """How the network that was split looked at the picture."""
     network = unwrapped(model)
     mask = dict(part_masks(network))[found.layer]
     field = layer_field(network, found.layer, given.input_size)
-    return Look(given, found, field, mask.part_cells(found.feature_maps)[0], mask.filter_category, mask.serves_all)
+    cells = mask.part_cells(found.feature_maps)[0]
+    is_competing = isinstance(mask, CompetingMask)
+    return Look(given, found, field, cells, mask.filter_category, mask.serves_all, is_competing)

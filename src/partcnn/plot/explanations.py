@@ -2,22 +2,31 @@
 
 import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from PIL import Image
 
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file, write_text
 from partcnn.foundation.number_text import signed
+from partcnn.plot.callouts import Callout, draw_callouts
+from partcnn.plot.colours import filter_colours, web_colour
 from partcnn.plot.overlay import heatmap_overlay
+from partcnn.plot.tiling import Outline, filter_name, inner_place
 
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
+MOST_NAMED = 6  # contributions
+_FILL_OPACITY = 0.55  # of regions
+_MOST_TILES = 12  # of filters that compete
+_REST, _TOTAL = "#a6a6a6", "#555555"  # bars of several filters together, and of all
 _NEAR = 0.05  # of the diagonal: places nearer than that share a label
 _LABEL_POINTS = 34  # between a place and its label
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -38,6 +47,8 @@ class Contribution(Protocol):
     def heatmap(self) -> npt.NDArray[np.float32]: ...
     @property
     def hidden_change(self) -> float | None: ...
+    @property
+    def outline(self) -> Outline | None: ...
 
 
 class Explanation(Protocol):
@@ -63,21 +74,36 @@ class Explanation(Protocol):
     def image_size(self) -> tuple[int, int]: ...
     @property
     def picture(self) -> Image.Image | None: ...
+    @property
+    def regions(self) -> npt.NDArray[np.int16] | None: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
-def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
-    """The picture with the places of the strongest contributions, labelled by rank.
+def part_map(
+    explanation: Explanation, axis: Axes, *, most: int = MOST_NAMED, parts: Mapping[int, str] | None = None
+) -> Axes:
+    """The picture with the places of the strongest contributions.
 
-    Filters that look at nearly the same place share a label; it is blue where together they speak for the class,
-    orange where they speak against it. Filters that found nothing have no place and are left out.
+    Where filters compete, the regions that they hold, each in its filter's colour, with its name and what it adds.
+    Else the places, labelled by rank: filters that look at nearly the same place share a label; it is blue where
+    together they speak for the class, orange where they speak against it. Filters that found nothing have no place and
+    are left out.
+
+    Args:
+        explanation: of `partcnn.explain` on a picture.
+        axis: drawn on and returned.
+        most: contributions that are named.
+        parts: filter → the part it follows, to name it by.
 
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
-    axis.imshow(_picture_of(explanation), extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
+    picture = _picture_of(explanation)
+    axis.imshow(picture, extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
     axis.set_axis_off()
     axis.set_anchor("N")
+    if explanation.regions is not None:
+        return _draw_regions(explanation, explanation.regions, axis, most, parts or {})
     groups = _groups(_strongest(explanation, most), near_px=_NEAR * math.hypot(*explanation.image_size))
     places = np.array([group[0][1].position_px for group in groups]).reshape(-1, 2)
     for (x, y), group in zip(places, groups, strict=True):
@@ -102,16 +128,19 @@ def part_map(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
     return axis
 
 
-def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) -> Axes:
+def contribution_bars(
+    explanation: Explanation, axis: Axes, *, most: int = MOST_NAMED, parts: Mapping[int, str] | None = None
+) -> Axes:
     """The logit as a sum: bars of the strongest contributions, of all other filters together, and of the bias.
 
     Where the explanation asked what happens when a part is hidden, a diamond on its row tells by how much the logit
     then changes. For the original head a bar tells what gradient × activation leaves unexplained.
+    Where filters compete, a bar has its filter's colour; `parts`, filter → the part it follows, names them.
     """
     strongest = _strongest(explanation, most)
     named = {one.filter for _, one in strongest}
     others = [one.value for one in explanation.contributions if one.filter not in named]
-    bars = [(f"{rank}  filter {one.filter}", one.value) for rank, one in strongest]
+    bars = [(_bar_name(explanation, rank, one, parts or {}), one.value) for rank, one in strongest]
     if others:
         bars.append((f"{len(others)} other filter{'s' * (len(others) > 1)}", sum(others)))
     if explanation.is_exact:
@@ -121,9 +150,13 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     bars.append(("logit" if explanation.against is None else "difference of logits", explanation.logit))
     places = list(range(len(bars)))
     values = [value for _, value in bars]
-    colours = [FOR if value >= 0 else AGAINST for value in values[:-1]] + ["#555555"]
+    colours = [FOR if value >= 0 else AGAINST for value in values[:-1]] + [_TOTAL]
+    if explanation.regions is not None:
+        own = _colours(explanation)
+        colours = [web_colour(own[one.filter]) for _, one in strongest]
+        colours += [_REST] * (len(values) - len(colours) - 1) + [_TOTAL]
     axis.barh(places, values, color=colours, height=0.65)
-    axis.set_yticks(places, [name for name, _ in bars])
+    axis.set_yticks(places, [name for name, _ in bars], parse_math=False)
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", linewidth=0.8)
     axis.margins(x=0.2)
@@ -149,31 +182,44 @@ def contribution_bars(explanation: Explanation, axis: Axes, *, most: int = 6) ->
     return axis
 
 
-def explanation(why: Explanation, axis: Axes, *, most: int = 6) -> Axes:
+def explanation(
+    why: Explanation, axis: Axes, *, most: int = MOST_NAMED, parts: Mapping[int, str] | None = None
+) -> Axes:
     """`part_map` and `contribution_bars` side by side within one axis.
 
     Args:
         why: of `partcnn.explain` on a picture.
         axis: drawn on and returned; about twice as wide as high serves best.
         most: contributions that are named.
+        parts: filter → the part it follows, to name it by.
 
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
     _picture_of(why)
     axis.set_axis_off()
-    part_map(why, axis.inset_axes((0, 0, 0.44, 1)), most=most)
-    contribution_bars(why, axis.inset_axes((0.62, 0.05, 0.38, 0.85)), most=most)
+    part_map(why, axis.inset_axes((0, 0, 0.44, 1)), most=most, parts=parts)
+    contribution_bars(why, axis.inset_axes((0.62, 0.05, 0.38, 0.85)), most=most, parts=parts)
     return axis
 
 
-def explanation_figure(explanation: Explanation, *, most: int = 6) -> Figure:
-    """Where the strongest filters look, what each adds, and the map of each.
+def explanation_figure(
+    explanation: Explanation, *, most: int | None = None, parts: Mapping[int, str] | None = None
+) -> Figure:
+    """Where the strongest filters look, and what each adds; below, the map of each, unless their regions say it.
+
+    Args:
+        explanation: of `partcnn.explain` on a picture.
+        most: contributions that are named; None: 6, or 12 where filters compete.
+        parts: filter → the part it follows, to name it by.
 
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
     picture = _picture_of(explanation)
+    if explanation.regions is not None:
+        return _tiled_figure(explanation, most or _MOST_TILES, parts)
+    most = most or MOST_NAMED
     strongest = _strongest(explanation, most)
     steepness = min(1.5, max(0.5, picture.height / picture.width))
     heights = max(3.2, 4.4 * steepness), 1.5 * steepness + 0.35  # inches
@@ -181,8 +227,8 @@ def explanation_figure(explanation: Explanation, *, most: int = 6) -> Figure:
     grid = figure.add_gridspec(2, 1, height_ratios=heights)
     upper, lower = (figure.add_subfigure(grid[row]) for row in range(2))
     left, right = upper.subplots(1, 2)
-    part_map(explanation, left, most=most)
-    contribution_bars(explanation, right, most=most)
+    part_map(explanation, left, most=most, parts=parts)
+    contribution_bars(explanation, right, most=most, parts=parts)
     for place, (rank, one) in enumerate(strongest, start=1):
         axis = lower.add_subplot(1, len(strongest), place)
         axis.imshow(np.asarray(heatmap_overlay(picture, one.heatmap, peak=one.position_px)))
@@ -191,7 +237,7 @@ def explanation_figure(explanation: Explanation, *, most: int = 6) -> Figure:
     return figure
 
 
-def save_explanation(explanation: Explanation, path: Path) -> Path:
+def save_explanation(explanation: Explanation, path: FilePath, *, parts: Mapping[int, str] | None = None) -> FilePath:
     """Write `explanation_figure` (.png, .jpg) or the numbers (.json). The file is replaced whole.
 
     Raises:
@@ -203,9 +249,49 @@ def save_explanation(explanation: Explanation, path: Path) -> Path:
         return path
     if ending not in _PICTURE_ENDINGS:
         raise ConfigError(f"path: expected an ending of {', '.join(_PICTURE_ENDINGS)} or .json, got {path.name!r}")
-    figure = explanation_figure(explanation)
+    figure = explanation_figure(explanation, parts=parts)
     replace_file(path, lambda file: figure.savefig(file, format=_PICTURE_ENDINGS[ending], dpi=150))
     return path
+
+
+def _tiled_figure(explanation: Explanation, most: int, parts: Mapping[int, str] | None) -> Figure:
+    height, width = explanation.image_size
+    figure = Figure(figsize=(10, min(7.5, max(3.6, 4.4 * height / width))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    part_map(explanation, left, most=most, parts=parts)
+    contribution_bars(explanation, right, most=most, parts=parts)
+    return figure
+
+
+def _draw_regions(
+    explanation: Explanation, regions: npt.NDArray[np.int16], axis: Axes, most: int, parts: Mapping[int, str]
+) -> Axes:
+    height, width = explanation.image_size
+    colours = _colours(explanation)
+    for one in explanation.contributions:
+        if one.outline:
+            path = Path.make_compound_path(*(Path(line * (width, height), closed=True) for line in one.outline))
+            face = (*(colours[one.filter] / 255), _FILL_OPACITY)
+            axis.add_patch(PathPatch(path, facecolor=face, edgecolor="white", linewidth=1.2))
+    callouts = []
+    for _, one in _strongest(explanation, most):
+        place = inner_place(regions, one.filter)
+        if place is not None:
+            text = f"{filter_name(one.filter, parts.get(one.filter))} {signed(one.value)}"
+            callouts.append(Callout(text, (place.x * width, place.y * height), colours[one.filter]))
+    draw_callouts(callouts, axis, explanation.image_size)
+    return axis
+
+
+def _bar_name(explanation: Explanation, rank: int, one: Contribution, parts: Mapping[int, str]) -> str:
+    part = parts.get(one.filter)
+    if explanation.regions is not None:
+        return filter_name(one.filter, part)
+    return f"{rank}  filter {one.filter}" + (f", {part}" if part else "")
+
+
+def _colours(explanation: Explanation) -> npt.NDArray[np.uint8]:
+    return filter_colours(len(explanation.contributions))
 
 
 def _picture_of(explanation: Explanation) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,15 @@ from torch.nn import functional as F
 from partcnn.datasets import PartDataset, Sample
 from partcnn.evaluation import Evaluation
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
+from partcnn.evaluation.redundancy import SAME_PLACE
 from partcnn.explanation.attribution import Attribution, attribute
-from partcnn.metrics.functional.map_statistics import MapMoments
+from partcnn.metrics.functional.map_statistics import MapMoments, PeakPairs, agreement_groups
+from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.mask import PartMask, top_mask
 from partcnn.model.network import conversion_of, layer_field, unwrapped
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.reporting.page_pictures import PagePicture, chosen_pictures, long_side, page_picture
+from partcnn.reporting.tiles import Tile, first_pictures, picture_tiles, usual_holders
 
 _BATCH = 16
 
@@ -54,6 +58,11 @@ class Gathered:
         is_masked: whether the layers above see masked maps.
         places: how cells were read, "peak" or "expected" (`partcnn.objectives.part_places`).
         is_exact: whether the shares are exact; else gradient × activation.
+        groups: filters whose places are within a cell on most pictures of objects (`evaluation.redundancy`), the
+            largest group first; empty where it was not asked.
+        tiles: [picture] what each filter holds of it; None where the filters do not compete.
+        holders: the filters that hold some of at least half of the pictures of objects; None as of `tiles`.
+        first: indices in `pictures` of those that stand at the head of the page.
     """
 
     pictures: list[PagePicture]
@@ -71,6 +80,10 @@ class Gathered:
     is_masked: bool
     places: str
     is_exact: bool
+    groups: list[list[int]] = dataclass_field(default_factory=list)
+    tiles: list[list[Tile]] | None = None
+    holders: list[int] | None = None
+    first: list[int] = dataclass_field(default_factory=list)
 
 
 def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Gathered:
@@ -82,14 +95,19 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     layer, mask = top_mask(network)
     indices = chosen_pictures(len(dataset), evaluation)
     top = _strongest(evaluation, indices)
-    found = _passed(model, mask, dataset, indices, _wanted_maps(top, len(indices)))
     field = layer_field(network, layer)
+    tiling = field if isinstance(mask, CompetingMask) else None
+    found = _passed(model, mask, dataset, indices, _wanted_maps(top, len(indices)), tiling)
     true = enumerate(split for batch in found.batches for split in batch.true)
+    cells = torch.cat([batch.cells for batch in found.batches])
+    scores = torch.cat([batch.scores for batch in found.batches])
+    is_object = [one.label != dataset.background for one in found.pictures]
+    labels, predictions = [one.label for one in found.pictures], [one.prediction for one in found.pictures]
     return Gathered(
         pictures=found.pictures,
         num_images=len(dataset),
-        cells=torch.cat([batch.cells for batch in found.batches]),
-        scores=torch.cat([batch.scores for batch in found.batches]),
+        cells=cells,
+        scores=scores,
         logits=torch.cat([batch.logits for batch in found.batches]),
         predicted=[split for batch in found.batches for split in batch.predicted],
         true={index: split for index, split in true if split is not None},
@@ -101,7 +119,18 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         is_masked=mask.enabled,
         places=mask.places,
         is_exact=found.batches[0].is_exact,
+        groups=_groups(
+            cells, scores, torch.tensor([label != dataset.background for label in labels]), field.map_size[1]
+        ),
+        tiles=None if tiling is None else found.tiles,
+        holders=None if tiling is None else usual_holders(found.tiles, is_object),
+        first=first_pictures(labels, predictions, dataset.background),
     )
+
+
+def _groups(cells: Tensor, scores: Tensor, is_object: Tensor, num_cols: int) -> list[list[int]]:
+    places = torch.stack([cells // num_cols, cells % num_cols], dim=-1)[is_object]
+    return agreement_groups(PeakPairs.of(places, scores[is_object] > 0).agreement, least=SAME_PLACE)
 
 
 @dataclass(frozen=True)
@@ -112,14 +141,22 @@ class _Passed:
     batches: "list[_Kept]"
     maps: dict[tuple[int, int], Tensor]  # (filter, rank) → [row, col]
     moments: MapMoments
+    tiles: list[list[Tile]]
 
 
 def _passed(
-    model: nn.Module, mask: PartMask, dataset: PartDataset, indices: list[int], wanted: list[list[tuple[int, int]]]
+    model: nn.Module,
+    mask: PartMask,
+    dataset: PartDataset,
+    indices: list[int],
+    wanted: list[list[tuple[int, int]]],
+    tiling: ReceptiveField | None,
 ) -> _Passed:
+    """`tiling`: the cells' field, where the filters compete and their tiles are wanted."""
     preprocessing, side = conversion_of(model).preprocessing, long_side(len(indices))
     pictures, kept, maps = list[PagePicture](), list[_Kept](), dict[tuple[int, int], Tensor]()
     moments: MapMoments | None = None
+    tiles = list[list[Tile]]()
     for start in range(0, len(indices), _BATCH):
         batch = [_decoded(dataset, number, preprocessing.input_size) for number in indices[start : start + _BATCH]]
         images = torch.stack([preprocessing(decoded.picture) for decoded in batch])
@@ -128,10 +165,12 @@ def _passed(
         kept.append(_kept(model, mask, found, images, labels))
         pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
+        if tiling is not None:
+            tiles += [picture_tiles(shares, tiling) for shares in found.feature_maps]
         own = MapMoments.of(found.feature_maps)
         moments = own if moments is None else moments + own
     assert moments is not None  # a data set has at least one picture
-    return _Passed(pictures, kept, maps, moments)
+    return _Passed(pictures, kept, maps, moments, tiles)
 
 
 def _strongest(evaluation: Evaluation, indices: list[int]) -> list[list[int]]:

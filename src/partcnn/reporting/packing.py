@@ -2,6 +2,7 @@
 
 import base64
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from partcnn.reporting.cards import Card
 from partcnn.reporting.gathering import Attributed, Gathered
 from partcnn.reporting.page_pictures import PagePicture
 from partcnn.reporting.patches import COLUMNS, PATCH_PX, patch_sheet
+from partcnn.reporting.swatches import Swatch, page_swatches
+from partcnn.reporting.tiles import Tile
 
 _NUM_ALIKE = 6
 
@@ -26,6 +29,7 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
     classes = evaluation.classes
     served = [evaluation.served_by(one) for one in evaluation.filters]
     by_filter = {card.figures.filter: card for card in cards}
+    swatches = page_swatches(evaluation, gathered)
     full = gathered.scores.amax(dim=0).clamp(min=1e-12)  # [filter]
     return {
         "classes": classes,
@@ -35,11 +39,15 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
         "isExact": gathered.is_exact,
         "field": pack_field(gathered.field),
         "colours": pack_array(heat_colours(), "u8"),
-        "filters": [_filter(by_filter[index], own, gathered, index) for index, own in enumerate(served)],
+        "filters": [
+            _filter(by_filter[index], own, gathered, index, swatches.get(index)) for index, own in enumerate(served)
+        ],
         "weights": pack_array([list(one.class_weight.values()) for one in evaluation.filters], "f32"),
         "full": full.tolist(),
         "maps": pack_array((255 * gathered.top_maps / full[:, None, None, None]).round().clamp(0, 255), "u8"),
         "pictures": [pack_picture(picture) for picture in gathered.pictures],
+        "tiles": None if gathered.tiles is None else [[pack_tile(one) for one in of] for of in gathered.tiles],
+        "first": gathered.first,
         "cells": pack_array(gathered.cells, "u16"),
         "scores": pack_array((65535 * gathered.scores / full).round().clamp(0, 65535), "u16"),
         "logits": pack_array(gathered.logits, "f32"),
@@ -80,6 +88,15 @@ def pack_picture(picture: PagePicture) -> dict[str, Any]:
     }
 
 
+def pack_tile(tile: Tile) -> dict[str, Any]:
+    return {
+        "filter": tile.filter,
+        "path": tile.path,
+        "place": _rounded(tile.place[:2]),
+        "room": round(tile.place.room, 4),
+    }
+
+
 def pack_sum(one: Attributed) -> dict[str, Any]:
     return {"label": one.label, "logit": one.logit, "bias": one.bias, "remainder": one.remainder}
 
@@ -91,7 +108,7 @@ def pack_array(values: Any, kind: str) -> dict[str, Any]:
     return {"type": kind, "shape": list(array.shape), "data": _base64(array.tobytes())}
 
 
-def _filter(card: Card, serves: list[str], gathered: Gathered, index: int) -> dict[str, Any]:
+def _filter(card: Card, serves: list[str], gathered: Gathered, index: int, swatch: Swatch | None) -> dict[str, Any]:
     one = card.figures
     likeness = gathered.likeness[index].clone()
     likeness[index] = math.nan
@@ -100,6 +117,7 @@ def _filter(card: Card, serves: list[str], gathered: Gathered, index: int) -> di
         "id": one.filter,
         "category": one.category,
         "serves": serves,
+        "swatch": None if swatch is None else asdict(swatch),
         "level": card.level,
         "verdict": card.verdict,
         "part": card.part,

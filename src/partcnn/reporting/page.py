@@ -17,7 +17,7 @@ from partcnn.reporting.remarks import lead_sentence
 from partcnn.reporting.templates import as_json, joined, rendered, script_hash
 
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
-_SCRIPTS = ("base.js", "tiles.js", "sums.js", "data.js", "gallery.js", "filter.js", "pictures.js")
+_SCRIPTS = ("base.js", "tiles.js", "sums.js", "data.js", "tiled.js", "gallery.js", "filter.js", "pictures.js")
 _MOST_NAMES = 12  # of classes in the head of the page
 
 PANELS = {  # by the id of the section
@@ -45,7 +45,7 @@ def render_page(content: PageContent, title: str | None = None, panels: Sequence
     return rendered(
         "page.html",
         title=title or _title(evaluation),
-        lead=lead_sentence(evaluation),
+        lead=lead_sentence(evaluation, holders=gathered.holders),
         facts=_facts(evaluation, gathered),
         sections=[
             section for name, panel in (PANELS | own).items() if (section := _section(name, panel, content)).html

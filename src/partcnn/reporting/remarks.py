@@ -1,6 +1,7 @@
 """What the figures say, in words, and what they do not."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
@@ -8,6 +9,7 @@ from partcnn.foundation.number_text import decimal, is_number
 from partcnn.reporting.summary import count
 
 _MANY = 0.6  # of the filters that follow something, on one part: worth a word
+_ON_PART = 0.5  # of the pictures that show a part: a filter whose place lies on it on as many lies on it
 _NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes
 _FEW_PICTURES = 100  # the paper's protocol takes the 100 strongest of each filter
 
@@ -18,12 +20,26 @@ class Remark:
     is_caution: bool = True
 
 
-def write_remarks(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list[Remark]:
-    """The most important first."""
+def write_remarks(
+    evaluation: Evaluation,
+    compare: dict[str, Evaluation],
+    groups: Sequence[Sequence[int]] = (),
+    *,
+    holders: Collection[int] | None = None,
+) -> list[Remark]:
+    """The most important first.
+
+    Args:
+        evaluation: of this network.
+        compare: of others, by name.
+        groups: filters whose places are within a cell of each other's on most pictures; empty where it is not known.
+        holders: where the filters compete, those that hold some of most pictures of objects; None where they do not.
+    """
     return [
         *_on_pictures(evaluation),
         *_on_accuracy(evaluation),
-        *_on_parts(evaluation),
+        *([] if holders is None else _on_tiles(evaluation, groups, holders)),
+        *_on_parts(evaluation, groups),
         *_on_instability(evaluation),
         *_on_dead(evaluation),
         *_on_weights(evaluation),
@@ -60,7 +76,39 @@ def _on_accuracy(evaluation: Evaluation) -> list[Remark]:
                    "look at says little.")]  # fmt: skip
 
 
-def _on_parts(evaluation: Evaluation) -> list[Remark]:
+def _on_tiles(evaluation: Evaluation, groups: Sequence[Sequence[int]], holders: Collection[int]) -> list[Remark]:
+    num_filters, held = len(evaluation.filters), [one for one in evaluation.filters if one.filter in holders]
+    if len(held) < 2:
+        few = "No filter holds" if not held else f"Only filter {held[0].filter} holds"
+        return [Remark(f"{few} any of the {_object_name(evaluation)} on most pictures: the filters do not tile.")]
+    num_places = sum(any(index in holders for index in group) for group in groups)
+    where = "each holds another place"
+    if num_places < len(held):
+        where = f"each holds cells of its own, at {count(num_places, 'place')} more than a cell apart"
+    lying = Counter(part for one in held if (part := _part_below(one)) is not None)
+    texts = [f"{number} on the {part}" for part, number in lying.most_common()]
+    if texts:
+        (part, number), *_ = lying.most_common(1)
+        verb = "lies" if number == 1 else "lie"
+        texts[0] = f"{'all' if number == len(held) else number} of them {verb} on the {part}"
+    on_parts = f"; {_listed(texts, 'and')}" if texts else ""
+    if len(held) == num_filters:
+        return [Remark(f"{_tiled(evaluation, num_filters)}: {where}{on_parts}.", is_caution=False)]
+    return [
+        Remark(f"{len(held)} of {_tiled(evaluation, num_filters)}: {where}{on_parts}.", is_caution=False),
+        Remark(f"The other {_others(num_filters - len(held))} nothing on most pictures."),
+    ]
+
+
+def _others(number: int) -> str:
+    return "filter holds" if number == 1 else f"{number} filters hold"
+
+
+def _tiled(evaluation: Evaluation, num_filters: int) -> str:
+    return f"{count(num_filters, 'filter')} tile the {_object_name(evaluation)}"
+
+
+def _on_parts(evaluation: Evaluation, groups: Sequence[Sequence[int]]) -> list[Remark]:
     measured = [part for part in evaluation.parts if _is_measured(evaluation, part)]
     if not measured:
         return [Remark("No part is annotated in these pictures, so nothing says whether a filter follows one.")]
@@ -71,7 +119,9 @@ def _on_parts(evaluation: Evaluation) -> list[Remark]:
         first, number = of_part.most_common(1)[0]
         verb = "follow" if number > 1 else "follows"
         text = f"{number} of {num_filters} filters {verb} the {first}{_the_rest(of_part, first)}"
-        is_crowded = len(measured) > 1 and number >= _MANY * len(found) and number > 1
+        those = {one.filter for one in found if one.best_part == first}
+        together = max((len(those.intersection(group)) for group in groups), default=0)
+        is_crowded = number >= _MANY * len(found) and number > 1 and together >= _MANY * number
         remarks = [Remark(f"{text}; most say the same thing." if is_crowded else f"{text}.", is_caution=is_crowded)]
     unfollowed = [part for part in measured if not any(_follows(one, part) for one in evaluation.filters)]
     if found and unfollowed:
@@ -138,6 +188,17 @@ def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Rema
     return remarks
 
 
+def _part_below(one: FilterEvaluation) -> str | None:
+    """The annotated part on which a filter's place lies on most pictures that show it."""
+    shares = {part: share for part, share in one.pointing_by_part.items() if is_number(share)}
+    part = max(shares, key=lambda name: shares[name], default=None)
+    return part if part is not None and shares[part] >= _ON_PART else None
+
+
+def _object_name(evaluation: Evaluation) -> str:
+    return str(evaluation.data.get("category") or "objects")
+
+
 def _is_measured(evaluation: Evaluation, part: str) -> bool:
     return any(is_number(one.r2_by_part.get(part)) for one in evaluation.filters)
 
@@ -156,14 +217,20 @@ def _listed(words: list[str], last: str) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def lead_sentence(evaluation: Evaluation) -> str:
-    """The result in one sentence."""
+def lead_sentence(evaluation: Evaluation, *, holders: Collection[int] | None = None) -> str:
+    """The result in one sentence; `holders` as of `write_remarks`."""
     num_filters, num_found = len(evaluation.filters), len(followers(evaluation))
     best = evaluation.summary.get("part_tracking_r2_best")
+    is_tiling = holders is not None and len(holders) == num_filters > 1
+    tiled = _tiled(evaluation, num_filters)
     if not any(_is_measured(evaluation, part) for part in evaluation.parts):
-        return f"{count(num_filters, 'filter')} and the pictures each fires on most; no parts are annotated here."
-    verb = "follows" if num_found == 1 else "follow"
-    text = f"{num_found or 'None'} of {num_filters} filters {verb if num_found else 'follows'} a part"
+        shown = tiled if is_tiling else f"{count(num_filters, 'filter')} and the pictures each fires on most"
+        return f"{shown}; no parts are annotated here."
+    verb = "follows" if num_found <= 1 else "follow"
+    whole = (
+        f"{tiled}; {num_found or 'none'} of them" if is_tiling else f"{num_found or 'None'} of {num_filters} filters"
+    )
+    text = f"{whole} {verb} a part"
     if best is None or not is_number(best):
         return f"{text} with R² of {COVERAGE_R2} or more."
     return f"{text} with R² of {COVERAGE_R2} or more; the best, chosen on training pictures, reaches {decimal(best)}."

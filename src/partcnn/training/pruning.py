@@ -12,6 +12,9 @@ Layer by layer from below (the ordinary layer, then each part layer) filters are
 The cut is made here and not by torch-pruning. Tried with its version 1.6.1: it takes a filter of the part layer for a
 column of the head's grid, [class, filter, row, col] → [2, 8, 7, 4], leaves the mask's buffers as they were, and the
 network does not run any more. A chain of layers needs fewer lines than teaching it both.
+
+Filters that compete are cut in one step: importance is the spread of what a filter adds to the logits, and nothing is
+merged, for the cells of one that goes fall to those that stay, and to the rest, by the softmax.
 """
 
 import copy
@@ -25,6 +28,7 @@ from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.metrics.functional.map_statistics import MapMoments, chosen_filters, dropped_filters, merging_weights
 from partcnn.model.competing_network import CompetingNetwork
+from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.training.features import FeatureViews, compute_features
@@ -66,7 +70,7 @@ def prune(
         old order, and their maps are theirs, but for what the layer below lost.
 
     Raises:
-        LayerError: the network was not made by `partcnn.convert`, has no additive head, or filters that compete.
+        LayerError: the network was not made by `partcnn.convert`, or has no additive head.
         ConfigError: `keep` is outside its range.
     """
     if not 0 < keep <= 1:
@@ -77,16 +81,15 @@ def prune(
             "model: expected head='additive': with head='original' filters belong to the network above them, "
             "which no general rule can cut"
         )
-    if isinstance(inner, CompetingNetwork):
-        raise LayerError(
-            "model: expected filters that do not compete: what one of them held would fall to the others, untrained; "
-            "train with fewer filters"
-        )
     pruned: PartNetwork = copy.deepcopy(inner).eval()
     if features is None:
         features = training_features(pruned, dataset, num_workers=num_workers)
     step = -(-len(features.maps) // _MOST_PICTURES)
     maps = features.maps[::step, 0]
+    if isinstance(pruned, CompetingNetwork):
+        _keep_competing(pruned, maps, keep)
+        conversion_of(pruned).settings = replace(record.settings, filters=pruned.layer_of_parts.mask.num_filters)
+        return pruned
     layers: list[nn.Module] = [pruned.hidden] if isinstance(pruned.hidden, nn.Sequential) else []
     layers += pruned.part_layers
     for layer, above in zip(layers, [*layers[1:], pruned.head], strict=True):
@@ -169,6 +172,30 @@ def num_parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
+def _keep_competing(model: CompetingNetwork, features: Tensor, keep: float) -> None:
+    """Cut filters out of the layer in which they compete, and out of the head."""
+    layer, head = model.layer_of_parts, model.head
+    moments: MapMoments | None = None
+    contributions: list[Tensor] = []  # [image, class, filter]
+    for batch in features.split(_BATCH):
+        inputs = batch.to(head.weight)
+        shares = layer(inputs, inputs)
+        found = head.contributions(shares, inputs)
+        contributions.append((found - found.mean(dim=1, keepdim=True)).double().cpu())
+        own = MapMoments.of(shares)
+        moments = own if moments is None else moments + own
+    assert moments is not None  # there is at least one picture
+    importance = torch.cat(contributions).var(dim=0, correction=0).mean(dim=0).sqrt()
+    num_filters = len(importance)
+    kept = chosen_filters(moments.correlation, importance, max(1, round(keep * num_filters)))
+    with_rest = torch.cat([kept, kept.new_tensor([num_filters])])
+    _keep_outputs(layer.scores.context, with_rest)
+    _keep_outputs(layer.scores.prototypes, with_rest)
+    _keep_of_mask(layer.mask, kept)
+    head.weight = nn.Parameter(head.weight[:, kept])
+
+
+@torch.no_grad()
 def _merge(above: nn.Module, moments: MapMoments, kept: Tensor) -> None:
     """Give the weights that go to those that stay, and cut the inputs of the layer above."""
     dropped = dropped_filters(len(moments.total), kept)
@@ -193,12 +220,20 @@ def _keep_filters(layer: nn.Module, kept: Tensor) -> None:
     """Cut the outputs of an ordinary or a part layer, with what its mask holds for each filter."""
     conv = layer[0] if isinstance(layer, nn.Sequential) else layer
     assert isinstance(conv, nn.Conv2d)
+    _keep_outputs(conv, kept)
+    if isinstance(layer, PartConv2d):
+        _keep_of_mask(layer.mask, kept)
+
+
+def _keep_outputs(conv: nn.Conv2d, kept: Tensor) -> None:
     conv.weight = nn.Parameter(conv.weight[kept])
     assert conv.bias is not None
     conv.bias = nn.Parameter(conv.bias[kept])
     conv.out_channels = len(kept)
-    if isinstance(layer, PartConv2d):
-        layer.mask.num_filters = len(kept)
-        for name, value in list(layer.mask.named_buffers()):
-            if value.ndim:  # the running mean of the peaks is one number for all
-                setattr(layer.mask, name, value[kept])
+
+
+def _keep_of_mask(mask: PartMask, kept: Tensor) -> None:
+    mask.num_filters = len(kept)
+    for name, value in list(mask.named_buffers()):
+        if value.ndim:  # the running mean of the peaks is one number for all
+            setattr(mask, name, value[kept])

@@ -51,7 +51,7 @@ class Recipe:
     diversity: float = 0.0
     memory: int = 16
     loss_weight_schedule: str = "constant"
-    num_views: int = 9
+    num_views: int = 5
     min_crop_frac: float = 0.6
     precision: str = "fp32"
 

@@ -174,7 +174,7 @@ def test_finished_runs_are_read_from_their_folder_or_their_metrics(trained: Path
     assert main(["benchmark", "paper", "--runs", str(one), "--out", str(tmp_path), "--json"]) == 0
     assert read_figures(one / "metrics.json") == read_figures(one)
     assert (read_figures(one).kind, read_figures(one).category) == ("demo", "cat")
-    assert read_figures(one).variant == PARTS
+    assert read_figures(one).variant == "part filters (competing)"
 
 
 def test_an_earlier_page_stands_for_its_runs(trained: Path, tmp_path: Path) -> None:

@@ -29,21 +29,22 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     from partcnn.app.runs.opening import followed_parts, open_run
     from partcnn.explanation.explanation import explain
+    from partcnn.explanation.naming import parts_told_apart
 
     run = open_run(options.run)
     names = [Path(image).stem for image in options.images]
     if options.out is not None and len(set(names)) < len(names):
         raise ConfigError("images: expected different file names, since the explanations are named after them")
-    found = []
+    found, parts = [], followed_parts(run)
     for image, name in zip(options.images, names, strict=True):
         explanation = explain(run.model, image, options.label, against=options.against, hide=options.hide)
         found.append({"image": str(image), **explanation.to_dict()})
         if options.out is not None:
             Path(options.out).mkdir(parents=True, exist_ok=True)
             for ending in ("png", "json"):
-                explanation.save(Path(options.out) / f"{name}.{ending}")
+                explanation.save(Path(options.out) / f"{name}.{ending}", parts=parts)
         if not options.json:
-            console().print(contribution_table(image, explanation, followed_parts(run)))
+            console().print(contribution_table(image, explanation, parts_told_apart(explanation, parts)))
     if options.json:
         print(json.dumps(found, indent=2))
     elif options.out is not None:

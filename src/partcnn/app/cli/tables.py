@@ -1,5 +1,6 @@
 """Tables of commands, and where they are printed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ def console() -> Console:
     return Console(markup=False)
 
 
-def contribution_table(image: str, explanation: Any, parts: dict[int, str], most: int = 10) -> Table:
+def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], most: int = 10) -> Table:
     """Of an `Explanation`.
 
     Args:
         image: the file's name.
         explanation: of that picture.
-        parts: filter → the part it follows.
+        parts: filter → the part it follows, told apart where several follow one.
         most: contributions with a row of their own; the rest are added up.
     """
     rest_name = f"bias {explanation.bias:+.3f} + all filters"

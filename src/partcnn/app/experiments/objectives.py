@@ -58,6 +58,7 @@ class ObjectivesConfig:
         backbone, weights, layers: of the trunk, as in `partcnn train`.
         categories: each against background; "all" for every category of the data set. None: all told apart.
         seeds: of weights, order, choice of views and dropout.
+        input_size: side of the square input in pixels; None takes what `partcnn train` takes.
         num_views: of every picture, made once for all methods; None takes the recipe's.
         part: the part whose R² heads the table.
         chosen_on: full names of categories on which settings were chosen; the table tells them from those that confirm.
@@ -70,6 +71,7 @@ class ObjectivesConfig:
     layers: str = "auto"
     categories: Sequence[str] | None = ("all",)
     seeds: Sequence[int] = (0, 1, 2)
+    input_size: int | None = None
     num_views: int | None = None
     part: str = "head"
     chosen_on: Sequence[str] = ()
@@ -118,7 +120,7 @@ def method_settings(
     changes = dict(config.methods[method])
     try:
         nested: dict[str, Any] = {
-            "network": NetworkSettings(**changes.pop("network", {})),
+            "network": NetworkSettings(input_size=config.input_size, **changes.pop("network", {})),
             "recipe": Recipe(**changes.pop("recipe", {})),
         }
         return RunSettings(
@@ -217,7 +219,8 @@ class Task:
         cache: FeatureCache | None,
     ) -> "Task":
         """Runs the trunk, whose maps are remembered for the tasks that follow."""
-        settings = RunSettings(data, "", category, config.backbone, config.weights, config.layers)
+        network = NetworkSettings(input_size=config.input_size)
+        settings = RunSettings(data, "", category, config.backbone, config.weights, config.layers, network=network)
         recipe = Recipe() if config.num_views is None else Recipe(num_views=config.num_views)
         model, _ = built_network(settings, train, recipe)
         if not isinstance(model, PartNetwork):

@@ -52,6 +52,13 @@ const weightsOf = (filter) => {
   return [...array("weights").subarray(filter * numClasses, (filter + 1) * numClasses)];
 };
 
+// What the filters hold of a picture, where they compete; of one filter with `only`.
+function regionsOf(place, only = null) {
+  if (report.tiles === null) return [];
+  const shown = report.tiles[place].filter(({ filter }) => only === null || filter === only);
+  return shown.map((one) => ({ ...report.filters[one.filter].swatch, ...one }));
+}
+
 function describe(place, filter, rank) {
   const [picture, one, peak] = [report.pictures[place], report.filters[filter], peakOf(place, filter)];
   const name = `${picture.name}, number ${rank + 1} for filter ${one.id}`;
@@ -64,8 +71,8 @@ function describe(place, filter, rank) {
 }
 
 function filterTile(place, filter, rank, withHeat) {
-  const heat = withHeat ? heatCanvas(seenMap(filter, rank), report.field, colours) : null;
-  const layers = { heat, peak: peakOf(place, filter), shapes: shapesOf(place, report.filters[filter].part) };
+  const heat = withHeat && report.tiles === null ? heatCanvas(seenMap(filter, rank), report.field, colours) : null;
+  const layers = { heat, regions: regionsOf(place, filter), peak: peakOf(place, filter), shapes: shapesOf(place, report.filters[filter].part) };
   return tile(report.pictures[place], describe(place, filter, rank), layers);
 }
 

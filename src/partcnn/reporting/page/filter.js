@@ -3,6 +3,8 @@
 const view = document.getElementById("filter-view");
 let opened = null; // place of the filter in view
 
+const swatchMark = (swatch) => (swatch ? element("i", { class: "swatch", style: `background: ${swatch.colour}` }) : "");
+
 function numberList(filter) {
   const one = report.filters[filter];
   const entries = [
@@ -36,6 +38,14 @@ function mapPanels(filter, rank) {
     canvas.dataset.map = name;
     return element("span", { class: "tile", role: "img", "aria-label": label }, canvas);
   };
+  if (report.tiles !== null) {
+    const heat = heatCanvas(raw, report.field, colours);
+    return element("div", { class: "map-panels" },
+      panel(filterTile(place, filter, rank, true), "What it holds"),
+      panel(tile(report.pictures[place], "Its share, upsampled", { heat }), "Its share of the picture"),
+      panel(cells(raw, 255, `Share of each cell, the largest ${decimal(scoreOf(place, filter))}`, "raw"), "Its share of each cell"),
+      panel(tile(report.pictures[place], "What all filters hold", { regions: regionsOf(place) }), "What all filters hold"));
+  }
   return element("div", { class: "map-panels" },
     panel(filterTile(place, filter, rank, true), "On the picture"),
     panel(cells(raw, 255, `Raw map, peak ${decimal(scoreOf(place, filter))}`, "raw"), "Raw map"),
@@ -92,7 +102,7 @@ function pictureList(filter) {
       fillLater(item, () => {
         const isKept = ranks.has(place);
         item.append(isKept ? filterTile(place, filter, ranks.get(place), true) : tile(report.pictures[place], describe(place, filter, rank),
-          { peak: peakOf(place, filter), shapes: shapesOf(place, report.filters[filter].part) }),
+          { regions: regionsOf(place, filter), peak: peakOf(place, filter), shapes: shapesOf(place, report.filters[filter].part) }),
           element("span", { class: "score" }, decimal(scoreOf(place, filter))));
       });
       return item;
@@ -112,7 +122,7 @@ function alikeList(filter) {
     showPatch(patch, place);
     const other = report.filters[place];
     return element("li", {}, element("a", { href: `#filter-${other.id}`, title: other.verdict }, patch,
-      element("span", { class: "follower-name" }, String(other.id)), " ", element("span", { class: "follower-r2" }, decimal(likeness))));
+      element("span", { class: "follower-name" }, swatchMark(other.swatch), String(other.id)), " ", element("span", { class: "follower-r2" }, decimal(likeness))));
   }));
 }
 
@@ -137,11 +147,11 @@ function openFilter(filter) {
   showPatch(patch, filter);
   const close = button("✕", "Close", () => view.close());
   const head = element("header", { class: "view-head" }, patch,
-    element("div", {}, element("h2", { id: "view-title" }, `Filter ${one.id}`), element("p", { class: `verdict-tag is-${one.level}`, dir: "auto" }, one.verdict)),
+    element("div", {}, element("h2", { id: "view-title" }, swatchMark(one.swatch), `Filter ${one.id}`), element("p", { class: `verdict-tag is-${one.level}`, dir: "auto" }, one.verdict)),
     element("div", { class: "view-buttons" }, button("←", "Previous filter", () => step(-1)), button("→", "Next filter", () => step(1)), close));
   view.className = `view is-${one.level}`;
   view.replaceChildren(head, numberList(filter), weightTable(filter) ?? "",
-    section("Its map, and what the template keeps of it", mapSection(filter)),
+    section(report.tiles === null ? "Its map, and what the template keeps of it" : "What it holds", mapSection(filter)),
     section("Where its peaks lie", peakScatter(filter)),
     section("Filters like it", element("p", { class: "note" }, "Correlation of their maps with this one's."), alikeList(filter)),
     section("Every test picture, the strongest first", pictureList(filter)));

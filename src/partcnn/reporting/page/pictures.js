@@ -4,7 +4,8 @@ const viewer = document.querySelector(".viewer");
 const grid = document.querySelector(".picture-grid");
 const pictureControls = document.querySelector(".picture-controls");
 const hasFollowers = report.filters.some((one) => one.level === "follows");
-const choice = { place: 0, isByPart: hasFollowers, why: "predicted" };
+const isTiled = report.tiles !== null; // then a filter is a part
+const choice = { place: 0, isByPart: hasFollowers && !isTiled, why: "predicted" };
 
 const isRight = (picture) => picture.label === picture.prediction;
 const outcome = (picture) =>
@@ -30,6 +31,10 @@ function sumOf(place, why) {
 function filterTerms(place, shares) {
   return report.filters.map((one, filter) => {
     const peak = peakOf(place, filter);
+    if (isTiled) {
+      const [region] = regionsOf(place, filter);
+      return { ...one.swatch, value: shares[filter], places: region ? [region.place] : [], region, opens: `#filter-${one.id}`, note: one.verdict };
+    }
     const name = `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`;
     return { name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
   });
@@ -88,7 +93,7 @@ function showPicture(changes = {}) {
     element("h3", { dir: "auto" }, picture.name),
     element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${(100 * probability(place)).toFixed(1)} %)`));
   const toggles = element("div", { class: "toggles" });
-  if (hasFollowers) toggles.append(toggle([["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
+  if (hasFollowers) toggles.append(toggle(isTiled ? [["by filter", false], ["by annotated part", true]] : [["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
   if (!isRight(picture)) {
     const [said, known] = [report.classes[picture.prediction], report.classes[picture.label]];
     const questions = [[`why ${said}`, "predicted"], [`why ${known}`, "true"], [`why ${said}, not ${known}`, "contrast"]];

@@ -4,6 +4,7 @@ const MOST_BARS = 8;
 const NEAR = 0.045; // of the picture: places nearer than this share a circle
 
 // sum: {logit, bias, remainder, isExact, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
+// A term of a filter that holds a region has also {filter, colour, ink, region}.
 function sumBars(sum) {
   const terms = [...sum.terms].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const shown = terms.slice(0, MOST_BARS);
@@ -15,18 +16,22 @@ function sumBars(sum) {
   }
   if (sum.isExact) rows.push({ name: "bias", value: sum.bias, places: [] });
   else rows.push({ name: "unexplained", value: sum.remainder, places: [] });
-  return rows;
+  // Where bars have their filters' colours, those of none are grey.
+  const isColoured = shown.some((term) => term.colour);
+  return rows.map((row) => (row.rank ? row : { ...row, isPlain: isColoured }));
 }
 
 // axis: {low ≤ 0, high ≥ 0}, the values at its ends.
 function barRow(row, axis, isTotal = false) {
   const share = (value) => (axis.high > axis.low ? (value - axis.low) / (axis.high - axis.low) : 0.5);
   const [zero, end] = [share(0), share(row.value)];
-  const kind = isTotal ? "total" : row.value >= 0 ? "for" : "against";
-  const fill = `left: ${percent(Math.min(zero, end))}; width: ${percent(Math.abs(end - zero))}`;
+  const kind = isTotal || row.isPlain ? "total" : row.value >= 0 ? "for" : "against";
+  const own = row.colour ? `; background: ${row.colour}` : "";
+  const fill = `left: ${percent(Math.min(zero, end))}; width: ${percent(Math.abs(end - zero))}${own}`;
   const bar = element("span", { class: "sum-bar", "aria-hidden": "true" },
     element("span", { class: `sum-fill ${kind}`, style: fill }), element("span", { class: "sum-zero", style: `left: ${percent(zero)}` }));
-  const name = element("span", { class: "sum-name", dir: "auto" }, row.rank ? `${row.rank}  ` : "", row.name);
+  const mark = row.colour ? element("i", { class: "swatch", style: `background: ${row.colour}` }) : row.rank ? `${row.rank}  ` : "";
+  const name = element("span", { class: "sum-name", dir: "auto" }, mark, row.name);
   const label = `${row.name}: ${signed(row.value)}${row.note ? `, ${row.note}` : ""}`;
   const inner = [name, bar, element("span", { class: "sum-value" }, signed(row.value))];
   if (isTotal || !row.rank) return element("li", { class: `sum-row ${isTotal ? "is-total" : "is-rest"}` }, ...inner);
@@ -54,7 +59,9 @@ function sumPanel(picture, sum, label, shapes) {
   const axis = { low: Math.min(...values), high: Math.max(...values) };
   const list = element("ul", { class: "sum-rows" }, ...rows.map((row) => barRow(row, axis)),
     barRow({ name: sum.totalName ?? "logit", value: sum.logit }, axis, true));
-  const stage = frame(picture, { shapes });
+  const held = rows.filter((row) => row.region);
+  const stage = frame(picture, { shapes, regions: held.map((row) => ({ ...row, ...row.region })) });
+  for (const path of stage.querySelectorAll(".region")) path.dataset.ranks = held.find((row) => String(row.filter) === path.dataset.region).rank;
   for (const row of rows.filter((one) => one.rank)) {
     for (const dot of row.dots ?? []) {
       const made = marker(`dot-place ${row.value >= 0 ? "for" : "against"}`, dot);
@@ -66,8 +73,11 @@ function sumPanel(picture, sum, label, shapes) {
     const ranks = [...new Set(group.rows.map((row) => row.rank))];
     const value = group.rows.reduce((total, row) => total + row.value, 0);
     const circle = marker(`place ${value >= 0 ? "for" : "against"}`, group.place);
+    const [{ colour, ink }] = group.rows;
+    if (colour) Object.assign(circle.style, { background: colour, color: ink });
     circle.dataset.ranks = ranks.join(" ");
-    circle.append(ranks.length > 3 ? `${ranks[0]}…${ranks.at(-1)}` : ranks.join("·"));
+    if (colour) circle.append(group.rows.map((row) => row.filter).join("·"));
+    else circle.append(ranks.length > 3 ? `${ranks[0]}…${ranks.at(-1)}` : ranks.join("·"));
     stage.append(circle);
   }
   const panel = element("div", { class: "sum-panel" },

@@ -76,14 +76,46 @@ function outlines(shapes) {
   return drawn;
 }
 
+const REGION_STEPS = 500; // a side of the picture, in the paths of partcnn.plot.tiling.svg_path
+
+// What filters hold, each in its colour. region: {path, filter, name, colour}
+function regionLayer(regions) {
+  const side = REGION_STEPS;
+  const drawn = svgElement("svg", { class: "regions", viewBox: `0 0 ${side} ${side}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const { path, filter, name, colour } of regions) {
+    const made = svgElement("path", { class: "region", d: path, fill: colour, "data-region": filter });
+    const title = svgElement("title", {});
+    title.textContent = name;
+    made.append(title);
+    drawn.append(made);
+  }
+  return drawn;
+}
+
+function numberMark({ filter, colour, ink, place: [x, y], room }) {
+  const style = `left: ${percent(x)}; top: ${percent(y)}; background: ${colour}; color: ${ink}`;
+  return element("i", { class: "region-number", "data-region": filter, "data-room": room, style }, String(filter));
+}
+
+// Pointing at a filter, in a picture or in the legend, leaves its regions alone in colour.
+function lightRegions(panel) {
+  const light = (filter) => {
+    panel.classList.toggle("has-lit-region", filter !== undefined);
+    for (const one of panel.querySelectorAll("[data-region]")) one.classList.toggle("is-lit", one.dataset.region === filter);
+  };
+  for (const kind of ["pointerover", "focusin"]) panel.addEventListener(kind, (event) => light(event.target.closest("[data-region]")?.dataset.region));
+  for (const kind of ["pointerleave", "focusout"]) panel.addEventListener(kind, () => light(undefined));
+}
+
 const marker = (kind, [x, y]) => element("i", { class: kind, style: `left: ${percent(x)}; top: ${percent(y)}` });
 
 // The picture itself, with what lies on it; fits into whatever square it is put in.
-function frame(picture, { heat = null, peak = null, shapes = [] } = {}) {
+function frame(picture, { heat = null, regions = [], peak = null, shapes = [] } = {}) {
   const ratio = picture.width / picture.height;
   const style = `width: ${percent(Math.min(1, ratio))}; height: ${percent(Math.min(1, 1 / ratio))}`;
   const made = element("span", { class: "frame", style }, element("img", { src: picture.url(), alt: "", decoding: "async" }));
   if (heat) made.append(heat);
+  if (regions.length) made.append(regionLayer(regions));
   if (shapes.length) made.append(outlines(shapes));
   for (const point of shapes.filter((one) => one.length === 2)) made.append(marker("part-point", point));
   if (peak) made.append(marker("peak", peak));

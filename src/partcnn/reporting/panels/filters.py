@@ -5,6 +5,7 @@ from markupsafe import Markup
 from partcnn.evaluation import Evaluation
 from partcnn.reporting.cards import make_cards
 from partcnn.reporting.panels.panel import PageContent
+from partcnn.reporting.swatches import page_swatches
 from partcnn.reporting.templates import rendered
 
 _LEVELS = (
@@ -28,6 +29,7 @@ def filters(content: PageContent) -> Markup:
         levels=[(level, text) for level, text in _LEVELS if level in present],
         weight_digits=_weight_digits(content.evaluation),
         gathered=content.gathered,
+        swatches=page_swatches(content.evaluation, content.gathered),
     )
 
 

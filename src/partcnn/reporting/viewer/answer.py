@@ -9,7 +9,9 @@ from PIL import Image
 
 from partcnn.explanation.explanation import Contribution, Explanation
 from partcnn.foundation.number_text import signed
-from partcnn.plot import heatmap_overlay
+from partcnn.plot import heatmap_overlay, tiled_picture
+from partcnn.plot.tiling import inner_place, svg_path
+from partcnn.reporting.swatches import Swatch, swatches
 from partcnn.reporting.templates import as_json, joined, page_environment, script_hash
 
 _LONG_SIDE_PX = 720  # of the picture as sent back
@@ -17,12 +19,13 @@ _NUM_MAPS = 8  # of the strongest contributions, with their heat maps
 _MAP_PX = 220
 
 
-def page_text(name: str, classes: list[str]) -> tuple[str, str]:
-    """The page, and the hash of its script for the policy."""
+def page_text(name: str, classes: list[str], *, is_tiling: bool = False) -> tuple[str, str]:
+    """The page, and the hash of its script for the policy; `is_tiling`: the filters compete, and tile the picture."""
     script = joined(("base.js", "tiles.js", "sums.js")) + joined(("view.js",), package="partcnn.reporting.viewer")
     style = joined(("page.css", "cards.css", "views.css")) + joined(("view.css",), package="partcnn.reporting.viewer")
     template = page_environment("partcnn.reporting.viewer").get_template("view.html")
-    text = template.render(name=name, classes=classes, style=style, script=script, data=as_json({"classes": classes}))
+    data = as_json({"classes": classes})
+    text = template.render(name=name, classes=classes, style=style, script=script, data=data, is_tiling=is_tiling)
     return text, script_hash(script)
 
 
@@ -31,6 +34,7 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
     assert why.picture is not None  # a file was explained
     shown = _smaller(why.picture, _LONG_SIDE_PX)
     height, width = why.image_size
+    own = {} if why.regions is None else swatches(len(why.contributions), parts)
     return {
         "label": why.label,
         "probability": why.probability,
@@ -42,9 +46,13 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
             "bias": why.bias,
             "remainder": why.completeness_error,
             "isExact": why.is_exact,
-            "terms": [_term(one, parts, (width, height)) for one in why.contributions],
+            "terms": [_term(one, parts, (width, height)) | _held(one, why, own) for one in why.contributions],
         },
-        "maps": [_map(one, why.picture) for one in why.contributions[:_NUM_MAPS] if one.score > 0],
+        "maps": [
+            _map(one, why) | {"name": own[one.filter].name if own else f"filter {one.filter}"}
+            for one in why.contributions[:_NUM_MAPS]
+            if one.score > 0
+        ],
     }
 
 
@@ -61,8 +69,29 @@ def _term(one: Contribution, parts: dict[int, str], size: tuple[int, int]) -> di
     }
 
 
-def _map(one: Contribution, picture: Image.Image) -> dict[str, Any]:
+def _held(one: Contribution, why: Explanation, own: dict[int, Swatch]) -> dict[str, Any]:
+    """What a filter that competes holds, with its name and colour; nothing of others."""
+    if why.regions is None:
+        return {}
+    found = vars(own[one.filter]) | {"places": []}
+    place = inner_place(why.regions, one.filter)
+    path = svg_path(one.outline or [])
+    if place is not None and path:
+        found |= {"places": [[place.x, place.y]], "region": {"path": path}}
+    return found
+
+
+def _map(one: Contribution, why: Explanation) -> dict[str, Any]:
+    assert why.picture is not None
+    picture = why.picture
     small = _smaller(picture, _MAP_PX)
+    if why.regions is not None:
+        rows, cols = (
+            ((np.arange(count) + 0.5) * full / count).astype(int)
+            for count, full in ((small.height, picture.height), (small.width, picture.width))
+        )
+        drawn = tiled_picture(small, why.regions[rows[:, None], cols], only=[one.filter])
+        return {"filter": one.filter, "src": _data_uri(drawn), "hidden": one.hidden_change, "value": one.value}
     heat = Image.fromarray(np.asarray(one.heatmap)).resize(small.size, Image.Resampling.BILINEAR)
     scale = (small.width / picture.width, small.height / picture.height)
     peak = (one.position_px[0] * scale[0], one.position_px[1] * scale[1])

@@ -18,6 +18,7 @@ from torch import nn
 
 from partcnn.explanation.explanation import explain
 from partcnn.foundation.errors import ConfigError, DataError, PartCNNError
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.network import conversion_of
 from partcnn.reporting.viewer.answer import page_text, picture_answer
 
@@ -42,7 +43,9 @@ class ViewerServer(ThreadingHTTPServer):
     def __init__(self, model: nn.Module, name: str, port: int, parts: dict[int, str]) -> None:
         super().__init__((_LOOPBACK, port), _Handler)
         self.model, self.parts = model, parts
-        self.page, self.script_hash = page_text(name, conversion_of(model).classes)
+        self.page, self.script_hash = page_text(
+            name, conversion_of(model).classes, is_tiling=bool(competing_masks(model))
+        )
         self.turn = threading.Lock()
 
     @property

@@ -19,8 +19,8 @@ function show(answer, name) {
   document.getElementById("result-title").textContent = title;
   document.querySelector(".answer").replaceChildren(sumPanel(picture, sum, `${name}: ${title}`, []));
   document.querySelector(".maps").replaceChildren(...answer.maps.map((map) => element("li", {},
-    element("img", { src: map.src, alt: `Where filter ${map.filter} fires` }),
-    element("b", {}, `filter ${map.filter} ${signed(map.value)}`),
+    element("img", { src: map.src, alt: `Where ${map.name} is` }),
+    element("b", {}, `${map.name} ${signed(map.value)}`),
     isNumber(map.hidden) ? element("span", {}, `hidden: ${signed(map.hidden)}`) : null)));
   result.hidden = false;
 }
