@@ -33,7 +33,8 @@ def disc_model(num_filters: int = 2, head: str = "additive") -> nn.Module:
     if head == "original":
         model = convert(network, "1", head=head, **settings)
     else:
-        model = convert(network, "1", projection=0, hidden=0, filters=num_filters, grid=4, **settings)
+        settings |= {"objective": "exact", "projection": 0, "hidden": 0, "filters": num_filters, "grid": 4}
+        model = convert(network, "1", **settings)
         assert isinstance(model, PartNetwork)
         layer = model.part_layers[0]
         with torch.no_grad():

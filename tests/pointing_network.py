@@ -11,8 +11,10 @@ from torch import nn
 
 from partcnn.datasets import Catalogue, PartDataset, Point, Sample, assign_split
 from partcnn.model.conversion import convert
+from partcnn.model.mask import num_owners
 from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.objectives.registry import default_objective
 
 SIDE = 64  # of the pictures and the input
 CELL = 8  # pixels a cell: the maps are 8 × 8
@@ -68,6 +70,7 @@ def pointer(
     """A network of which filter f is relu(brightness of a colour + bias) in each cell of 8 × 8 pixels."""
     trunk = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(CELL), relu=nn.ReLU()))
     torch.manual_seed(0)
+    settings = {"objective": default_objective(num_owners(num_classes, background)), **settings}
     model = convert(
         trunk,
         "relu",

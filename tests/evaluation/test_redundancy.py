@@ -15,6 +15,7 @@ from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation.redundancy import measure_redundancy, redundancy_table
 from partcnn.model.conversion import convert
+from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import load
 from partcnn.training.pruning import num_parameters
 from partcnn.training.recipe import Recipe
@@ -36,9 +37,8 @@ def test_a_copied_filter_counts_once_and_groups_with_its_copy() -> None:
     dataset = load_dataset("demo:6", category="giraffe", split="all")
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.ReLU())
-    model = convert(
-        trunk, "1", num_classes=2, background=0, filters=4, hidden=0, projection=0, masks=False, input_size=(112, 112)
-    ).eval()
+    settings = {"objective": "exact", "filters": 4, "hidden": 0, "projection": 0, "masks": False}
+    model = convert(trunk, "1", num_classes=2, background=0, input_size=(112, 112), **settings).eval()
     conv = model.part_layers[0]  # type: ignore[index]
     with torch.no_grad():
         conv.weight[1], conv.bias[1] = conv.weight[0], conv.bias[0]
@@ -83,9 +83,8 @@ def test_a_pruned_run_is_a_run_that_every_command_takes(
     out = tmp_path / "pruned"
     assert main(["prune", str(run), "--keep", "0.5", "--finetune", "1", "--out", str(out), "--workers", "0"]) == 0
     pruned = load(out)
-    assert pruned.part_layers[-1].out_channels == 4
-    assert pruned.hidden[0].out_channels == 6
-    assert num_parameters(pruned) < 0.6 * num_parameters(load(run))
+    assert pruned.part_layers[-1].mask.num_filters == conversion_of(pruned).settings.filters == 4
+    assert num_parameters(pruned) < num_parameters(load(run))
     assert open_run(out).settings.pruned == {"from": str(run), "keep": 0.5, "finetune": 1}
     picture = tmp_path / "giraffe.png"
     draw_animal("giraffe", 3, size=112).image.save(picture)

@@ -94,7 +94,7 @@ def test_a_network_with_an_own_objective_is_loaded_once_its_row_is_there(
     model = convert(DemoNet(), num_classes=3, filters=6, input_size=(64, 64), objective="selective")
     save(model, tmp_path / "saved")
     row = OBJECTIVES.pop("selective")
-    with pytest.raises(ConfigError, match=r"objective: expected one of labelled.*'selective'"):
+    with pytest.raises(ConfigError, match=r"objective: expected competing, one of labelled.*'selective'"):
         load(tmp_path / "saved")
     OBJECTIVES["selective"] = row
     assert conversion_of(load(tmp_path / "saved")).settings.objective == "selective"

@@ -104,7 +104,5 @@ def test_bad_arguments_are_told(features: FeatureViews) -> None:
     original = convert(DemoNet(num_classes=3), "features.block3", num_classes=3, head="original", input_size=SIZE)
     with pytest.raises(LayerError, match="expected head='additive'"):
         prune(original, None, features=features)
-    with pytest.raises(LayerError, match="expected filters that do not compete"):
-        prune(converted(objective="auto"), None, features=features)
     with pytest.raises(LayerError, match=r"made by partcnn\.convert"):
         prune(nn.Linear(1, 1), None)

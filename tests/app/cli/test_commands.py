@@ -105,7 +105,7 @@ def test_evaluate_takes_other_numbers_of_the_measures_and_leaves_the_runs_figure
     protocol = json.loads(capsys.readouterr().out)["protocol"]
     assert (protocol["radius_px"], protocol["iou_threshold"], protocol["top"]) == (9, 0.5, 7)
     assert protocol["places"] == "peak"
-    assert json.loads(before)["protocol"]["places"] == "expected"
+    assert json.loads(before)["protocol"]["places"] == "centroid"
     assert (run / "metrics.json").read_bytes() == before
     assert "top: expected at least 2" in one_line_error(capsys, ["evaluate", str(run), "--top", "1"])
 
@@ -167,7 +167,7 @@ def test_report_and_compare_put_two_runs_side_by_side(
     printed = json.loads(capsys.readouterr().out)
     assert printed.keys() == {str(run), str(plain)}
     assert printed[str(run)]["against_first"] == {}
-    assert printed[str(plain)]["against_first"]["purity"]["paired_over"] == "filters"
+    assert printed[str(plain)]["against_first"]["purity"]["paired_over"] == "categories"  # all serve all: not of one
     assert main(["compare", str(run), str(plain)]) == 0
     capsys.readouterr()
     assert main(["compare", str(run), "--against", str(plain), "--json"]) == 0

@@ -1,5 +1,6 @@
 """A frozen trunk's maps of one task's pictures, computed once for every network that is trained on them."""
 
+import copy
 import hashlib
 import time
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ class RememberingTrunk(nn.Module):
         return torch.stack([self._maps[key] for key in keys]).float()
 
     def __deepcopy__(self, memo: dict[int, object]) -> "RememberingTrunk":
-        return self  # one memory for all
+        copied = RememberingTrunk(copy.deepcopy(self.trunk, memo))  # whose layers may be changed, as `fast_trunk` does
+        copied._maps = self._maps  # one memory for all
+        return copied
 
 
 @dataclass(frozen=True)

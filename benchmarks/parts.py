@@ -1,0 +1,143 @@
+"""Filters that compete beside filters that are trained each for itself, and plain ones: what do they say together?
+
+    python benchmarks/parts.py --data animalpart:PATH --weights tf_efficientnet_lite0.safetensors --categories cat dog
+
+For every category and seed one network is trained three times by the defaults of `partcnn train`, with as many filters
+each, on the same frozen maps: filters compete; the paper's Eq. 1 with the equivariance term; no filter loss. Figures
+are of pictures kept out. Runs that are there already are read, so that an
+interrupted comparison goes on.
+"""
+
+import argparse
+import json
+import logging
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+from partcnn.app.runs import NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from partcnn.evaluation import Evaluation
+from partcnn.foundation.files import write_text
+from partcnn.model.saving.checkpoint import METRICS_FILE
+
+METHODS: dict[str, dict[str, Any]] = {
+    "competing": {},
+    "exact, equivariance": {"objective": "exact"},
+    "plain": {"plain": True},
+}
+COLUMNS = {  # heading → measure, its decimals and what it is shown in
+    "parts followed": ("parts_followed", 1, 1),
+    "landmark error, %": ("landmark_error", 1, 1),
+    "NMI": ("nmi", 2, 1),
+    "ARI": ("ari", 2, 1),
+    "effective filters": ("effective_filters", 1, 1),
+    "crowded pairs, %": ("crowded", 0, 100),
+    "mean R²": ("part_tracking_r2", 2, 1),
+    "accuracy, %": ("accuracy", 1, 100),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True, help="of the backbone: a file")
+    parser.add_argument("--backbone", default="timm:tf_efficientnet_lite0")
+    parser.add_argument("--categories", nargs="+", default=["cat", "dog"], help="each against background")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--parts", nargs="*", default=["head", "leg"], help="whose highest R² has a column")
+    parser.add_argument("--epochs", type=int, help="the default is the recipe's")
+    parser.add_argument("--runs", type=Path, default=Path("runs/parts"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/parts"), help="without an ending")
+    options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    rows: list[dict[str, Any]] = []
+    for category in options.categories:
+        for seed in options.seeds:
+            for method in METHODS:
+                rows.append(row(options, measured(options, category, seed, method), category, seed, method))
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
+                write_text(options.out.with_suffix(".md"), page(options, rows))
+    print(page(options, rows))
+
+
+def measured(options: argparse.Namespace, category: str, seed: int, method: str) -> Evaluation:
+    directory = options.runs / f"{category}-{seed}-{method.replace(', ', '-')}"
+    if (directory / METRICS_FILE).is_file():
+        return run_evaluation(open_run(directory))
+    settings = RunSettings(
+        data=options.data,
+        out=str(directory),
+        category=category,
+        backbone=options.backbone,
+        weights=options.weights,
+        seed=seed,
+        epochs=options.epochs,
+        workers=0,
+        force=directory.is_dir(),  # one that was cut short
+        network=NetworkSettings(filters=options.filters),
+        **METHODS[method],
+    )
+    _, _, evaluation = train_run(settings, is_progress_shown=False)
+    if evaluation is None:
+        raise KeyboardInterrupt
+    return evaluation
+
+
+def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
+    found = {measure: _number(evaluation.summary.get(measure)) for measure, _, _ in COLUMNS.values()}
+    (of_parts,) = evaluation.by_part.values()  # of the one category
+    return {
+        "category": category,
+        "seed": seed,
+        "method": method,
+        **found,
+        "highest": {part: _number(of_parts.get(part, {}).get("part_tracking_r2")) for part in options.parts},
+        "num_images": evaluation.summary["num_images"],
+    }
+
+
+def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
+    categories = list(dict.fromkeys(one["category"] for one in rows))
+    seeds = sorted({one["seed"] for one in rows})
+    headings = [*COLUMNS, *(f"highest R² on the {part}" for part in options.parts)]
+    head = [
+        "# Filters that compete, beside filters trained each for itself",
+        "",
+        f"`{options.backbone}`, frozen, {options.filters} filters, each category against background, the defaults of",
+        f"`partcnn train`; seeds {', '.join(map(str, seeds))}; pictures kept out. Written by `benchmarks/parts.py`.",
+        "Measures are those of [metrics.md](../metrics.md). The highest R² is that of the filter that is best on these",
+        "very pictures; for parts followed, each filter's part was chosen on training pictures.",
+        "",
+        f"| category, pictures | method | {' | '.join(headings)} |",
+        f"|---|---|{'---|' * len(headings)}",
+    ]
+    lines = [_line(options, rows, [category], method) for category in categories for method in METHODS]
+    if len(categories) > 1:
+        lines += [_line(options, rows, categories, method) for method in METHODS]
+    return "\n".join([*head, *(line for line in lines if line)]) + "\n"
+
+
+def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: list[str], method: str) -> str:
+    found = [one for one in rows if one["category"] in categories and one["method"] == method]
+    if not found:
+        return ""
+    name = f"mean of {len(categories)}" if len(categories) > 1 else f"{categories[0]}, {found[0]['num_images']}"
+    cells = [_mean([one[measure] for one in found], digits, scale) for measure, digits, scale in COLUMNS.values()]
+    cells += [_mean([one["highest"][part] for one in found], 2, 1) for part in options.parts]
+    return f"| {name} | {method} | {' | '.join(cells)} |"
+
+
+def _mean(values: list[float | None], digits: int, scale: float) -> str:
+    known = [value for value in values if value is not None]
+    return f"{scale * statistics.mean(known):.{digits}f}" if known else "–"
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+if __name__ == "__main__":
+    main()
