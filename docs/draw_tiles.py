@@ -1,0 +1,41 @@
+"""The README's picture: drawings that a run never saw, tiled in one colour a filter.
+
+    partcnn train --data demo: --category giraffe --weights resnet18.safetensors --out runs/giraffe
+    python docs/draw_tiles.py runs/giraffe
+
+The pictures are the drawn ones: photographs of others are never committed. They are taken at even distances among those
+of the category; nobody chose them.
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from partcnn.app.runs import open_run
+from partcnn.explanation import explain
+from partcnn.plot import tiled_picture
+
+FILE = Path(__file__).parent / "images" / "tiled-giraffes.png"
+NUM_PICTURES = 6
+SIDE, GAP = 200, 4  # pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="directory that partcnn train wrote, of filters that compete")
+    run = open_run(parser.parse_args().run)
+    dataset = run.dataset("test")
+    objects = [sample for sample in dataset.samples if sample.label != dataset.background]
+    strip = Image.new("RGB", (NUM_PICTURES * (SIDE + GAP) - GAP, SIDE), "white")
+    for place in range(NUM_PICTURES):
+        why = explain(run.model, objects[(2 * place + 1) * len(objects) // (2 * NUM_PICTURES)].load_image())
+        if why.picture is None or why.regions is None:
+            raise SystemExit("run: expected filters that compete, got a network of another objective")
+        tile = tiled_picture(why.picture, why.regions).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        strip.paste(tile, (place * (SIDE + GAP), 0))
+    strip.save(FILE)
+
+
+if __name__ == "__main__":
+    main()
