@@ -208,7 +208,8 @@ def test_info_lists_the_layers_to_choose_from_with_what_their_cells_see(capsys: 
     listed = json.loads(capsys.readouterr().out)
     layers = {layer["layer"]: layer for layer in listed["layers"]}
     assert listed["input_size"] == [96, 128]
-    assert [layer["layer"] for layer in listed["layers"] if layer["is_auto"]] == [listed["auto"]] == ["features.4"]
+    marked = [layer["layer"] for layer in listed["layers"] if layer["is_auto"]]
+    assert marked == listed["auto"].split(",") == ["features.4", "features.7"]
     assert layers["features.3"]["map_size"] == [23, 31]
     assert layers["features.3"]["stride_px"] == [4, 4]  # 7 pixels after the pooling, and a 3 × 3 that adds 2 cells
     assert layers["features.3"]["receptive_field_px"] == [15, 15]

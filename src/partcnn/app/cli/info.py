@@ -53,7 +53,7 @@ def _data_info(options: Namespace) -> None:
 
 def _backbone_info(options: Namespace) -> None:
     from partcnn.networks.backbones import load_backbone
-    from partcnn.networks.probing.layer_choice import auto_layer, candidate_layers
+    from partcnn.networks.probing.layer_choice import auto_depths, candidate_layers
     from partcnn.networks.probing.layer_shapes import layer_shapes
     from partcnn.networks.probing.receptive_field import traced_fields
 
@@ -61,10 +61,11 @@ def _backbone_info(options: Namespace) -> None:
     size = tuple(options.input_size or backbone.preprocessing.input_size)
     every = layer_shapes(backbone.network, size)
     shown = [shape for shape in every if min(shape.map_size) >= 2] if options.all else candidate_layers(every)
-    auto = auto_layer(every).name
+    auto = [shape.name for shape in auto_depths(every)]
     fields = traced_fields(backbone.network, [shape.name for shape in shown], size)
     if options.json:
-        rows = [layer_entry(shape, fields.get(shape.name), is_auto=shape.name == auto) for shape in shown]
-        print(json.dumps({"backbone": options.backbone, "input_size": size, "auto": auto, "layers": rows}, indent=2))
+        rows = [layer_entry(shape, fields.get(shape.name), is_auto=shape.name in auto) for shape in shown]
+        found = {"backbone": options.backbone, "input_size": size, "auto": ",".join(auto), "layers": rows}
+        print(json.dumps(found, indent=2))
         return
     console().print(layer_table(f"{options.backbone} at input {size[0]}×{size[1]}", shown, fields, auto))

@@ -83,10 +83,11 @@ def layer_entry(shape: Any, field: Any, *, is_auto: bool) -> dict[str, Any]:
     }
 
 
-def layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: str) -> Table:
+def layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: list[str]) -> Table:
     table = Table(
         title=f"{title}: layers to put part filters on, first to last",
-        caption=f"--layers auto takes {auto}. ≥ 0: head=original can mask it; head=additive takes any of them",
+        caption=f"--layers auto takes {','.join(auto)} with head=additive, which takes any of them; "
+        "≥ 0: head=original can mask it",
     )
     for column in ("layer", "channels", "map", "stride px", "receptive field px", "≥ 0"):
         table.add_column(column, justify="left" if column == "layer" else "right")
@@ -94,7 +95,7 @@ def layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: str)
         field = fields.get(shape.name)
         stride = field.stride_px if field else shape.stride_px
         table.add_row(
-            f"{shape.name} (auto)" if shape.name == auto else shape.name,
+            f"{shape.name} (auto)" if shape.name in auto else shape.name,
             str(shape.num_channels),
             f"{shape.map_size[0]}×{shape.map_size[1]}",
             f"{stride[0]:g}×{stride[1]:g}",

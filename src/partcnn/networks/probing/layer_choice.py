@@ -39,10 +39,7 @@ def chosen_layers(
     shapes = {shape.name: shape for shape in layer_shapes(network, input_size)}
     if layers == AUTO:
         allowed = [shape for shape in shapes.values() if among is None or shape.name in among]
-        fine = auto_layer(
-            allowed, in_place=in_place, min_side=_AUTO_MIN_JOINED_SIDE if joins_depths else _AUTO_MIN_SIDE
-        )
-        chosen = [fine, *(deeper_layers(allowed, fine) if joins_depths else ())]
+        chosen = auto_depths(allowed) if joins_depths else [auto_layer(allowed, in_place=in_place)]
         return [announced(shape, input_size) for shape in chosen]
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
@@ -79,7 +76,17 @@ def auto_layer(shapes: Sequence[LayerShape], *, in_place: bool = False, min_side
     return usable[-1]
 
 
-def deeper_layers(shapes: Sequence[LayerShape], fine: LayerShape) -> list[LayerShape]:
+def auto_depths(shapes: Sequence[LayerShape]) -> list[LayerShape]:
+    """The deepest layer with a map of at least 13 × 13 cells, and a deeper block beside it where there is one.
+
+    Raises:
+        LayerError: as of `auto_layer`.
+    """
+    fine = auto_layer(shapes, min_side=_AUTO_MIN_JOINED_SIDE)
+    return [fine, *_deeper_block(shapes, fine)]
+
+
+def _deeper_block(shapes: Sequence[LayerShape], fine: LayerShape) -> list[LayerShape]:
     """The deepest block above `fine` whose map is coarser and has at least 7 × 7 cells; none where there is none.
 
     It has seen more of the network, and tells parts apart that look alike on the fine map. Passed over are the same
