@@ -212,10 +212,13 @@ def test_a_network_of_timm_is_traced_and_loses_its_head(images: Tensor) -> None:
     )
 
 
+@pytest.mark.parametrize("is_own", [False, True], ids=["the library's", "one's own"])
 def test_a_checkpoint_of_a_timm_network_that_was_kept_whole_still_loads(
-    tmp_path: object, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: object, images: Tensor, is_own: bool
 ) -> None:
     network = lite()
+    if is_own:
+        network.conv_head = nn.Conv2d(320, 1280, 1)  # no library names it now
     model = partcnn.convert(network, "blocks.4", num_classes=2, objective="exact", background=1, input_size=SIZE).eval()
     partcnn.save(model, tmp_path)
     file = f"{tmp_path}/model.safetensors"
@@ -225,9 +228,31 @@ def test_a_checkpoint_of_a_timm_network_that_was_kept_whole_still_loads(
         if name.startswith(("blocks.6", "conv_head", "classifier"))
     }
     save_file(load_file(file) | of_head, file, metadata={"format": "pt"})
-    loaded = partcnn.load(tmp_path)
+    own = network if is_own else None
+    loaded = partcnn.load(tmp_path, own)
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     save_file(load_file(file) | {"head.other": torch.zeros(1)}, file, metadata={"format": "pt"})
     with pytest.raises(partcnn.PartCNNError, match=r"head\.other"):
-        partcnn.load(tmp_path)
+        partcnn.load(tmp_path, own)
+
+
+@pytest.mark.parametrize("objective", ["competing", "exact"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_of_another_type_answers_in_it(
+    resnet: nn.Module, images: Tensor, objective: str, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    model = partcnn.convert(
+        resnet, ["layer2", "layer3"], num_classes=2, background=0, objective=objective, filters=4, input_size=SIZE
+    ).eval()
+    torch.nn.init.normal_(model.head.weight)
+    with torch.no_grad():
+        expected, found = model(images), model.to(dtype)(images.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.1 * float(expected.abs().max()), rtol=0)
+
+
+def test_one_layer_twice_is_refused(resnet: nn.Module) -> None:
+    with pytest.raises(partcnn.PartCNNError, match=r"different layers, got layer3, layer3"):
+        partcnn.convert(resnet, ["layer3", "layer3"], num_classes=2, input_size=SIZE)

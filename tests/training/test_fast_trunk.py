@@ -104,3 +104,17 @@ def test_a_trunk_without_batch_norms_and_one_that_cannot_be_traced_are_copied(ge
     for trunk in (nn.Identity(), calibrated(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))):
         with torch.no_grad():
             torch.testing.assert_close(fast_trunk(trunk)(images), trunk(images))
+
+
+def test_weights_that_are_made_anew_before_each_run_and_wide_dilations_are_handled(generator: torch.Generator) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, *SIZE, generator=generator)
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    hooked = nn.utils.spectral_norm(nn.Conv2d(3, 4, 3))
+    for conv, num_left in ((normed, 1), (hooked, 1), (nn.Conv2d(3, 4, 3, dilation=6), 0)):
+        network = nn.Sequential(conv, nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        trunk = trunk_of(calibrated(network), ["2"])
+        fast = fast_trunk(trunk)
+        assert norms(fast) == num_left
+        with torch.no_grad():
+            torch.testing.assert_close(fast(images), trunk(images), atol=1e-5, rtol=1e-5)

@@ -98,9 +98,10 @@ class SumOfParts(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
     def forward(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class]
-        """The logits of shares [image, filter, row, col] and features [image, channel, row, col]."""
+        """Logits in the features' type, of shares [image, filter, row, col] and features [image, channel, row, col]."""
         held = self.dropout(self.held(shares, features))
-        return torch.einsum("ikd,ckd->ic", held, self._weights(held)) + self.bias.to(held)
+        logits = torch.einsum("ikd,ckd->ic", held, self._weights(held)) + self.bias.to(held)
+        return logits.to(features.dtype)
 
     def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, filter]
         """Each filter's share of each logit; their sum over filters plus the bias is the logit."""
@@ -113,7 +114,7 @@ class SumOfParts(nn.Module):
         values = F.relu(self.value(self.channel_dropout(coarse)))
         summed = 4 * _halved(shares)
         mass = summed.sum(dim=(2, 3))[..., None]
-        pooled = torch.einsum("ikhw,idhw->ikd", summed, values) / (5 * (mass + 1).sqrt())
+        pooled = torch.einsum("ikhw,idhw->ikd", summed, values.to(summed)) / (5 * (mass + 1).sqrt())
         return torch.cat([pooled, mass / (mass + 1)], dim=2)
 
     def _weights(self, like: Tensor) -> Tensor:

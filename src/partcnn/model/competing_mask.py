@@ -88,6 +88,10 @@ class CompetingMask(PartMask):
         recorded: Tensor = self(shares[:, :-1])
         return recorded
 
+    def release(self) -> None:
+        super().release()
+        self._log_shares = self._features = self.object_share = None
+
     def rest_of(self, feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, row, col]
         return (1 - at_least_float32(feature_maps).sum(dim=1)).clamp(min=0)
 

@@ -239,6 +239,10 @@ class PartMask(nn.Module):
         """Empty the memory: other pictures, or other weights, are to come."""
         self._remembered.clear()
 
+    def release(self) -> None:
+        """Let go of what the last forward pass recorded, and of its graph."""
+        self.feature_maps = None
+
     @property
     def serves_all(self) -> bool:
         """Several classes of objects share every filter."""

@@ -200,7 +200,7 @@ def recorded_feature_maps(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
         yield _RecordedMaps(masks)
     finally:
         for mask in masks.values():
-            mask.feature_maps = None
+            mask.release()
 
 
 class _RecordedMaps(Mapping[str, Tensor]):

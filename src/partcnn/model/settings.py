@@ -85,6 +85,8 @@ class ConversionSettings:
             raise ConfigError(f"head: expected one of {', '.join(HEADS)}, got {self.head!r}")
         if self.num_classes < 2:
             raise ConfigError(f"num_classes: expected at least 2, got {self.num_classes}")
+        if len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers: expected different layers, got {', '.join(self.layers)}")
         if self.new_layers < 1:
             raise ConfigError(f"new_layers: expected at least 1, got {self.new_layers}")
         if self.filters is not None and self.filters < 1:
@@ -170,4 +172,7 @@ class ConversionSettings:
         """
         entries: dict[str, Any] = {**_BEFORE_THE_CHOICE, **spec}
         entries |= {name: tuple(value) for name, value in spec.items() if isinstance(value, list)}
+        if "objective" not in entries:
+            classes = cls(num_classes=entries["num_classes"], background=entries.get("background"))
+            entries["objective"] = default_objective(classes.num_owners)
         return cls(**entries)

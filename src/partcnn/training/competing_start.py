@@ -51,7 +51,8 @@ def start_competing(
     inside = _cells(whole[is_object], eroded(share[is_object]) > _WITHIN, generator)
     if len(inside) < num_filters:  # objects of a cell or two: their cells, eroded or not
         inside = _cells(whole[is_object], share[is_object] > 0, generator)
-    rest = _cells(whole, share <= _WITHIN, generator).mean(dim=0)
+    outside = share <= _WITHIN
+    rest = _cells(whole, outside if bool(outside.any()) else ~outside, generator).mean(dim=0)
     if not conversion_of(model).is_trained:
         model.layer_of_parts.scores.set_prototypes(k_means(inside, num_filters, generator=generator), rest)
     return share

@@ -10,6 +10,7 @@ from collections import Counter
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.parametrize import is_parametrized
 
 _TOLERANCE = 1e-3  # of the largest value: folding changes the last bits
 
@@ -47,15 +48,20 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d | None:
 
     What follows within the norm, as timm's activation, is left to its children.
     """
-    if norm.running_mean is None or norm.running_var is None or conv._forward_hooks or norm._forward_hooks:
+    if norm.running_mean is None or norm.running_var is None or not (_is_bare(conv) and _is_bare(norm)):
         return None
     folded = copy.deepcopy(conv)
     folded.weight, folded.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
     generator = torch.Generator().manual_seed(0)
-    sides = [2 * reach + 5 for reach in conv.kernel_size]
+    sides = [dilation * kernel + 4 for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)]
     noise = torch.randn(1, conv.in_channels, *sides, generator=generator).to(conv.weight)
     expected = norm.forward(conv.forward(noise))
     found = nn.Sequential(*norm.children())(folded.forward(noise))
     return folded if (found - expected).abs().max() <= _TOLERANCE * expected.abs().max() else None
+
+
+def _is_bare(layer: nn.Module) -> bool:
+    """Nothing watches it, and its weights are its own: weight and spectral norm make them anew before each run."""
+    return not (layer._forward_hooks or layer._forward_pre_hooks or is_parametrized(layer))

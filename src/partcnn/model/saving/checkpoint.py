@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from partcnn.model.saving.checkpoint_files import (
 )
 from partcnn.model.saving.model_card import MARK, model_card
 from partcnn.model.settings import ConversionSettings
-from partcnn.networks.backbones import TIMM, build_network
+from partcnn.networks.backbones import build_network
 from partcnn.networks.preprocessing import Preprocessing
 
 _log = logging.getLogger("partcnn")
@@ -120,15 +120,18 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
         raise RunError(f"{directory / CONFIG_FILE}: {error}") from error
     check_sizes(settings, headers, file)
     try:
-        network = _rebuilt(config, settings, model)
+        whole = build_network(config["network"]) if model is None else model
+        names_of_whole = set(whole.state_dict())
+        network = _rebuilt(config, settings, whole, is_own=model is not None)
     except PartCNNError:
         raise
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
         if is_passed:  # the fault may be the given network's: its own words say more
             raise
         raise RunError(f"{directory / CONFIG_FILE}: no network can be built from it ({error})") from error
-    unused = _above_a_trunk(network, headers)
-    check_tensors(network.state_dict(), {name: header for name, header in headers.items() if name not in unused}, file)
+    expected = network.state_dict()
+    unused = _above_the_trunk(headers, expected, names_of_whole)
+    check_tensors(expected, {name: header for name, header in headers.items() if name not in unused}, file)
     tensors = {name: tensor for name, tensor in load_file(file).items() if name not in unused}
     check_categories(tensors, settings.num_classes, file)
     network.load_state_dict(tensors)
@@ -138,17 +141,21 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     return network.eval()
 
 
-def _above_a_trunk(network: nn.Module, names: Iterable[str]) -> set[str]:
-    """Weights that no trunk uses: earlier versions could not trace timm's networks, and kept them whole."""
-    expected = network.state_dict()
-    is_timm = (conversion_of(network).network or {}).get("name", "").startswith(TIMM)
-    return {name for name in names if is_timm and name.startswith("trunk.") and name not in expected}
+def _above_the_trunk(names: Iterable[str], expected: Container[str], whole: Container[str]) -> set[str]:
+    """Weights of the network that its trunk does not use: a network that could not be traced was once kept whole.
+
+    Args:
+        names: in the file.
+        expected: of the converted network.
+        whole: of the network before.
+    """
+    of_trunk = {name for name in names if name.startswith("trunk.") and name not in expected}
+    return {name for name in of_trunk if name.partition("network.")[2] in whole}
 
 
-def _rebuilt(config: dict[str, Any], settings: ConversionSettings, model: nn.Module | None) -> nn.Module:
-    """The network that config.json describes, with whatever weights it starts from."""
-    network = build_network(config["network"]) if model is None else model
-    rebuilt = converted(network, settings, inplace=model is None)
+def _rebuilt(config: dict[str, Any], settings: ConversionSettings, network: nn.Module, *, is_own: bool) -> nn.Module:
+    """The network that config.json describes, with whatever weights it starts from; one's own is copied."""
+    rebuilt = converted(network, settings, inplace=not is_own)
     record = conversion_of(rebuilt)
     record.network = config["network"]
     record.classes, record.is_trained = list(config["classes"]), True
