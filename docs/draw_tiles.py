@@ -1,6 +1,6 @@
 """The README's picture: drawings that a run never saw, tiled in one colour a filter.
 
-    partcnn train --data demo: --category giraffe --weights resnet18.safetensors --out runs/giraffe
+    partcnn train --data demo: --category giraffe --weights resnet18_to_layer3.safetensors --out runs/giraffe
     python docs/draw_tiles.py runs/giraffe
 
 The pictures are the drawn ones: photographs of others are never committed. They are taken at even distances among those

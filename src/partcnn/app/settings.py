@@ -25,7 +25,7 @@ class NetworkSettings:
     """What `partcnn.convert` puts on the trunk.
 
     Args:
-        new_layers: part layers.
+        new_layers: part layers; above 1 objective=auto is exact or labelled.
         filters: per part layer; None takes 8 that compete for one category and 16 for several, else 32 a category.
         projection: principal components that the trunk's maps are projected to; 0 for none.
         hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, at most 128.

@@ -31,7 +31,8 @@ class ConversionSettings:
             finest's cells; there "auto" takes the deepest of at least 13 × 13 cells and, beside it, the deepest coarser
             block of at least 7 × 7.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
-        new_layers: part layers, at least 1 (this and the next three: additive head only).
+        new_layers: part layers, at least 1 (this and the next three: additive head only). Above 1 the objective "auto"
+            is "exact" or "labelled".
         filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
             that owns any, at most the trunk's channels.
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0

@@ -60,14 +60,15 @@ def prune(
         model: made by `partcnn.convert` with the additive head, trained. It stays as it is.
         dataset: the training pictures. At most 1024 of them, evenly, are looked at.
         keep: share of the filters of each layer that stays, in (0, 1], rounded; at least one of each class that owns
-            filters.
+            filters, and at least one in all where they compete.
         features: of these pictures through this model's trunk and projection, to spare computing them; the first view
             of each is used.
         num_workers: processes that decode pictures.
 
     Returns:
         A network that `partcnn.save`, `explain` and `evaluate` take as any other. The filters that stay are in their
-        old order, and their maps are theirs, but for what the layer below lost.
+        old order, and their maps are theirs, but for what the layer below lost. Where filters compete each cell is
+        shared anew, among those that stay and the rest.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`, or has no additive head.

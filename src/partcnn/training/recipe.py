@@ -15,7 +15,7 @@ _LR, _LR_OF_SEVERAL = 3e-3, 2e-3
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. The defaults are what reached the figures in the README.
+    """How a network is trained. The defaults are those of `partcnn train`; docs/results says what its figures had.
 
     Args:
         epochs: passes over the training pictures.
