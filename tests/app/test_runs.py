@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from partcnn.app.runs import evaluate_run, open_run
+from partcnn.app.runs import built_network, evaluate_run, open_run
+from partcnn.app.settings import NetworkSettings, RunSettings
+from partcnn.datasets.loading import load_dataset
+from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE, WEIGHTS_FILE, save
+from partcnn.training.recipe import Recipe
 
 EARLIER = Path(__file__).parents[1] / "data" / "run-before-the-rooms"
 
@@ -32,3 +37,21 @@ def test_a_network_of_the_first_version_is_saved_again_as_it_was(tmp_path: Path)
     before = load_file(EARLIER / WEIGHTS_FILE)
     assert again.keys() == before.keys()
     assert all(torch.equal(again[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("category", ["giraffe", None])
+@pytest.mark.parametrize(
+    ("objective", "network"),
+    [("auto", {}), ("auto", {"new_layers": 2}), ("auto", {"filters": 5}), ("exact", {})],
+    ids=["competing", "two layers", "asked for", "exact"],
+)
+def test_a_plain_network_has_as_many_filters(category: str | None, objective: str, network: dict[str, int]) -> None:
+    settings = RunSettings(
+        "demo:2", "", category, backbone="demo", objective=objective, network=NetworkSettings(**network)
+    )
+    dataset = load_dataset(settings.data, category=category)
+    parts, plain = (
+        conversion_of(built_network(replace(settings, plain=is_plain), dataset, Recipe())[0]).settings
+        for is_plain in (False, True)
+    )
+    assert (plain.filters, plain.objective) == (parts.filters, None)

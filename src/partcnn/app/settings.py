@@ -71,7 +71,7 @@ class RunSettings:
         objective: competing (filters share every cell among them, and tile the object), or labelled, exact, assigned,
             official, whose filters are trained each for itself; auto takes competing with head=additive, else exact for
             one category and labelled for several.
-        plain: train the same network without masks and filter loss, to compare with.
+        plain: a plain network with as many filters, an ordinary layer and no filter loss, to compare with.
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
         epochs: short for recipe.epochs.

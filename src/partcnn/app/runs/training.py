@@ -18,6 +18,7 @@ from partcnn.foundation.errors import ConfigError, DataError, LayerError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
+from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
 from partcnn.networks.probing.layer_shapes import layer_shapes
@@ -122,7 +123,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         _layers(settings, backbone, preprocessing.input_size),
         num_classes=num_classes,
         new_layers=settings.network.new_layers,
-        filters=settings.network.filters,
+        filters=_num_filters(settings, num_classes, dataset.background),
         projection=settings.network.projection,
         hidden=settings.network.hidden,
         head=settings.head,
@@ -142,6 +143,19 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     record.preprocessing = preprocessing
     record.classes = list(dataset.classes)
     return model, weights != "none"
+
+
+def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | None:
+    """Those that are asked for; of a plain network as many as its objective would take."""
+    if not settings.plain or settings.head != "additive":
+        return settings.network.filters
+    return ConversionSettings(
+        num_classes=num_classes,
+        new_layers=settings.network.new_layers,
+        filters=settings.network.filters,
+        objective=settings.objective,
+        background=background,
+    ).chosen_filters
 
 
 def _input_size(settings: RunSettings, backbone: Backbone) -> tuple[int, int]:
