@@ -4,12 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from partcnn.app.runs import built_network, evaluate_run, open_run
+from partcnn.app.runs.training import as_taken
 from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets.loading import load_dataset
 from partcnn.model.network import conversion_of
@@ -55,3 +57,27 @@ def test_a_plain_network_has_as_many_filters(category: str | None, objective: st
         for is_plain in (False, True)
     )
     assert (plain.filters, plain.objective) == (parts.filters, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective", "filters"),
+    [
+        ({}, "competing", 8),
+        ({"plain": True}, "auto", 8),
+        ({"category": None}, "competing", 16),
+        ({"network": NetworkSettings(new_layers=2)}, "exact", 32),
+        ({"head": "original"}, "exact", None),
+    ],
+    ids=["default", "plain", "several", "two layers", "original"],
+)
+def test_a_record_says_what_auto_took(changes: dict[str, Any], objective: str, filters: int | None) -> None:
+    """And it makes the same network again, whatever "auto" means by then."""
+    asked = replace(RunSettings("demo:2", "", "cat", backbone="demo"), **changes)
+    dataset = load_dataset(asked.data, category=asked.category)
+    model, _ = built_network(asked, dataset, Recipe())
+    taken = as_taken(asked, model)
+    assert (taken.objective, taken.network.filters, taken.network.input_size) == (objective, filters, 112)
+    assert taken.layers.split(",") == list(conversion_of(model).settings.layers)
+    again, _ = built_network(taken, dataset, Recipe())
+    assert conversion_of(again).settings == conversion_of(model).settings
+    assert as_taken(taken, again) == taken

@@ -69,7 +69,7 @@ def train_run(
         shutil.rmtree(directory / "log", ignore_errors=True)
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
     directory.mkdir(parents=True, exist_ok=True)
-    settings = replace(settings, recipe=recipe, trunk=trunk)
+    settings = as_taken(replace(settings, recipe=recipe, trunk=trunk), model)
     write_settings(settings, directory)
     history = fit(
         model,
@@ -143,6 +143,22 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
     record.preprocessing = preprocessing
     record.classes = list(dataset.classes)
     return model, weights != "none"
+
+
+def as_taken(settings: RunSettings, model: nn.Module) -> RunSettings:
+    """What run.yaml records: the objective, layers, filters and input size that `built_network` gave the network.
+
+    "auto" and None may mean something else to another version. A plain network's objective stays as it was asked for.
+    """
+    taken = conversion_of(model).settings
+    height, width = taken.input_size
+    network = replace(
+        settings.network,
+        filters=taken.filters if settings.head == "additive" else settings.network.filters,  # masks in place make none
+        input_size=height if height == width else None,
+    )
+    objective = taken.objective or settings.objective
+    return replace(settings, layers=",".join(taken.layers), objective=objective, network=network)
 
 
 def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | None:
