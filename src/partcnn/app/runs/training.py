@@ -8,25 +8,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from partcnn.app.runs.choices import chosen_input_size, trained_layers
 from partcnn.app.runs.opening import Run, check_free, evaluate_run
 from partcnn.app.settings import RunSettings, write_settings
 from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
-from partcnn.foundation.errors import ConfigError, DataError, LayerError
+from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
-from partcnn.networks.probing.layer_shapes import layer_shapes
-from partcnn.networks.probing.probe import probed
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
-
-_FINE_SIDE = 320  # pixels
 
 
 def train_run(
@@ -115,12 +112,13 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
     keeps_classifier = settings.head == "original"
     backbone = load_backbone(settings.backbone, weights, num_classes=num_classes if keeps_classifier else 1000)
-    preprocessing = replace(backbone.preprocessing, input_size=_input_size(settings, backbone))
+    input_size = chosen_input_size(backbone, side=settings.network.input_size, head=settings.head)
+    preprocessing = replace(backbone.preprocessing, input_size=input_size)
     # Masks in place are all that head="original" adds beside the loss.
     has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
     model = convert(
         backbone.network,
-        _layers(settings, backbone, preprocessing.input_size),
+        _layers(settings, backbone, input_size),
         num_classes=num_classes,
         new_layers=settings.network.new_layers,
         filters=_num_filters(settings, num_classes, dataset.background),
@@ -130,7 +128,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         mask_skip=settings.network.mask_skip,
         objective=None if settings.plain else settings.objective,
         background=dataset.background,
-        input_size=preprocessing.input_size,
+        input_size=input_size,
         grid=settings.network.grid,
         dropout=settings.network.dropout,
         erasing=settings.network.erasing,
@@ -174,23 +172,6 @@ def _num_filters(settings: RunSettings, num_classes: int, background: int | None
     ).chosen_filters
 
 
-def _input_size(settings: RunSettings, backbone: Backbone) -> tuple[int, int]:
-    """The one that is asked for; else at least 320 px for the additive head, where the network runs on that.
-
-    Parts are told apart by fine maps: docs/results has what 320 px change.
-    """
-    own, side = backbone.preprocessing.input_size, settings.network.input_size
-    if side is not None:
-        return side, side
-    if settings.head == "original" or settings.backbone in BACKBONES or max(own) >= _FINE_SIDE:
-        return own
-    try:
-        probed(backbone.network, (_FINE_SIDE, _FINE_SIDE))
-    except LayerError:
-        return own
-    return _FINE_SIDE, _FINE_SIDE
-
-
 def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, int]) -> str | list[str]:
     """The layers that are asked for; of "auto" those that are below every layer whose weights are missing."""
     if settings.layers != AUTO:
@@ -203,18 +184,6 @@ def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, in
         input_size,
         in_place=False,
         joins_depths=True,
-        among=_trained_layers(backbone, input_size),
+        among=trained_layers(backbone, input_size),
     )
     return [shape.name for shape in chosen]
-
-
-def _trained_layers(backbone: Backbone, input_size: tuple[int, int]) -> list[str]:
-    """In the order of the forward pass, those that come before the first layer without weights."""
-    names = [shape.name for shape in layer_shapes(backbone.network, input_size)]
-    is_trained = [not any(_is_within(name, missing) for missing in backbone.missing_layers) for name in names]
-    return names[: is_trained.index(False)] if False in is_trained else names
-
-
-def _is_within(name: str, other: str) -> bool:
-    """Whether one of two modules holds the other, or is it."""
-    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
