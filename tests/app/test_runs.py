@@ -81,3 +81,27 @@ def test_a_record_says_what_auto_took(changes: dict[str, Any], objective: str, f
     again, _ = built_network(taken, dataset, Recipe())
     assert conversion_of(again).settings == conversion_of(model).settings
     assert as_taken(taken, again) == taken
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        (
+            {"network": NetworkSettings(masks=True, hidden=3, grid=5, places="peak")},
+            ["masks", "hidden", "grid", "places"],
+        ),
+        ({"network": NetworkSettings(grid=5, dropout=0.1, filters=3)}, ["grid"]),
+        ({}, []),
+        ({"network": NetworkSettings(masks=True, grid=5), "objective": "exact"}, []),
+        ({"network": NetworkSettings(hidden=3, places="peak"), "plain": True}, []),
+    ],
+    ids=["all", "one", "none", "exact", "plain"],
+)
+def test_settings_that_filters_that_compete_do_not_read_are_named_once(
+    changes: dict[str, Any], warned: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(RunSettings("demo:2", "", "cat", backbone="demo"), **changes)
+    built_network(settings, load_dataset("demo:2", category="cat"), Recipe())
+    said = [record.getMessage() for record in caplog.records if "where filters compete" in record.getMessage()]
+    names = ", ".join(f"network.{name}" for name in warned)
+    assert said == [f"{names}: not read where filters compete; objective exact or labelled reads them"] * bool(warned)

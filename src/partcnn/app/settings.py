@@ -22,7 +22,7 @@ DEFAULT_WORKERS = min(8, usable_processors())  # more than 8 wait for the networ
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What `partcnn.convert` puts on the trunk.
+    """What `partcnn.convert` puts on the trunk. Where filters compete, hidden, grid, masks and places are not read.
 
     Args:
         new_layers: part layers.

@@ -13,8 +13,8 @@ import yaml
 from partcnn.app.cli.commands import main
 from partcnn.app.experiments.paper import TABLES, paper_tables, write_tables
 from partcnn.app.experiments.paper_figures import AVERAGE, NETWORKS, TABLE_1, TABLE_3, TABLE_4, TABLE_7, Rows
-from partcnn.app.experiments.paper_runs import RunFigures, read_figures, read_runs
-from partcnn.app.settings import read_settings
+from partcnn.app.experiments.paper_runs import RunFigures, read_figures, read_runs, wanted_runs
+from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.foundation.errors import DataError, RunError
 
 CONSTANT = 0.06
@@ -158,6 +158,13 @@ def test_run_yaml_holds_what_auto_took(trained: Path) -> None:
         settings = read_settings(trained / "runs" / f"demo-cat-{name}-0")
         assert (settings.objective, settings.layers) == (objective, "features.block4")
         assert (settings.network.filters, settings.network.input_size) == (8, 112)
+
+
+@pytest.mark.parametrize(("objective", "places"), [("auto", None), ("exact", "peak")])
+def test_places_are_asked_only_of_networks_that_read_them(objective: str, places: str | None) -> None:
+    base = RunSettings("demo:2", "", objective=objective, network=NetworkSettings(places="peak"))
+    plain, parts = wanted_runs(base, categories=["cat"], has_multi=False, backbones=["demo"], seeds=[0])
+    assert (plain.network.places, parts.network.places) == ("peak", places)
 
 
 def test_it_goes_on_where_it_stopped(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

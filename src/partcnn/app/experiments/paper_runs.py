@@ -158,6 +158,11 @@ def wanted_runs(
     tasks += [None] if has_multi else []
     if not tasks or not backbones or not seeds:
         raise ConfigError("categories: expected categories to train on, all, or --multi, and a backbone and a seed")
+    of_parts = ConversionSettings(
+        num_classes=2, head=base.head, new_layers=base.network.new_layers, objective=base.objective
+    )
+    # Filters that compete have one way to read places: asking for another would only be warned of.
+    network_of_parts = replace(base.network, places=None) if of_parts.is_competing else base.network
     runs = []
     for category in tasks:
         for backbone in backbones:
@@ -167,6 +172,7 @@ def wanted_runs(
                     variant = PLAIN if is_plain else base.objective
                     folder = f"{name}-{category or 'several'}-{variant}-{seed}".replace("/", "-").replace(":", "-")
                     changes: dict[str, Any] = {"category": category, "backbone": name, "weights": weights or None}
+                    changes["network"] = base.network if is_plain else network_of_parts
                     changes |= {"seed": seed, "plain": is_plain, "out": str(Path(base.out) / folder), "force": True}
                     runs.append(replace(base, **changes))
     return runs

@@ -1,5 +1,6 @@
 """Settings → a trained, measured network in a run directory."""
 
+import logging
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
 from partcnn.app.runs.opening import Run, check_free, evaluate_run
-from partcnn.app.settings import RunSettings, write_settings
+from partcnn.app.settings import NetworkSettings, RunSettings, write_settings
 from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
@@ -24,6 +25,9 @@ from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
+
+_log = logging.getLogger("partcnn")
+_NOT_OF_COMPETING = ("masks", "hidden", "grid", "places")
 
 
 def train_run(
@@ -138,9 +142,19 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         inplace=True,
     )
     record = conversion_of(model)
+    if record.settings.is_competing:
+        _warn_of_unread(settings.network)
     record.preprocessing = preprocessing
     record.classes = list(dataset.classes)
     return model, weights != "none"
+
+
+def _warn_of_unread(network: NetworkSettings) -> None:
+    """One warning of all settings that do nothing where filters compete, and were set."""
+    unread = [name for name in _NOT_OF_COMPETING if getattr(network, name) != getattr(NetworkSettings(), name)]
+    if unread:
+        names = ", ".join(f"network.{name}" for name in unread)
+        _log.warning("%s: not read where filters compete; objective exact or labelled reads them", names)
 
 
 def as_taken(settings: RunSettings, model: nn.Module) -> RunSettings:
