@@ -201,6 +201,15 @@ def test_networks_with_the_same_filters_are_paired_filter_by_filter() -> None:
     assert "num_filters" not in found
 
 
+def test_filters_of_all_categories_are_not_paired_with_those_of_one() -> None:
+    of_one, by_category = evaluation(GOOD), {name: {"part_tracking_r2": 0.1} for name in "abc"}
+    shared = replace(of_one, filters=[replace(one, category="all categories") for one in of_one.filters])
+    first, second = (replace(one, by_category=by_category) for one in (of_one, shared))
+    for other, paired_over, num_pairs in ((first, "filters", 8), (second, "categories", 3)):
+        r2 = compare({"first": first, "other": other}).differences["other"]["part_tracking_r2"]
+        assert (r2.paired_over, r2.num_pairs) == (paired_over, num_pairs)
+
+
 @pytest.mark.parametrize(("measure", "is_better"), [("location_instability", False), ("purity", True)])
 def test_more_is_better_or_worse_by_the_measure(measure: str, is_better: bool) -> None:
     less, more = (replace(evaluation(GOOD), summary={measure: value}) for value in (0.1, 0.2))

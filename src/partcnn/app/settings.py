@@ -22,7 +22,7 @@ DEFAULT_WORKERS = min(8, usable_processors())  # more than 8 wait for the networ
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What `partcnn.convert` puts on the trunk.
+    """What `partcnn.convert` puts on the trunk. Where filters compete, hidden, grid, masks and places are not read.
 
     Args:
         new_layers: part layers; above 1 objective=auto is exact or labelled.
@@ -71,7 +71,7 @@ class RunSettings:
         objective: competing (filters share every cell among them, and tile the object), or labelled, exact, assigned,
             official, whose filters are trained each for itself; auto takes competing with head=additive, else exact for
             one category and labelled for several.
-        plain: train the same network without masks and filter loss, to compare with.
+        plain: a plain network with as many filters, an ordinary layer and no filter loss, to compare with.
         trunk: frozen or finetune. Without it: frozen where the backbone has weights.
         seed: of weights, views, order and dropout.
         epochs: short for recipe.epochs.

@@ -100,9 +100,9 @@ class Comparison:
 def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
     """Put any number of evaluations side by side, each compared with the first.
 
-    The p-value pairs the filters of two networks by number, where both have as many: runs of one seed start alike.
-    Where they have not, and for measures of the whole network, it pairs categories, of which there must be two. Over
-    filters it speaks of these two networks, not of how they were trained.
+    The p-value pairs the filters of two networks by number, where both have as many, and all serve every category in
+    both or in neither: runs of one seed start alike. Else, and for measures of the whole network, it pairs categories,
+    of which there must be two. Over filters it speaks of these two networks, not of how they were trained.
 
     Args:
         evaluations: by the name to show; at least one.
@@ -167,13 +167,18 @@ def _difference(measure: str, first: Evaluation, other: Evaluation) -> Differenc
     change = _number(other.summary.get(measure)) - _number(first.summary.get(measure))
     difference = None if math.isnan(change) else change
     row = MEASURES[measure]
-    same = [one.filter for one in first.filters] == [one.filter for one in other.filters]
+    same = _who_serves_all(first) == _who_serves_all(other)
     if row.by_filter and same and len(first.filters) > 1:
         before, after = ([float(one.figure(row)) for one in side.filters] for side in (first, other))
         return _paired(measure, before, after, "filters", difference)
     categories = [name for name in first.by_category if name in other.by_category]
     before, after = ([_number(side.by_category[name].get(measure)) for name in categories] for side in (first, other))
     return _paired(measure, before, after, "categories", difference)
+
+
+def _who_serves_all(evaluation: Evaluation) -> list[tuple[int, bool]]:
+    """Each filter's number, and whether it serves all categories: its figures are then of other pictures."""
+    return [(one.filter, one.category not in evaluation.classes) for one in evaluation.filters]
 
 
 def _paired(

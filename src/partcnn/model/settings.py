@@ -123,6 +123,13 @@ class ConversionSettings:
         return COMPETING if self.head == "additive" and self.new_layers == 1 else default_objective(self.num_owners)
 
     @property
+    def chosen_filters(self) -> int | None:
+        """Filters per part layer; None where their number depends on the trunk's channels, see `resolved`."""
+        if self.filters is not None or not self.is_competing:
+            return self.filters
+        return _COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL
+
+    @property
     def num_hidden(self) -> int:
         """Filters of the ordinary layer, 0 for none, once the number of part filters is known."""
         return min(2 * (self.filters or 0), _MOST_HIDDEN) if self.hidden is None else self.hidden
@@ -150,8 +157,7 @@ class ConversionSettings:
         """
         objective = self.chosen_objective
         if self.is_competing:
-            filters = self.filters or (_COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL)
-            return replace(self, layers=layers, filters=filters, objective=objective, **_OF_COMPETING)
+            return replace(self, layers=layers, filters=self.chosen_filters, objective=objective, **_OF_COMPETING)
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:

@@ -16,9 +16,13 @@ from safetensors.torch import save_file
 
 from partcnn.app.cli.commands import COMMANDS, main
 from partcnn.app.cli.quiet import quiet_lightning
-from partcnn.app.runs import open_run
+from partcnn.app.runs import built_network, open_run
+from partcnn.app.settings import RunSettings
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
+from partcnn.model.network import conversion_of
+from partcnn.networks.backbones import load_backbone
+from partcnn.training.recipe import Recipe
 from tests.data_files import write_cub
 
 TRAIN = ["--backbone", "demo", "--layers", "features.block4", "--epochs", "1", "--workers", "0"]
@@ -224,6 +228,22 @@ def test_info_marks_the_layer_that_auto_takes(capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "features (auto)" in printed
     assert "31×31" in printed
+
+
+def test_info_takes_the_layers_that_train_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At its input size, and below the layers whose weights a file lacks."""
+    torch.manual_seed(0)
+    tensors = load_backbone("squeezenet1_1").network.state_dict()
+    file = tmp_path / "below.safetensors"
+    given = tuple(f"features.{number}." for number in range(9))
+    save_file({name: value for name, value in tensors.items() if name.startswith(given)}, file)
+    settings = RunSettings("demo:2", "", "cat", backbone="squeezenet1_1", weights=str(file))
+    model, _ = built_network(settings, load_dataset("demo:2", category="cat"), Recipe())
+    taken = conversion_of(model).settings
+    assert main(["info", "--backbone", "squeezenet1_1", "--weights", str(file), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["auto"], listed["input_size"]) == (",".join(taken.layers), list(taken.input_size))
+    assert listed["input_size"] == [320, 320]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """partcnn benchmark paper: finished runs in the form of the paper's tables."""
 
 import json
+import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import yaml
 from partcnn.app.cli.commands import main
 from partcnn.app.experiments.paper import TABLES, paper_tables, write_tables
 from partcnn.app.experiments.paper_figures import AVERAGE, NETWORKS, TABLE_1, TABLE_3, TABLE_4, TABLE_7, Rows
-from partcnn.app.experiments.paper_runs import RunFigures, read_figures, read_runs
+from partcnn.app.experiments.paper_runs import RunFigures, read_figures, read_runs, wanted_runs
+from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.foundation.errors import DataError, RunError
 
 CONSTANT = 0.06
@@ -151,6 +153,20 @@ def test_it_trains_both_networks_and_takes_their_figures(trained: Path) -> None:
         assert row["constant_point"] == pytest.approx(summary["constant_point_instability"])
 
 
+def test_run_yaml_holds_what_auto_took(trained: Path) -> None:
+    for name, objective in (("plain", "auto"), ("auto", "competing")):
+        settings = read_settings(trained / "runs" / f"demo-cat-{name}-0")
+        assert (settings.objective, settings.layers) == (objective, "features.block4")
+        assert (settings.network.filters, settings.network.input_size) == (8, 112)
+
+
+@pytest.mark.parametrize(("objective", "places"), [("auto", None), ("exact", "peak")])
+def test_places_are_asked_only_of_networks_that_read_them(objective: str, places: str | None) -> None:
+    base = RunSettings("demo:2", "", objective=objective, network=NetworkSettings(places="peak"))
+    plain, parts = wanted_runs(base, categories=["cat"], has_multi=False, backbones=["demo"], seeds=[0])
+    assert (plain.network.places, parts.network.places) == ("peak", places)
+
+
 def test_it_goes_on_where_it_stopped(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept, lost = (trained / "runs" / f"demo-cat-{name}-0" / "metrics.json" for name in ("plain", "auto"))
     before = kept.stat().st_mtime_ns
@@ -167,6 +183,30 @@ def test_it_goes_on_where_it_stopped(trained: Path, capsys: pytest.CaptureFixtur
 def test_runs_of_other_settings_are_not_taken_for_these(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "paper", "--data", "demo:12", "--epochs", "2", "--out", str(trained), *TRAIN]) == 2
     assert "other settings (epochs)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_run_of_an_earlier_auto_is_not_taken_for_these(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run.yaml says what is asked for now, "auto"; its config.json what that was then."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    record, config = (tmp_path / "runs" / "demo-cat-auto-0" / name for name in ("run.yaml", "config.json"))
+    record.write_text(record.read_text().replace("objective: competing", "objective: auto"))
+    earlier = json.loads(config.read_text())
+    earlier["arguments"] |= {"objective": "exact", "filters": 32}
+    config.write_text(json.dumps(earlier))
+    assert main(["benchmark", "paper", "--data", "demo:12", "--epochs", "1", "--out", str(tmp_path), *TRAIN]) == 2
+    assert "other settings (filters, objective)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_number_of_views_tells_runs_apart(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    record = tmp_path / "runs" / "demo-cat-plain-0" / "run.yaml"
+    record.write_text(record.read_text().replace("num_views: 5", "num_views: 9"))
+    assert main(["benchmark", "paper", "--data", "demo:12", "--epochs", "1", "--out", str(tmp_path), *TRAIN]) == 2
+    assert "other settings (recipe.num_views)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_finished_runs_are_read_from_their_folder_or_their_metrics(trained: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str | None, help="a picture file: some pictures of each class with their parts")
     parser.add_argument("--backbone", type=str | None, help="a network: its layers, map sizes and receptive fields")
     parser.add_argument("--weights", type=str, default="none", help="of the network: none, default, or a file")
-    parser.add_argument("--input-size", type=int, nargs=2, help="height and width of its pictures, in pixels")
+    parser.add_argument("--input-size", type=int, nargs=2, help="height and width in pixels; else as in train")
     parser.add_argument("--all", action="store_true", help="also the layers that blocks are made of")
     parser.add_argument("--json", action="store_true", help="print the network's layers as one JSON object")
 
@@ -52,16 +52,19 @@ def _data_info(options: Namespace) -> None:
 
 
 def _backbone_info(options: Namespace) -> None:
+    from partcnn.app.runs.choices import chosen_input_size, trained_layers
     from partcnn.networks.backbones import load_backbone
     from partcnn.networks.probing.layer_choice import auto_depths, candidate_layers
     from partcnn.networks.probing.layer_shapes import layer_shapes
     from partcnn.networks.probing.receptive_field import traced_fields
 
     backbone = load_backbone(options.backbone, options.weights)
-    size = tuple(options.input_size or backbone.preprocessing.input_size)
+    height, width = options.input_size or chosen_input_size(backbone)
+    size = (height, width)
     every = layer_shapes(backbone.network, size)
     shown = [shape for shape in every if min(shape.map_size) >= 2] if options.all else candidate_layers(every)
-    auto = [shape.name for shape in auto_depths(every)]
+    trained = set(trained_layers(backbone, size))
+    auto = [shape.name for shape in auto_depths([shape for shape in every if shape.name in trained])]
     fields = traced_fields(backbone.network, [shape.name for shape in shown], size)
     if options.json:
         rows = [layer_entry(shape, fields.get(shape.name), is_auto=shape.name in auto) for shape in shown]

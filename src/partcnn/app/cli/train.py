@@ -15,7 +15,9 @@ _OF_RECORDS = ("pruned", "unread")
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="settings from a YAML file; flags win over it")
     parser.add_class_arguments(RunSettings, as_group=False, skip={*_SPELT_OUT, *_OF_RECORDS})
-    parser.add_argument("--plain", action="store_true", help="without masks and filter loss, to compare with")
+    parser.add_argument(
+        "--plain", action="store_true", help="ordinary filters, as many, without filter loss, to compare with"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing run")
     parser.add_argument("--max-bad", type=int, default=10, help="unreadable pictures that may be left out")
     add_json(parser)

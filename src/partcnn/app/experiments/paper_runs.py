@@ -4,21 +4,23 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from partcnn.app.runs.training import train_run
+from partcnn.app.runs.training import built_network, recipe_of, train_run
 from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import ConfigError, DataError, RunError
+from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.saving.checkpoint_files import read_config
+from partcnn.model.settings import ConversionSettings
 
 _log = logging.getLogger("partcnn")
 PLAIN = "plain"
-_SAME = ("data", "category", "backbone", "weights", "layers", "objective", "plain", "crop", "margin", "epochs", "seed")
+_SAME = ("data", "category", "backbone", "weights", "head", "plain", "crop", "margin", "epochs", "seed")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def train_missing(wanted: Sequence[RunSettings], *, is_progress_shown: bool = Tr
     for settings in wanted:
         directory = Path(settings.out)
         if (directory / SETTINGS_FILE).is_file():
-            _check_same(settings, read_settings(directory))
+            _check_same(settings, directory)
         if not (directory / METRICS_FILE).is_file():
             _log.info("training %s", directory)
             _, _, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
@@ -156,6 +158,11 @@ def wanted_runs(
     tasks += [None] if has_multi else []
     if not tasks or not backbones or not seeds:
         raise ConfigError("categories: expected categories to train on, all, or --multi, and a backbone and a seed")
+    of_parts = ConversionSettings(
+        num_classes=2, head=base.head, new_layers=base.network.new_layers, objective=base.objective
+    )
+    # Filters that compete have one way to read places: asking for another would only be warned of.
+    network_of_parts = replace(base.network, places=None) if of_parts.is_competing else base.network
     runs = []
     for category in tasks:
         for backbone in backbones:
@@ -165,6 +172,7 @@ def wanted_runs(
                     variant = PLAIN if is_plain else base.objective
                     folder = f"{name}-{category or 'several'}-{variant}-{seed}".replace("/", "-").replace(":", "-")
                     changes: dict[str, Any] = {"category": category, "backbone": name, "weights": weights or None}
+                    changes["network"] = base.network if is_plain else network_of_parts
                     changes |= {"seed": seed, "plain": is_plain, "out": str(Path(base.out) / folder), "force": True}
                     runs.append(replace(base, **changes))
     return runs
@@ -177,9 +185,24 @@ def _objective(directory: Path, settings: RunSettings) -> str:
     return str(read_config(directory)["arguments"]["objective"])
 
 
-def _check_same(wanted: RunSettings, found: RunSettings) -> None:
+def _check_same(wanted: RunSettings, directory: Path) -> None:
+    found = read_settings(directory)
     differing = [name for name in _SAME if getattr(found, name) != getattr(wanted, name)]
+    if found.recipe.num_views != wanted.recipe.num_views:
+        differing.append("recipe.num_views")
+    if not differing and (directory / METRICS_FILE).is_file():
+        differing = _converted_otherwise(wanted, directory)
     if differing:
         raise RunError(
             f"out: {wanted.out} holds a run of other settings ({', '.join(differing)}); give another --out or remove it"
         )
+
+
+def _converted_otherwise(wanted: RunSettings, directory: Path) -> list[str]:
+    """In what the finished run's network differs from the wanted one: "auto" may have meant something else then."""
+    dataset = load_dataset(
+        wanted.data, category=wanted.category, max_bad=wanted.max_bad, crop=wanted.crop, margin=wanted.margin
+    )
+    model, _ = built_network(wanted, dataset, recipe_of(wanted))
+    ours, theirs = conversion_of(model).settings, ConversionSettings.from_spec(read_config(directory)["arguments"])
+    return [one.name for one in fields(ours) if getattr(ours, one.name) != getattr(theirs, one.name)]

@@ -1,5 +1,6 @@
 """Settings → a trained, measured network in a run directory."""
 
+import logging
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,24 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from partcnn.app.runs.choices import chosen_input_size, trained_layers
 from partcnn.app.runs.opening import Run, check_free, evaluate_run
-from partcnn.app.settings import RunSettings, write_settings
+from partcnn.app.settings import NetworkSettings, RunSettings, write_settings
 from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
-from partcnn.foundation.errors import ConfigError, DataError, LayerError
+from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
+from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
-from partcnn.networks.probing.layer_shapes import layer_shapes
-from partcnn.networks.probing.probe import probed
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
 
-_FINE_SIDE = 320  # pixels
+_log = logging.getLogger("partcnn")
+_NOT_OF_COMPETING = ("masks", "hidden", "grid", "places")
 
 
 def train_run(
@@ -68,7 +70,7 @@ def train_run(
         shutil.rmtree(directory / "log", ignore_errors=True)
         (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
     directory.mkdir(parents=True, exist_ok=True)
-    settings = replace(settings, recipe=recipe, trunk=trunk)
+    settings = as_taken(replace(settings, recipe=recipe, trunk=trunk), model)
     write_settings(settings, directory)
     history = fit(
         model,
@@ -114,22 +116,23 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         raise ConfigError("weights: head='original' needs a network of the task's classes; give --weights PATH or none")
     keeps_classifier = settings.head == "original"
     backbone = load_backbone(settings.backbone, weights, num_classes=num_classes if keeps_classifier else 1000)
-    preprocessing = replace(backbone.preprocessing, input_size=_input_size(settings, backbone))
+    input_size = chosen_input_size(backbone, side=settings.network.input_size, head=settings.head)
+    preprocessing = replace(backbone.preprocessing, input_size=input_size)
     # Masks in place are all that head="original" adds beside the loss.
     has_masks = not settings.plain and (settings.network.masks or settings.head == "original")
     model = convert(
         backbone.network,
-        _layers(settings, backbone, preprocessing.input_size),
+        _layers(settings, backbone, input_size),
         num_classes=num_classes,
         new_layers=settings.network.new_layers,
-        filters=settings.network.filters,
+        filters=_num_filters(settings, num_classes, dataset.background),
         projection=settings.network.projection,
         hidden=settings.network.hidden,
         head=settings.head,
         mask_skip=settings.network.mask_skip,
         objective=None if settings.plain else settings.objective,
         background=dataset.background,
-        input_size=preprocessing.input_size,
+        input_size=input_size,
         grid=settings.network.grid,
         dropout=settings.network.dropout,
         erasing=settings.network.erasing,
@@ -139,26 +142,48 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         inplace=True,
     )
     record = conversion_of(model)
+    if record.settings.is_competing:
+        _warn_of_unread(settings.network)
     record.preprocessing = preprocessing
     record.classes = list(dataset.classes)
     return model, weights != "none"
 
 
-def _input_size(settings: RunSettings, backbone: Backbone) -> tuple[int, int]:
-    """The one that is asked for; else at least 320 px for the additive head, where the network runs on that.
+def _warn_of_unread(network: NetworkSettings) -> None:
+    """One warning of all settings that do nothing where filters compete, and were set."""
+    unread = [name for name in _NOT_OF_COMPETING if getattr(network, name) != getattr(NetworkSettings(), name)]
+    if unread:
+        names = ", ".join(f"network.{name}" for name in unread)
+        _log.warning("%s: not read where filters compete; objective exact or labelled reads them", names)
 
-    Parts are told apart by fine maps: docs/results has what 320 px change.
+
+def as_taken(settings: RunSettings, model: nn.Module) -> RunSettings:
+    """What run.yaml records: the objective, layers, filters and input size that `built_network` gave the network.
+
+    "auto" and None may mean something else to another version. A plain network's objective stays as it was asked for.
     """
-    own, side = backbone.preprocessing.input_size, settings.network.input_size
-    if side is not None:
-        return side, side
-    if settings.head == "original" or settings.backbone in BACKBONES or max(own) >= _FINE_SIDE:
-        return own
-    try:
-        probed(backbone.network, (_FINE_SIDE, _FINE_SIDE))
-    except LayerError:
-        return own
-    return _FINE_SIDE, _FINE_SIDE
+    taken = conversion_of(model).settings
+    height, width = taken.input_size
+    network = replace(
+        settings.network,
+        filters=taken.filters if settings.head == "additive" else settings.network.filters,  # masks in place make none
+        input_size=height if height == width else None,
+    )
+    objective = taken.objective or settings.objective
+    return replace(settings, layers=",".join(taken.layers), objective=objective, network=network)
+
+
+def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | None:
+    """Those that are asked for; of a plain network as many as its objective would take."""
+    if not settings.plain or settings.head != "additive":
+        return settings.network.filters
+    return ConversionSettings(
+        num_classes=num_classes,
+        new_layers=settings.network.new_layers,
+        filters=settings.network.filters,
+        objective=settings.objective,
+        background=background,
+    ).chosen_filters
 
 
 def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, int]) -> str | list[str]:
@@ -173,18 +198,6 @@ def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, in
         input_size,
         in_place=False,
         joins_depths=True,
-        among=_trained_layers(backbone, input_size),
+        among=trained_layers(backbone, input_size),
     )
     return [shape.name for shape in chosen]
-
-
-def _trained_layers(backbone: Backbone, input_size: tuple[int, int]) -> list[str]:
-    """In the order of the forward pass, those that come before the first layer without weights."""
-    names = [shape.name for shape in layer_shapes(backbone.network, input_size)]
-    is_trained = [not any(_is_within(name, missing) for missing in backbone.missing_layers) for name in names]
-    return names[: is_trained.index(False)] if False in is_trained else names
-
-
-def _is_within(name: str, other: str) -> bool:
-    """Whether one of two modules holds the other, or is it."""
-    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
