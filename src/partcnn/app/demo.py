@@ -10,16 +10,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from partcnn.app.runs.training import train_run
-from partcnn.app.settings import NetworkSettings, RunSettings
+from partcnn.app.settings import RunSettings
 from partcnn.datasets import PartDataset
 from partcnn.datasets.loading import load_dataset
-from partcnn.evaluation import COVERAGE_R2, Evaluation
+from partcnn.evaluation import Evaluation
 from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.files import replace_file
-from partcnn.model.competing_mask import competing_masks
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.networks.demo_net import DemoNet
-from partcnn.plot import filter_gallery, filter_name, heatmap_overlay, tiled_picture
+from partcnn.plot import filter_gallery, filter_name, tiled_picture
 from partcnn.reporting import report
 from partcnn.reporting.remarks import followers
 from partcnn.reporting.tiles import evenly_chosen
@@ -30,7 +29,6 @@ _LAYER = "features.block4"
 _INPUT_SIZE = (112, 112)
 # DemoNet from random weights. Parts are only as good as the trunk: after 10 epochs it hardly knew the animals.
 _TRUNK_RECIPE = Recipe(epochs=40, lr=1e-2, weight_decay=1e-2, num_views=9, min_crop_frac=0.3)
-_NUM_FILTERS = 8
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
@@ -51,7 +49,7 @@ def run_demo(
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
-            in "pictures", the best filter of every part that one follows in filters.png, and report.html.
+            in "pictures", what each filter holds of some of them in filters.png, and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
         category: the animal whose parts are looked for.
@@ -69,8 +67,6 @@ def run_demo(
         backbone="demo",
         weights=str(directory / "trunk.safetensors"),
         layers=_LAYER,
-        objective="competing",
-        network=NetworkSettings(filters=_NUM_FILTERS),
         seed=seed,
         epochs=epochs,
         workers=0,  # drawings are kept in memory: other processes would draw them again
@@ -128,15 +124,8 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
 
 
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:
-    """A row for each filter that competes, else for each part that one follows, written to the file."""
-    rows = (
-        _rows_of_tiles(model, evaluation, dataset)
-        if competing_masks(model)
-        else _rows_of_parts(model, evaluation, dataset)
-    )
-    if not rows:
-        file.unlink(missing_ok=True)  # of a demonstration before
-        return
+    """What each filter holds of some pictures, a row a filter, written to the file."""
+    rows = _rows_of_tiles(model, evaluation, dataset)
     figure = Figure(figsize=(1.2 * _NUM_TILES + 0.8, 1.2 * len(rows)), layout="constrained")
     filter_gallery(rows, figure.subplots())
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
@@ -157,22 +146,3 @@ def _tiled(why: Explanation, number: int | None = None) -> Image.Image:
     assert why.picture is not None  # a picture was explained
     assert why.regions is not None  # of filters that compete
     return tiled_picture(why.picture, why.regions, only=None if number is None else [number])
-
-
-def _rows_of_parts(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
-    """A row for each part that a filter follows: its best filter on the pictures where that fires most."""
-    followed = [
-        figures
-        for figures in evaluation.filters
-        if figures.best_part is not None and figures.part_tracking_r2 >= COVERAGE_R2
-    ]
-    ordered = sorted(followed, key=lambda figures: figures.part_tracking_r2, reverse=True)
-    best = {figures.best_part: figures for figures in reversed(ordered)}
-    rows: dict[str, list[Image.Image]] = {}
-    for part, figures in sorted(best.items(), key=lambda item: -item[1].part_tracking_r2):
-        rows[f"{part}\nR² {figures.part_tracking_r2:.2f}"] = pictures = []
-        for top in figures.top_images[:_NUM_TILES]:
-            picture = dataset.samples[top.sample].load_image()
-            (share,) = [share for share in explain(model, picture).contributions if share.filter == figures.filter]
-            pictures.append(heatmap_overlay(picture, share.heatmap, peak=share.position_px))
-    return rows
