@@ -15,7 +15,7 @@ HEADS = ("additive", "original")
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
 # Settings that are not read where filters compete, as the record holds them.
-_OF_COMPETING: dict[str, Any] = {"masks": False, "places": "centroid", "hidden": None, "grid": 7}
+UNREAD_BY_COMPETING: dict[str, Any] = {"masks": False, "hidden": None, "grid": 7, "places": "centroid"}
 _MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
 # What networks were converted with before there was the choice: their files lack the entry.
 _BEFORE_THE_CHOICE = {"mask_skip": True, "places": "peak"}
@@ -157,7 +157,7 @@ class ConversionSettings:
         """
         objective = self.chosen_objective
         if self.is_competing:
-            return replace(self, layers=layers, filters=self.chosen_filters, objective=objective, **_OF_COMPETING)
+            return replace(self, layers=layers, filters=self.chosen_filters, objective=objective, **UNREAD_BY_COMPETING)
         filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:

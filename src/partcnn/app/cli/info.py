@@ -63,8 +63,7 @@ def _backbone_info(options: Namespace) -> None:
     size = (height, width)
     every = layer_shapes(backbone.network, size)
     shown = [shape for shape in every if min(shape.map_size) >= 2] if options.all else candidate_layers(every)
-    trained = set(trained_layers(backbone, size))
-    auto = [shape.name for shape in auto_depths([shape for shape in every if shape.name in trained])]
+    auto = [shape.name for shape in auto_depths(trained_layers(backbone, every))]
     fields = traced_fields(backbone.network, [shape.name for shape in shown], size)
     if options.json:
         rows = [layer_entry(shape, fields.get(shape.name), is_auto=shape.name in auto) for shape in shown]

@@ -1,8 +1,11 @@
 """What `partcnn train` chooses by looking at a backbone, and `partcnn info` shows: input size, layers with weights."""
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 from partcnn.foundation.errors import LayerError
 from partcnn.networks.backbones import BACKBONES, Backbone
-from partcnn.networks.probing.layer_shapes import layer_shapes
+from partcnn.networks.probing.layer_shapes import LayerShape
 from partcnn.networks.probing.probe import probed
 
 _FINE_SIDE = 320  # pixels
@@ -30,11 +33,10 @@ def chosen_input_size(backbone: Backbone, *, side: int | None = None, head: str 
     return _FINE_SIDE, _FINE_SIDE
 
 
-def trained_layers(backbone: Backbone, input_size: tuple[int, int]) -> list[str]:
-    """In the order of the forward pass, those that come before the first layer without weights."""
-    names = [shape.name for shape in layer_shapes(backbone.network, input_size)]
-    is_trained = [not any(_is_within(name, missing) for missing in backbone.missing_layers) for name in names]
-    return names[: is_trained.index(False)] if False in is_trained else names
+def trained_layers(backbone: Backbone, shapes: Sequence[LayerShape]) -> list[LayerShape]:
+    """Of its layers, in the order of the forward pass, those that come before the first one without weights."""
+    missing = backbone.missing_layers
+    return list(takewhile(lambda shape: not any(_is_within(shape.name, name) for name in missing), shapes))
 
 
 def _is_within(name: str, other: str) -> bool:

@@ -20,14 +20,14 @@ from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
-from partcnn.model.settings import ConversionSettings
+from partcnn.model.settings import UNREAD_BY_COMPETING, ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
-from partcnn.networks.probing.layer_choice import AUTO, chosen_layers
+from partcnn.networks.probing.layer_choice import AUTO, announced, auto_depths
+from partcnn.networks.probing.layer_shapes import layer_shapes
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
 
 _log = logging.getLogger("partcnn")
-_NOT_OF_COMPETING = ("masks", "hidden", "grid", "places")
 
 
 def train_run(
@@ -151,7 +151,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
 
 def _warn_of_unread(network: NetworkSettings) -> None:
     """One warning of all settings that do nothing where filters compete, and were set."""
-    unread = [name for name in _NOT_OF_COMPETING if getattr(network, name) != getattr(NetworkSettings(), name)]
+    unread = [name for name in UNREAD_BY_COMPETING if getattr(network, name) != getattr(NetworkSettings(), name)]
     if unread:
         names = ", ".join(f"network.{name}" for name in unread)
         _log.warning("%s: not read where filters compete; objective exact or labelled reads them", names)
@@ -192,12 +192,5 @@ def _layers(settings: RunSettings, backbone: Backbone, input_size: tuple[int, in
         return [name.strip() for name in settings.layers.split(",")]
     if not backbone.missing_layers or settings.head == "original":
         return AUTO
-    chosen = chosen_layers(
-        backbone.network,
-        AUTO,
-        input_size,
-        in_place=False,
-        joins_depths=True,
-        among=trained_layers(backbone, input_size),
-    )
-    return [shape.name for shape in chosen]
+    trained = trained_layers(backbone, layer_shapes(backbone.network, input_size))
+    return [announced(shape, input_size).name for shape in auto_depths(trained)]
