@@ -43,14 +43,15 @@ def start_competing(
     is_object = torch.ones_like(labels, dtype=torch.bool) if background is None else labels != background
     if not bool(is_object.any()):
         raise DataError("dataset: expected pictures of an object, got background alone")
+    objects = whole[is_object]
     share = torch.zeros(len(whole), *whole.shape[2:])
-    fits = fit_object_maps(whole[is_object], whole[~is_object], seed=seed)
-    share[is_object] = fits.share(whole[is_object]).float()
+    fits = fit_object_maps(objects, whole[~is_object], seed=seed)
+    share[is_object] = fits.share(objects).float()
     generator = torch.Generator().manual_seed(seed)
     num_filters = model.layer_of_parts.mask.num_filters
-    inside = _cells(whole[is_object], eroded(share[is_object]) > _WITHIN, generator)
+    inside = _cells(objects, eroded(share[is_object]) > _WITHIN, generator)
     if len(inside) < num_filters:  # objects of a cell or two: their cells, eroded or not
-        inside = _cells(whole[is_object], share[is_object] > 0, generator)
+        inside = _cells(objects, share[is_object] > 0, generator)
     outside = share <= _WITHIN
     rest = _cells(whole, outside if bool(outside.any()) else ~outside, generator).mean(dim=0)
     if not conversion_of(model).is_trained:
