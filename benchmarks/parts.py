@@ -16,10 +16,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from partcnn.app.runs import NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from finished_runs import trained_or_read
+
+from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
-from partcnn.model.saving.checkpoint import METRICS_FILE
 
 METHODS: dict[str, dict[str, Any]] = {
     "competing": {},
@@ -65,8 +66,6 @@ def main() -> None:
 
 def measured(options: argparse.Namespace, category: str, seed: int, method: str) -> Evaluation:
     directory = options.runs / f"{category}-{seed}-{method.replace(', ', '-')}"
-    if (directory / METRICS_FILE).is_file():
-        return run_evaluation(open_run(directory))
     settings = RunSettings(
         data=options.data,
         out=str(directory),
@@ -76,14 +75,10 @@ def measured(options: argparse.Namespace, category: str, seed: int, method: str)
         seed=seed,
         epochs=options.epochs,
         workers=0,
-        force=directory.is_dir(),  # one that was cut short
         network=NetworkSettings(filters=options.filters),
         **METHODS[method],
     )
-    _, _, evaluation = train_run(settings, is_progress_shown=False)
-    if evaluation is None:
-        raise KeyboardInterrupt
-    return evaluation
+    return trained_or_read(settings)
 
 
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:

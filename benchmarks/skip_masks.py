@@ -14,10 +14,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from partcnn.app.runs import NetworkSettings, RunSettings, open_run, run_evaluation, train_run
+from finished_runs import trained_or_read
+
+from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
-from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.training.recipe import Recipe
 
 WAYS = {  # name -> plain, mask_skip
@@ -58,8 +59,6 @@ def main() -> None:
 
 def measured(options: argparse.Namespace, category: str, seed: int, way: str) -> Evaluation:
     directory = options.runs / f"{category}-{seed}-{way.replace(' ', '-')}"
-    if (directory / METRICS_FILE).is_file():
-        return run_evaluation(open_run(directory))
     is_plain, mask_skip = WAYS[way]
     settings = RunSettings(
         data=options.data,
@@ -74,13 +73,9 @@ def measured(options: argparse.Namespace, category: str, seed: int, way: str) ->
         epochs=options.epochs,
         workers=0,
         recipe=Recipe() if options.views is None else Recipe(num_views=options.views),
-        force=directory.is_dir(),  # one that was cut short
         network=NetworkSettings(mask_skip=mask_skip, input_size=options.input_size),
     )
-    _, _, evaluation = train_run(settings, is_progress_shown=False)
-    if evaluation is None:
-        raise KeyboardInterrupt
-    return evaluation
+    return trained_or_read(settings)
 
 
 def table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from partcnn.app.runs import open_run
 from partcnn.explanation import explain
 from partcnn.plot import tiled_picture
+from partcnn.reporting.tiles import evenly_chosen
 
 FILE = Path(__file__).parent / "images" / "tiled-giraffes.png"
 NUM_PICTURES = 6
@@ -28,8 +29,8 @@ def main() -> None:
     dataset = run.dataset("test")
     objects = [sample for sample in dataset.samples if sample.label != dataset.background]
     strip = Image.new("RGB", (NUM_PICTURES * (SIDE + GAP) - GAP, SIDE), "white")
-    for place in range(NUM_PICTURES):
-        why = explain(run.model, objects[(2 * place + 1) * len(objects) // (2 * NUM_PICTURES)].load_image())
+    for place, index in enumerate(evenly_chosen(range(len(objects)), NUM_PICTURES)):
+        why = explain(run.model, objects[index].load_image())
         if why.picture is None or why.regions is None:
             raise SystemExit("run: expected filters that compete, got a network of another objective")
         tile = tiled_picture(why.picture, why.regions).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
