@@ -1,11 +1,15 @@
 """Filters that compete beside filters that are trained each for itself, and plain ones: what do they say together?
 
     python benchmarks/parts.py --data animalpart:PATH --weights tf_efficientnet_lite0.safetensors --categories cat dog
+    python benchmarks/parts.py --data cub:PATH,BACKGROUND --categories bird --crop object --filters 16 --parts \
+        --weights tf_efficientnet_lite0.safetensors --out docs/results/parts_of_birds
+    python benchmarks/parts.py --data cub:PATH --categories all --crop object --filters 16 --parts \
+        --weights tf_efficientnet_lite0.safetensors --out docs/results/parts_of_species
 
 For every category and seed one network is trained three times by the defaults of `partcnn train`, with as many filters
-each, on the same frozen maps: filters compete; the paper's Eq. 1 with the equivariance term; no filter loss. Figures
-are of pictures kept out. Runs that are there already are read, so that an
-interrupted comparison goes on.
+each, on the same frozen maps: filters compete; an objective of single filters with the equivariance term, the paper's
+Eq. 1 or, with several categories, "labelled", whose filters are of one category each; no filter loss. Figures are of
+pictures kept out. Runs that are there already are read, so that an interrupted comparison goes on.
 """
 
 import argparse
@@ -22,11 +26,8 @@ from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
 
-METHODS: dict[str, dict[str, Any]] = {
-    "competing": {},
-    "exact, equivariance": {"objective": "exact"},
-    "plain": {"plain": True},
-}
+ALL = "all"  # in place of a category: they are told apart
+SINGLE = {True: "labelled, equivariance", False: "exact, equivariance"}  # by whether several are told apart
 COLUMNS = {  # heading → measure, its decimals and what it is shown in
     "parts followed": ("parts_followed", 1, 1),
     "landmark error, %": ("landmark_error", 1, 1),
@@ -44,19 +45,23 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--weights", required=True, help="of the backbone: a file")
     parser.add_argument("--backbone", default="timm:tf_efficientnet_lite0")
-    parser.add_argument("--categories", nargs="+", default=["cat", "dog"], help="each against background")
+    parser.add_argument(
+        "--categories", nargs="+", default=["cat", "dog"], help=f"each against background; {ALL}: all, told apart"
+    )
+    parser.add_argument("--crop", choices=["object"], help="cut pictures to their object boxes")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--filters", type=int, default=8)
     parser.add_argument("--parts", nargs="*", default=["head", "leg"], help="whose highest R² has a column")
     parser.add_argument("--epochs", type=int, help="the default is the recipe's")
-    parser.add_argument("--runs", type=Path, default=Path("runs/parts"))
+    parser.add_argument("--runs", type=Path, help="where runs are kept; the default is runs/ and the name of --out")
     parser.add_argument("--out", type=Path, default=Path("docs/results/parts"), help="without an ending")
     options = parser.parse_args()
+    options.runs = options.runs or Path("runs", options.out.name)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     rows: list[dict[str, Any]] = []
     for category in options.categories:
         for seed in options.seeds:
-            for method in METHODS:
+            for method in methods_of(category):
                 rows.append(row(options, measured(options, category, seed, method), category, seed, method))
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
@@ -64,26 +69,33 @@ def main() -> None:
     print(page(options, rows))
 
 
+def methods_of(category: str) -> dict[str, dict[str, Any]]:
+    """Row → what differs from the defaults."""
+    single = SINGLE[category == ALL]
+    return {"competing": {}, single: {"objective": single.partition(",")[0]}, "plain": {"plain": True}}
+
+
 def measured(options: argparse.Namespace, category: str, seed: int, method: str) -> Evaluation:
     directory = options.runs / f"{category}-{seed}-{method.replace(', ', '-')}"
     settings = RunSettings(
         data=options.data,
         out=str(directory),
-        category=category,
+        category=None if category == ALL else category,
+        crop=options.crop,
         backbone=options.backbone,
         weights=options.weights,
         seed=seed,
         epochs=options.epochs,
         workers=0,
         network=NetworkSettings(filters=options.filters),
-        **METHODS[method],
+        **methods_of(category)[method],
     )
     return trained_or_read(settings)
 
 
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
     found = {measure: _number(evaluation.summary.get(measure)) for measure, _, _ in COLUMNS.values()}
-    (of_parts,) = evaluation.by_part.values()  # of the one category
+    of_parts = next(iter(evaluation.by_part.values())) if options.parts else {}  # of the one category
     return {
         "category": category,
         "seed": seed,
@@ -101,7 +113,7 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     head = [
         "# Filters that compete, beside filters trained each for itself",
         "",
-        f"`{options.backbone}`, frozen, {options.filters} filters, each category against background, the defaults of",
+        f"`{options.backbone}`, frozen, {options.filters} filters, {_task(categories)}, the defaults of",
         f"`partcnn train`; seeds {', '.join(map(str, seeds))}; pictures kept out. Written by `benchmarks/parts.py`.",
         "Measures are those of [metrics.md](../metrics.md). The highest R² is that of the filter that is best on these",
         "very pictures; for parts followed it was chosen on training pictures. Where only two parts are annotated,",
@@ -111,10 +123,15 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
         f"| category, pictures | method | {' | '.join(headings)} |",
         f"|---|---|{'---|' * len(headings)}",
     ]
-    lines = [_line(options, rows, [category], method) for category in categories for method in METHODS]
+    methods = list(dict.fromkeys(one["method"] for one in rows))
+    lines = [_line(options, rows, [category], method) for category in categories for method in methods]
     if len(categories) > 1:
-        lines += [_line(options, rows, categories, method) for method in METHODS]
+        lines += [_line(options, rows, categories, method) for method in methods]
     return "\n".join([*head, *(line for line in lines if line)]) + "\n"
+
+
+def _task(categories: list[str]) -> str:
+    return "categories told apart" if ALL in categories else "each category against background"
 
 
 def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: list[str], method: str) -> str:

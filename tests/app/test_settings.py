@@ -26,7 +26,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_an_ordinary_record_says_nothing_of_pruning_and_keeps_its_order(tmp_path: Path) -> None:
     again = read_settings(EARLIER)
-    assert yaml.safe_dump(again.to_record(), sort_keys=False) == (EARLIER / "run.yaml").read_text()
+    earlier = (EARLIER / "run.yaml").read_text().replace("\n  epochs: 1\n", "\n  epochs: 1\n  head_epochs: 0\n")
+    assert yaml.safe_dump(again.to_record(), sort_keys=False) == earlier
 
 
 def test_the_shortest_record_of_an_earlier_version_is_a_run_of_its_time() -> None:

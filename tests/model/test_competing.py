@@ -40,18 +40,22 @@ def test_a_logit_is_the_sum_of_what_parts_add(size: tuple[int, int], generator: 
     features = torch.randn(4, 5, *size, generator=generator, dtype=torch.float64)
     shares = torch.randn(4, 4, *size, generator=generator, dtype=torch.float64).softmax(dim=1)[:, :3]
     contributions = head.contributions(shares, features)
-    assert contributions.shape == (4, 2, 3)
+    assert contributions.shape == (4, 2, 4)  # the surroundings last
+    nobody = torch.zeros_like(shares)
+    assert head.contributions(nobody, features)[..., :3].abs().max() == 0
+    assert head.contributions(nobody, features)[..., 3].abs().min() > 0
     torch.testing.assert_close(contributions.sum(dim=2) + head.bias, head(shares, features))
 
 
 def test_what_a_filter_holds_is_as_the_equation_says(generator: torch.Generator) -> None:
     head = SumOfParts(2, 2, 2, values=3).double().eval()
     features = torch.randn(1, 2, 4, 4, generator=generator, dtype=torch.float64)
-    shares = torch.rand(1, 2, 4, 4, generator=generator, dtype=torch.float64)
+    shares = torch.rand(1, 2, 4, 4, generator=generator, dtype=torch.float64) / 2
     coarse = features.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
     values = torch.relu(torch.nn.functional.conv2d(coarse, head.value.weight, head.value.bias, padding=1))
     held = head.held(shares, features)
-    for part in range(2):
+    shares = torch.cat([shares, 1 - shares.sum(dim=1, keepdim=True)], dim=1)
+    for part in range(3):
         mass = shares[0, part].sum().item()
         for channel in range(3):
             total = sum(

@@ -115,11 +115,19 @@ def test_two_views_say_how_far_filters_move_with_their_pictures(model: Competing
     assert same < flipped
 
 
-def test_a_logit_is_the_sum_of_its_filters(model: CompetingNetwork, images: Tensor) -> None:
+def test_a_logit_is_the_sum_of_its_filters_and_the_surroundings(model: CompetingNetwork, images: Tensor) -> None:
     why = explain(model, images[0], 1)
     assert why.is_exact
     assert len(why.contributions) == 8
-    assert why.logit == pytest.approx(why.bias + sum(one.value for one in why.contributions), abs=1e-4)
+    assert why.surroundings not in (None, 0)
+    total = why.bias + why.surroundings + sum(one.value for one in why.contributions)
+    assert why.logit == pytest.approx(total, abs=1e-4)
+    assert why.to_dict()["surroundings"] == why.surroundings
+    with torch.no_grad():
+        model.eval()(images)
+        maps = top_mask(model)[1].feature_maps
+        parts, around = model.contributions(maps), model.surroundings(maps)
+        torch.testing.assert_close(parts.sum(dim=2) + around + model.bias, model(images))
 
 
 def test_contributions_are_of_the_pictures_of_the_last_pass(model: CompetingNetwork, images: Tensor) -> None:
@@ -154,7 +162,7 @@ def test_an_export_gives_any_number_of_pictures_their_parts(
     pytest.importorskip("onnxruntime")
     path = export(model.eval(), tmp_path / "model.onnx", parts=True)
     gaps = onnx_differences(model, path, images[:3])
-    assert gaps.keys() == {"logits", "masked_feature_maps", "peaks", "contributions"}
+    assert gaps.keys() == {"logits", "masked_feature_maps", "peaks", "contributions", "surroundings"}
     assert max(gaps.values()) < 1e-4
 
 

@@ -187,7 +187,8 @@ def test_the_viewer_answers_with_regions_names_and_colours(model: torch.nn.Modul
     assert terms[1]["region"]["path"].startswith("M")
     assert terms[3]["places"] == []
     assert "region" not in terms[3]
-    assert sum(term["value"] for term in terms.values()) + answer["sum"]["bias"] == pytest.approx(why.logit, abs=1e-4)
+    total = sum(term["value"] for term in terms.values()) + answer["sum"]["bias"] + answer["sum"]["surroundings"]
+    assert total == pytest.approx(why.logit, abs=1e-4)
     assert {one["name"] for one in answer["maps"]} == {"0 beak", "filter 1", "filter 2"}
 
 

@@ -2,9 +2,9 @@
 
 import copy
 import csv
-import dataclasses
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.fitting import History, fit
+from partcnn.training.head_training import HeadTraining
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import set_projection
 from partcnn.training.recipe import Recipe
@@ -195,7 +196,7 @@ def test_the_learning_rate_is_lower_where_several_categories_own_filters(
 
 def test_the_recipe_sets_what_the_masks_remember(model: nn.Module, dataset: PartDataset) -> None:
     for memory in (0, 6):
-        run(model, dataset, dataclasses.replace(QUICK, epochs=1, memory=memory))
+        run(model, dataset, replace(QUICK, epochs=1, memory=memory))
         assert [mask.memory for _, mask in part_masks(model)] == [memory]
 
 
@@ -206,7 +207,7 @@ def test_what_one_training_remembers_is_not_of_the_next(model: nn.Module, datase
     losses = []
     for memory in (16, 16, 0):
         model.load_state_dict(start)
-        history = run(model, dataset, dataclasses.replace(QUICK, memory=memory))
+        history = run(model, dataset, replace(QUICK, memory=memory))
         losses.append([one["filter_loss"] for one in history.epochs])
     assert losses[0] == losses[1] != losses[2]
 
@@ -216,7 +217,7 @@ def test_what_one_training_remembers_is_not_of_the_next(model: nn.Module, datase
 def test_the_loss_of_a_step_is_task_loss_filter_loss_and_equivariance(
     model: nn.Module, generator: torch.Generator, weight: float, logged: set[str]
 ) -> None:
-    recipe = dataclasses.replace(QUICK, equivariance=weight)
+    recipe = replace(QUICK, equivariance=weight)
     module = PartTraining(model, recipe, is_trunk_frozen=False, takes_features=False)
     images, labels = torch.randn(4, 2, 3, *SIZE, generator=generator), torch.tensor([0, 1, 0, 1])
     frames = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[-0.7, 0, 0.9], [0, 0.7, 0.1]]]).expand(4, 2, 2, 3)
@@ -313,6 +314,48 @@ def test_a_weight_of_zero_leaves_the_task_loss_alone(model: nn.Module, dataset: 
     history = run(model, dataset, Recipe(epochs=1, num_views=1, loss_weight=0.0))
     assert history.epochs[0]["filter_loss"] == 0
     assert all(history.epochs[0][term] != 0 for term in logged)
+
+
+# --- the second stage, where filters compete
+
+
+def test_the_second_stage_fits_a_new_head_and_nothing_else(
+    model: nn.Module, dataset: PartDataset, tmp_path: Path
+) -> None:
+    other = copy.deepcopy(model)
+    history = run(model, dataset, replace(QUICK, head_epochs=2), directory=tmp_path)
+    assert run(other, dataset, replace(QUICK, head_epochs=0)).head_epochs == []
+    assert [row["epoch"] for row in history.head_epochs] == [0, 1]
+    assert {*history.head_epochs[0]} == {"epoch", "task_loss", "accuracy"}
+    assert history.head_epochs[1]["task_loss"] < history.head_epochs[0]["task_loss"]
+    heads = {name for name in other.state_dict() if name.startswith("head.")}
+    assert changed(state(other), model) == heads
+    assert changed(state(load(tmp_path)), model) == set()
+    assert not model.training
+
+
+@pytest.mark.parametrize("objective", ["labelled"])
+def test_other_filters_have_one_stage(model: nn.Module, dataset: PartDataset) -> None:
+    assert run(model, dataset, replace(QUICK, head_epochs=2)).head_epochs == []
+
+
+@pytest.mark.usefixtures("handler")
+def test_an_interrupted_second_stage_leaves_the_head_of_the_first(
+    model: nn.Module, dataset: PartDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copy.deepcopy(model)
+    run(other, dataset, replace(QUICK, head_epochs=0))
+
+    def stop(module: HeadTraining) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(HeadTraining, "on_train_epoch_end", stop)
+    history = run(model, dataset, replace(QUICK, head_epochs=3), directory=tmp_path)
+    assert history.is_interrupted
+    assert len(history.epochs) == QUICK.epochs
+    assert changed(state(other), model) == set()
+    assert changed(state(load(tmp_path)), model) == set()
 
 
 # --- interruption
@@ -562,7 +605,7 @@ def test_a_frame_carries_points_of_a_view_to_the_picture(dataset: PartDataset) -
     row, col = 41, 22
     pixels[row - 3 : row + 4, col - 3 : col + 4] = 255
     Image.fromarray(pixels + random.integers(0, 4, size=pixels.shape, dtype=np.uint8) * (pixels == 0)).save(file)
-    marked.samples = [dataclasses.replace(sample, image_path=file) for sample in marked.samples]
+    marked.samples = [replace(sample, image_path=file) for sample in marked.samples]
     is_flipped = set()
     for index in range(6):
         views, frames, _ = PictureViews(marked, Preprocessing((96, 64)), num_views=5, min_crop_frac=0.9)[index]

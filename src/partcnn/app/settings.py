@@ -156,7 +156,7 @@ _NESTED: dict[str, type[NetworkSettings] | type[Recipe]] = {"network": NetworkSe
 _BEFORE: dict[str, Any] = {"trunk": "frozen", "cache": False}
 _NESTED_BEFORE: dict[str, dict[str, Any]] = {
     "network": {"projection": 0, "erasing": 0.0, "places": "peak"},
-    "recipe": {"equivariance": 0.0, "diversity": 0.0, "memory": 0},
+    "recipe": {"equivariance": 0.0, "diversity": 0.0, "memory": 0, "head_epochs": 0},
 }
 
 

@@ -20,7 +20,7 @@ _TOLERANCE = 1e-4  # of logit = bias + Σ shares, relative to the larger of the 
 class Attribution:
     """Of each picture one number, a logit or a difference of logits, split into a share per filter.
 
-    explained = bias + Σ shares + remainder.
+    explained = bias + surroundings + Σ shares + remainder.
 
     Args:
         layer: dotted name of the top part layer.
@@ -28,6 +28,7 @@ class Attribution:
         explained: [image], the number that is split.
         shares: [image, filter].
         bias: [image]; 0 for the original head, whose biases are part of the remainder.
+        surroundings: [image], what the cells add that no filter holds, where filters compete; None for others.
         remainder: [image], the completeness error: rounding for the additive head; for the original head what
             gradient × activation does not see, since the layers above are not linear.
         feature_maps, masked_feature_maps: [image, filter, row, col] before and after the mask.
@@ -43,12 +44,13 @@ class Attribution:
     feature_maps: Tensor
     masked_feature_maps: Tensor
     is_exact: bool
+    surroundings: Tensor | None = None
 
 
 def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None) -> Attribution:
     """Split Σ_c direction_c · logit_c of every picture into what each filter of the top part layer adds.
 
-    Additive head: share_f = Σ_c direction_c · contribution_cf, see `AdditiveHead`; that bias and shares add up
+    Additive head: share_f = Σ_c direction_c · contribution_cf, see `PartNetwork.contributions`; that they add up
     is checked on every call. Original head: share_f = Σ_ij x_ij ∂explained/∂x_ij, x the masked map (gradient ×
     activation; Shrikumar et al. 2016), with the remainder told.
 
@@ -69,21 +71,25 @@ def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None
     images = images.to(next(inner.parameters()))
     with evaluation_mode(inner), recorded_feature_maps(inner) as maps:
         if isinstance(inner, PartNetwork):
-            logits, masked, shares, bias, directions = _exact(inner, mask, images, directions)
+            logits, masked, shares, bias, surroundings, directions = _exact(inner, mask, images, directions)
         else:
             logits, masked, shares, bias, directions = _by_gradient(inner, mask, images, directions)
+            surroundings = None
         raw = maps[name].detach().float().cpu()
     explained = (logits.double() * directions.double()).sum(dim=1)
     remainder = explained - bias.double() - shares.double().sum(dim=1)
+    if surroundings is not None:
+        remainder = remainder - surroundings.double()
     is_exact = isinstance(inner, PartNetwork)
     if is_exact:
         _check_sum(explained, remainder)
-    return Attribution(name, logits, explained.float(), shares, bias, remainder.float(), raw, masked, is_exact)
+    explained, remainder = explained.float(), remainder.float()
+    return Attribution(name, logits, explained, shares, bias, remainder, raw, masked, is_exact, surroundings)
 
 
 def _exact(
     network: PartNetwork, mask: PartMask, images: Tensor, directions: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     with torch.inference_mode():
         logits = network(images).float().cpu()
         assert mask.feature_maps is not None  # the forward pass just recorded them
@@ -92,7 +98,9 @@ def _exact(
         directions = _directions(directions, logits)
         shares = torch.einsum("icf,ic->if", contributions, directions)
         bias = directions @ network.bias.float().cpu()
-    return logits, masked.float().cpu(), shares, bias, directions
+        around = network.surroundings(masked)
+        surroundings = None if around is None else (around.float().cpu() * directions).sum(dim=1)
+    return logits, masked.float().cpu(), shares, bias, surroundings, directions
 
 
 def _by_gradient(

@@ -39,7 +39,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a picture got a logit: logit = bias + Σ contribution.value + completeness_error.
+    """Why a picture got a logit: logit = bias + surroundings + Σ contribution.value + completeness_error.
 
     Args:
         label: name of the class that is explained.
@@ -53,6 +53,7 @@ class Explanation:
         logits: of all classes, by name.
         image_size: (height, width) of the given picture in pixels.
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
+        surroundings: what the cells add that no filter holds; None where filters do not compete.
         regions: [height, width] of the given picture, the filter that holds each pixel, −1 for the rest; None where
             the filters do not compete. See `partcnn.plot.filter_regions`.
     """
@@ -68,6 +69,7 @@ class Explanation:
     against: str | None = None
     completeness_error: float = 0.0
     is_exact: bool = True
+    surroundings: float | None = None
     regions: npt.NDArray[np.int16] | None = None
 
     @property
@@ -96,6 +98,7 @@ class Explanation:
             "against": self.against,
             "logit": self.logit,
             "bias": self.bias,
+            **({} if self.surroundings is None else {"surroundings": self.surroundings}),
             "completeness_error": self.completeness_error,
             "method": "exact" if self.is_exact else "gradient x activation",
             "probability": self.probability,
@@ -191,6 +194,7 @@ def _explanation(look: Look, question: Question, contributions: list[Contributio
         bias=float(found.bias[0]),
         completeness_error=float(found.remainder[0]),
         is_exact=found.is_exact,
+        surroundings=None if found.surroundings is None else float(found.surroundings[0]),
         probability=float(found.logits[0].softmax(0)[question.label]),
         contributions=contributions,
         logits=dict(zip(classes, found.logits[0].tolist(), strict=True)),

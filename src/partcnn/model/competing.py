@@ -70,12 +70,13 @@ class CompetingScores(nn.Module):
 
 
 class SumOfParts(nn.Module):
-    """Logits as an exact sum over parts: what each filter holds of a picture's features.
+    """Logits as an exact sum over parts and the surroundings: what each filter, and none, holds of the features.
 
         logit = b + Σ_k ⟨W + W_k, v_k⟩,    v_k = [ Σ_c a_k(c) g(c) / (5 √(m_k + 1)),  m_k / (m_k + 1) ],
         g = ReLU(V ∗ z),    m_k = Σ_c a_k(c)
 
-    W is shared by all filters. V is 3 × 3, at half the maps' resolution, to which z is averaged and a summed.
+    k runs over the filters and the rest, a_rest = 1 − Σ_k a_k, which comes last. W is shared by all. V is 3 × 3, at
+    half the maps' resolution, to which z is averaged and a summed.
 
     Args:
         in_channels: of the features z.
@@ -90,12 +91,17 @@ class SumOfParts(nn.Module):
         super().__init__()
         self.channel_dropout, self.dropout = nn.Dropout2d(dropout), nn.Dropout(dropout)
         self.value = nn.Conv2d(in_channels, values, 3, padding=1)
-        nn.init.kaiming_normal_(self.value.weight, nonlinearity="relu")
-        assert self.value.bias is not None
-        nn.init.zeros_(self.value.bias)
-        self.weight = nn.Parameter(torch.zeros(num_classes, num_filters, values + 1))
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_filters + 1, values + 1))
         self.shared_weight = nn.Parameter(torch.zeros(num_classes, 1, values + 1))
         self.bias = nn.Parameter(torch.zeros(num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """New weights of V; all others 0."""
+        nn.init.kaiming_normal_(self.value.weight, nonlinearity="relu")
+        for zero in (self.value.bias, self.weight, self.shared_weight, self.bias):
+            assert zero is not None
+            nn.init.zeros_(zero)
 
     def forward(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class]
         """Logits in the features' type, of shares [image, filter, row, col] and features [image, channel, row, col]."""
@@ -103,13 +109,15 @@ class SumOfParts(nn.Module):
         logits = torch.einsum("ikd,ckd->ic", held, self._weights(held)) + self.bias.to(held)
         return logits.to(features.dtype)
 
-    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, filter]
-        """Each filter's share of each logit; their sum over filters plus the bias is the logit."""
+    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, filter + 1]
+        """What each filter adds to each logit, and last the surroundings; with the bias they sum to it."""
         held = self.held(shares, features)
         return torch.einsum("ikd,ckd->ick", held, self._weights(held))
 
-    def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, filter, values + 1]
-        """v_k: what each filter holds, and how much."""
+    def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, filter + 1, values + 1]
+        """v_k: what each filter holds, and how much; last what none does."""
+        rest = (1 - shares.sum(dim=1, keepdim=True)).clamp(min=0)
+        shares = torch.cat([shares, rest], dim=1)
         coarse = _halved(features) / _halved(torch.ones_like(features[:1, :1]))
         values = F.relu(self.value(self.channel_dropout(coarse)))
         summed = 4 * _halved(shares)

@@ -78,6 +78,13 @@ class CompetingNetwork(PartNetwork):
 
     def contributions(self, masked_feature_maps: Tensor) -> Tensor:
         """See `PartNetwork.contributions`; of the pictures of the last forward pass."""
+        return self._contributions(masked_feature_maps)[..., :-1]
+
+    def surroundings(self, masked_feature_maps: Tensor) -> Tensor:
+        """See `PartNetwork.surroundings`; of the pictures of the last forward pass."""
+        return self._contributions(masked_feature_maps)[..., -1]
+
+    def _contributions(self, masked_feature_maps: Tensor) -> Tensor:  # [image, class, filter + 1]
         features = self.layer_of_parts.mask.last_features
         if features is None or features.shape[0] != masked_feature_maps.shape[0]:  # len() would fix it in an export
             raise ConfigError("contributions: expected a forward pass of these pictures before, got none")

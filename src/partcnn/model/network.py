@@ -181,12 +181,22 @@ class PartNetwork(nn.Module):
         return self.head.bias  # type: ignore[return-value]
 
     def contributions(self, masked_feature_maps: Tensor) -> Tensor:  # → [image, class, filter]
-        """What each filter of the top layer adds to each logit, by its masked maps; with the bias they sum to it.
+        """What each filter of the top layer adds to each logit, by its masked maps.
+
+        logit = bias + surroundings + Σ_filter contributions.
 
         Args:
             masked_feature_maps: [image, filter, row, col] of the last forward pass.
         """
         return self.head.contributions(masked_feature_maps)  # type: ignore[operator,no-any-return]
+
+    def surroundings(self, masked_feature_maps: Tensor) -> Tensor | None:  # → [image, class]
+        """What the cells that no filter holds add to each logit; None where they add nothing, as with a grid head.
+
+        Args:
+            masked_feature_maps: as of `contributions`.
+        """
+        return None
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class Explanation(Protocol):
     @property
     def bias(self) -> float: ...
     @property
+    def surroundings(self) -> float | None: ...
+    @property
     def probability(self) -> float: ...
     @property
     def completeness_error(self) -> float: ...
@@ -135,7 +137,8 @@ def contribution_bars(
 
     Where the explanation asked what happens when a part is hidden, a diamond on its row tells by how much the logit
     then changes. For the original head a bar tells what gradient × activation leaves unexplained.
-    Where filters compete, a bar has its filter's colour; `parts`, filter → the part it follows, names them.
+    Where filters compete, a bar has its filter's colour, and what no filter holds, the surroundings, a bar of its own;
+    `parts`, filter → the part it follows, names them.
     """
     strongest = _strongest(explanation, most)
     named = {one.filter for _, one in strongest}
@@ -145,6 +148,8 @@ def contribution_bars(
         unseen = f", {NOT_SEEN}" if all(one.score <= 0 for one in others) else ""
         name = f"{len(others)} other filter{'s' * (len(others) > 1)}{unseen}"
         bars.append((name, sum(one.value for one in others)))
+    if explanation.surroundings is not None:
+        bars.append(("surroundings", explanation.surroundings))
     if explanation.is_exact:
         bars.append(("bias", explanation.bias))
     else:

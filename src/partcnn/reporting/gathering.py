@@ -35,6 +35,7 @@ class Attributed:
     bias: float
     remainder: float
     shares: Tensor  # [filter]
+    surroundings: float | None = None  # of filters that compete
 
 
 @dataclass(frozen=True)
@@ -250,8 +251,9 @@ def _true_where_wrong(
 
 
 def _split(found: Attribution, labels: Tensor) -> list[Attributed]:
-    rows = zip(labels.tolist(), found.explained, found.bias, found.remainder, found.shares, strict=True)
-    return [Attributed(label, float(e), float(b), float(r), shares) for label, e, b, r, shares in rows]
+    around = [None] * len(labels) if found.surroundings is None else found.surroundings.tolist()
+    rows = zip(labels.tolist(), found.explained, found.bias, around, found.remainder, found.shares, strict=True)
+    return [Attributed(label, float(e), float(b), float(r), shares, s) for label, e, b, s, r, shares in rows]
 
 
 def _maps_to_show(maps: Tensor, wanted: list[list[tuple[int, int]]]) -> dict[tuple[int, int], Tensor]:

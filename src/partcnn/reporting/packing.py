@@ -98,7 +98,7 @@ def pack_tile(tile: Tile) -> dict[str, Any]:
 
 
 def pack_sum(one: Attributed) -> dict[str, Any]:
-    return {"label": one.label, "logit": one.logit, "bias": one.bias, "remainder": one.remainder}
+    return {name: value for name, value in vars(one).items() if name != "shares"}
 
 
 def pack_array(values: Any, kind: str) -> dict[str, Any]:

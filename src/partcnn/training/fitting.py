@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
 from partcnn.training.competing_start import start_competing
 from partcnn.training.features import FeatureViews, compute_features
+from partcnn.training.head_training import HeadTraining
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.recipe import PRECISIONS, Recipe
@@ -50,11 +51,19 @@ _EXPECTED_WARNINGS = (
 
 @dataclass
 class History:
-    """What training logged, one row per epoch: task_loss, filter_loss, its terms, accuracy (of the training set)."""
+    """What training logged, one row per epoch: task_loss, filter_loss, its terms, accuracy (of the training set).
+
+    `head_epochs` are those of the second stage, where filters compete.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
+    head_epochs: list[dict[str, float]] = field(default_factory=list)
     is_interrupted: bool = False
     seconds: float = 0.0
+
+    def rows_of(self, module: L.LightningModule) -> list[dict[str, float]]:
+        """Those of the stage that a module trains."""
+        return self.head_epochs if isinstance(module, HeadTraining) else self.epochs
 
 
 class _Keeper(Callback):
@@ -68,19 +77,19 @@ class _Keeper(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.history.epochs.append({"epoch": trainer.current_epoch, **metrics})
+        self.history.rows_of(module).append({"epoch": trainer.current_epoch, **metrics})
         if time.monotonic() - self._saved_at > self._MIN_SECONDS:
-            self._save(module)
+            self.save(module)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self._save(module)
+        self.save(module)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt):
             self.history.is_interrupted = True
-            self._save(module)
+            self.save(module)
 
-    def _save(self, module: L.LightningModule) -> None:
+    def save(self, module: L.LightningModule) -> None:
         self._saved_at = time.monotonic()
         if self.directory is not None:
             assert isinstance(module, PartTraining)
@@ -135,7 +144,8 @@ def fit(
     record.classes = list(dataset.classes)
     began = time.monotonic()
     history = History()
-    trainer = _trainer(recipe, directory, [_Keeper(directory, history), *callbacks], is_progress_shown)
+    keeper = _Keeper(directory, history)
+    trainer = _trainer(recipe, directory, [keeper, *callbacks], is_progress_shown)
     model.to(trainer.strategy.root_device)
     views = PictureViews(
         dataset, record.preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac, seed=seed
@@ -159,12 +169,27 @@ def fit(
     try:
         with fitting_threads(trainer.strategy.root_device):
             _run(trainer, module, batches, history)
+            if isinstance(model, CompetingNetwork) and recipe.head_epochs and not history.is_interrupted:
+                second = replace(recipe, epochs=recipe.head_epochs)
+                again = _trainer(second, None, [_Keeper(None, history)], is_progress_shown)
+                _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), batches, history)
+                keeper.save(module)
     finally:
         _forget(model)
     history.seconds = time.monotonic() - began
     record.is_trained = True
     model.eval()
     return history
+
+
+def _fit_head(trainer: L.Trainer, module: HeadTraining, batches: Iterable[Any], history: History) -> None:
+    """The second stage; interrupted, the head stays as the first one left it."""
+    head = module.model.head
+    before = {name: values.clone() for name, values in head.state_dict().items()}
+    head.reset_parameters()
+    _run(trainer, module, batches, history)
+    if history.is_interrupted:
+        head.load_state_dict(before)
 
 
 def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, features: FeatureViews | None) -> None:
@@ -220,7 +245,9 @@ def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], histo
         if not history.is_interrupted:
             raise
         signal.signal(signal.SIGINT, previous)
-        _log.warning("training was interrupted after %d of %d epochs", len(history.epochs), module.recipe.epochs)
+        _log.warning(
+            "training was interrupted after %d of %d epochs", len(history.rows_of(module)), module.recipe.epochs
+        )
 
 
 def _pictures_in_memory(

@@ -61,9 +61,7 @@ class PartTraining(L.LightningModule):
             loss = loss + self.recipe.diversity * terms["diversity"]
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
-        self._count += len(labels)
-        for name, value in shown.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach() * len(labels)
+        self.count(shown, len(labels))
         return loss
 
     def _show_objects(self, frames: Tensor, images: Tensor | None = None) -> None:
@@ -82,12 +80,22 @@ class PartTraining(L.LightningModule):
         if self.trainer.is_last_batch:
             self.log_dict(self.means(), on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
 
+    def count(self, values: dict[str, Tensor], number: int) -> None:
+        """Take the means of a step's pictures into those of the epoch."""
+        self._count += number
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach() * number
+
+    def start_counting(self) -> None:
+        """A new epoch."""
+        self._sums, self._count = {}, 0
+
     def means(self) -> dict[str, Tensor]:
         """What is logged, over the pictures of the epoch so far."""
         return {name: total / self._count for name, total in self._sums.items()}
 
     def on_train_epoch_start(self) -> None:
-        self._sums, self._count = {}, 0
+        self.start_counting()
         for _, mask in part_masks(self.model):
             mask.loss_weight, mask.memory = self.recipe.loss_weight_at(self.current_epoch), self.recipe.memory
 

@@ -181,7 +181,7 @@ def _keep_competing(model: CompetingNetwork, features: Tensor, keep: float) -> N
     for batch in features.split(_BATCH):
         inputs = batch.to(head.weight)
         shares = layer(inputs, inputs)
-        found = head.contributions(shares, inputs)
+        found = head.contributions(shares, inputs)[..., :-1]
         contributions.append((found - found.mean(dim=1, keepdim=True)).double().cpu())
         own = MapMoments.of(shares)
         moments = own if moments is None else moments + own
@@ -193,7 +193,7 @@ def _keep_competing(model: CompetingNetwork, features: Tensor, keep: float) -> N
     _keep_outputs(layer.scores.context, with_rest)
     _keep_outputs(layer.scores.prototypes, with_rest)
     _keep_of_mask(layer.mask, kept)
-    head.weight = nn.Parameter(head.weight[:, kept])
+    head.weight = nn.Parameter(head.weight[:, with_rest])
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ class Recipe:
 
     Args:
         epochs: passes over the training pictures.
+        head_epochs: of the second stage, in which the head alone is fitted anew (`training.head_training`); where
+            filters do not compete there is none.
         batch_size: pictures per step, each in two of its views.
         lr: highest learning rate of the one-cycle schedule, AdamW. None takes 3e-3 where one category owns all
             filters, 2e-3 where several do: with 24 animals a fifth of them died at 3e-3.
@@ -42,6 +44,7 @@ class Recipe:
     """
 
     epochs: int = 20
+    head_epochs: int = 6
     batch_size: int = 32
     lr: float | None = None
     trunk_lr_frac: float | None = None
@@ -59,7 +62,15 @@ class Recipe:
         for name in ("epochs", "batch_size", "num_views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("trunk_lr_frac", "weight_decay", "loss_weight", "equivariance", "diversity", "memory"):
+        for name in (
+            "head_epochs",
+            "trunk_lr_frac",
+            "weight_decay",
+            "loss_weight",
+            "equivariance",
+            "diversity",
+            "memory",
+        ):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.lr is not None and self.lr <= 0:

@@ -150,7 +150,7 @@ def test_explain_gives_contributions_that_add_up_and_a_picture(
     assert main(["explain", str(run), str(image), "--class", "giraffe", "--out", str(tmp_path), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["label"] == "giraffe"
-    total = found["bias"] + sum(one["value"] for one in found["contributions"])
+    total = found["bias"] + found["surroundings"] + sum(one["value"] for one in found["contributions"])
     assert total == pytest.approx(found["logit"], abs=1e-4)
     with Image.open(tmp_path / f"{image.stem}.png") as drawn:
         assert min(drawn.size) > 100
@@ -446,18 +446,21 @@ def test_explaining_an_unknown_class_lists_those_there_are(
 
 
 def test_explain_contrasts_two_classes_and_tells_what_hiding_changes(
-    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image = next((pictures / "cat").iterdir())
+    run, image = tmp_path / "run", next((pictures / "cat").iterdir())
+    data, objective = ["--data", f"folder:{pictures}", "--out", str(run)], ["--objective", "labelled"]
+    assert main(["train", *data, *objective, *TRAIN]) == 0  # after one epoch filters that compete see no part yet
     arguments = ["explain", str(run), str(image), "--class", "cat", "--against", "giraffe", "--hide", "2"]
     capsys.readouterr()
     assert main([*arguments, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["logit"] == pytest.approx(found["logits"]["cat"] - found["logits"]["giraffe"], abs=1e-4)
-    assert sum(one["hidden_change"] is not None for one in found["contributions"]) == 2
-    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    asked = [one["hidden_change"] is not None for one in found["contributions"] if one["score"] > 0]
+    assert asked == [True, True, *[False] * (len(asked) - 2)]
+    assert main([*arguments, "--out", str(tmp_path / "why")]) == 0
     assert "cat, not giraffe" in capsys.readouterr().out
-    assert {file.suffix for file in tmp_path.iterdir()} == {".png", ".json"}
+    assert {file.suffix for file in (tmp_path / "why").iterdir()} == {".png", ".json"}
     assert "against" in one_line_error(capsys, [*arguments[:-4], "--against", "cat"])
 
 

@@ -81,7 +81,8 @@ def test_figures_of_filters_are_those_of_evaluate(tmp_path: Path) -> None:
         labels = torch.tensor([example.label for example in examples])
         field = run_field(run.model)
         maps = mask.feature_maps
-        observed = observed_maps(maps, mask.part_cells(maps), labels, landmarks, field, num_classes=2, background=0)
+        cells, scores = mask.part_cells(maps), mask.peak_scores(maps)
+        observed = observed_maps(maps, cells, scores, labels, landmarks, field, num_classes=2, background=0)
         layers.append(LayerFigures(observed, mask.filter_category, math.hypot(*field.input_size), landmarks.shape[1]))
     figures = filter_figures(*layers, list(splits[0].parts), landmarks, labels)
     summary = evaluate(run.model, splits[1], selection=splits[0]).summary

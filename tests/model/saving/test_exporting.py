@@ -56,7 +56,7 @@ def test_onnxruntime_gives_what_the_network_gives_at_any_number_of_images(
 ) -> None:
     images = torch.randn(num_images, 3, *SIZE, generator=generator)
     differences = onnx_differences(demo_model, demo_file, images)
-    assert list(differences) == ["logits", "masked_feature_maps", "peaks", "contributions"]
+    assert list(differences) == ["logits", "masked_feature_maps", "peaks", "contributions", "surroundings"]
     assert max(differences.values()) < 1e-4
     assert differences["peaks"] == 0
 
@@ -110,9 +110,11 @@ def test_the_file_alone_explains_a_picture_as_the_package_does(demo_model: nn.Mo
     pixels = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)) / 255
     pixels = (pixels - metadata["preprocessing"]["mean"]) / metadata["preprocessing"]["std"]
     session = onnxruntime.InferenceSession(demo_file)
-    logits, _, peaks, contributions = session.run(None, {"images": pixels.transpose(2, 0, 1)[None].astype("float32")})
+    outputs = session.run(None, {"images": pixels.transpose(2, 0, 1)[None].astype("float32")})
+    logits, _, peaks, contributions, surroundings = outputs
     label = metadata["classes"].index("çow")
-    assert logits[0, label] == pytest.approx(metadata["bias"][label] + contributions[0, label].sum(), abs=1e-4)
+    total = metadata["bias"][label] + surroundings[0, label] + contributions[0, label].sum()
+    assert logits[0, label] == pytest.approx(total, abs=1e-4)
 
     why = explain(demo_model, picture, "çow")
     cells = metadata["cells"]

@@ -26,7 +26,8 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
         parts: filter → the part it follows, told apart where several follow one.
         most: contributions with a row of their own; the rest are added up.
     """
-    rest_name = f"bias {explanation.bias:+.3f} + all filters"
+    around = "" if explanation.surroundings is None else f"surroundings {explanation.surroundings:+.3f} + "
+    rest_name = f"bias {explanation.bias:+.3f} + {around}all filters"
     if not explanation.is_exact:
         rest_name = f"all filters (gradient × activation) + unexplained {explanation.completeness_error:+.3f}"
     title = f"{Path(image).name}: {explanation.question} {explanation.probability:.1%}"

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -257,7 +257,7 @@ class Task:
 
         train, _ = measured(self.maps.train)
         test, logits = measured(self.maps.test)
-        figures = self._figures(train, test, mask.filter_category)
+        figures = self._figures(train, test, mask.filter_category, mask.peak_scores)
         return figures | {"accuracy": _accuracy(logits, self.maps.test.labels)}
 
     def _ceiling(self, seed: int) -> dict[str, Any]:
@@ -293,7 +293,9 @@ class Task:
         maps = scores - scores.amax(dim=(2, 3)).min() + 1  # log-odds: none means "silent"
         cells = {"peak": part_places(scores, "peak"), "expected": mean_cells(scores).round()}  # as a filter's
         own = replace(pictures, landmarks=pictures.landmarks[:, index : index + 1])
-        found = {places: self._layer(maps, cells[places], own, torch.tensor([label])) for places in PLACES}
+        found = {
+            places: self._layer(maps, cells[places], _peaks(maps), own, torch.tensor([label])) for places in PLACES
+        }
         part = [self.dataset.parts[index]]
         return {name: filter_figures(one, one, part, own.landmarks, own.labels) for name, one in found.items()}
 
@@ -316,17 +318,19 @@ class Task:
         activation = torch.stack([pooled[train.labels == label].mean(dim=0) for label in range(linear.out_features)])
         if self.dataset.background is not None:
             activation[self.dataset.background] = -torch.inf
-        figures = self._figures(train.maps, test.maps, activation.argmax(dim=0))
+        figures = self._figures(train.maps, test.maps, activation.argmax(dim=0), _peaks)
         with torch.no_grad():
             logits = linear((pooled_test - center) / std)
         return figures | {"accuracy": _accuracy(logits, test.labels)}
 
-    def _figures(self, train: Tensor, test: Tensor, filter_category: Tensor) -> dict[str, Any]:
+    def _figures(
+        self, train: Tensor, test: Tensor, filter_category: Tensor, scores_of: Callable[[Tensor], Tensor]
+    ) -> dict[str, Any]:
         """Of the maps [image, filter, row, col] of both splits: of their peaks, and of their expected places."""
 
         def read(places: str) -> dict[str, Any]:
             own, kept_out = (
-                self._layer(maps, part_places(maps, places), pictures, filter_category)
+                self._layer(maps, part_places(maps, places), scores_of(maps), pictures, filter_category)
                 for maps, pictures in ((train, self.maps.train), (test, self.maps.test))
             )
             pictures = self.maps.test
@@ -334,14 +338,27 @@ class Task:
 
         return read("peak") | {"expected": read("expected")}
 
-    def _layer(self, maps: Tensor, cells: Tensor, pictures: MeasuredPictures, filter_category: Tensor) -> LayerFigures:
-        """The evaluation's figures of these maps, each filter at its cell [image, filter, 2]."""
+    def _layer(
+        self, maps: Tensor, cells: Tensor, scores: Tensor, pictures: MeasuredPictures, filter_category: Tensor
+    ) -> LayerFigures:
+        """The evaluation's figures of these maps, each filter at its cell [image, filter, 2], with its score there."""
         num_classes, background = len(self.dataset.classes), self.dataset.background
         observed = observed_maps(
-            maps, cells, pictures.labels, pictures.landmarks, self.field, num_classes=num_classes, background=background
+            maps,
+            cells,
+            scores,
+            pictures.labels,
+            pictures.landmarks,
+            self.field,
+            num_classes=num_classes,
+            background=background,
         )
         num_parts = pictures.landmarks.shape[1]
         return LayerFigures(observed, filter_category, math.hypot(*self.field.input_size), num_parts)
+
+
+def _peaks(maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, filter]
+    return maps.amax(dim=(2, 3))
 
 
 def _categories(config: ObjectivesConfig, data: str) -> list[str | None]:

@@ -112,6 +112,7 @@ class LayerObservation:
 def observed_maps(
     maps: Tensor,  # [image, filter, row, col] after the ReLU and before the mask
     cells: Tensor,  # [image, filter, 2] (row, col)
+    scores: Tensor,  # [image, filter]
     labels: Tensor,  # [image]
     landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
     field: ReceptiveField,
@@ -123,12 +124,12 @@ def observed_maps(
     """What a pass over the pictures finds of a layer, where its maps of all pictures are at hand.
 
     Args:
-        maps, cells, labels, landmarks: of all pictures; see `LayerObservation.add`.
+        maps, cells, scores, labels, landmarks: of all pictures; see `LayerObservation.add`.
         field, num_classes, background, top: see `LayerObservation`.
     """
     num_filters, num_parts = maps.shape[1], landmarks.shape[1]
     sizes = {"num_filters": num_filters, "num_classes": num_classes, "num_parts": num_parts}
     observed = LayerObservation("", field, **sizes, background=background, top=top)
-    scores, sums = maps.amax(dim=(2, 3)).float(), maps.sum(dim=(2, 3)).float()
-    observed.add(cells, scores, sums, labels, landmarks, torch.arange(len(maps)))
+    sums = maps.sum(dim=(2, 3)).float().where(scores > 0, 0)
+    observed.add(cells, scores.float(), sums, labels, landmarks, torch.arange(len(maps)))
     return observed

@@ -131,7 +131,8 @@ def _claimed_sizes(settings: ConversionSettings) -> dict[str, tuple[int | None, 
     """The first axes that the settings say of tensors in the file."""
     classes, filters = settings.num_classes, settings.filters
     if settings.is_competing:
-        return {"head.weight": (classes, filters), "part_layers.0.mask.identities": (filters,)}
+        parts = None if filters is None else filters + 1  # with the surroundings
+        return {"head.weight": (classes, parts), "part_layers.0.mask.identities": (filters,)}
     return {
         "head.weight": (classes, filters, settings.grid, settings.grid),
         "hidden.0.weight": (settings.num_hidden,),

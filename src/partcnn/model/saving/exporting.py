@@ -4,9 +4,10 @@ Inputs and outputs by name, the number of images free:
 
     images                [image, 3, row, col], preprocessed; the size the network was converted for
     logits                [image, class]
-    masked_feature_maps   [image, filter, row, col] of the top part layer    (these three only with `parts`)
+    masked_feature_maps   [image, filter, row, col] of the top part layer    (these only with `parts`)
     peaks                 [image, filter, 2], the cell (row, col) of each filter's part, read as `PartMask.places` says
     contributions         [image, class, filter]; logits = bias + their sum over filters. Additive head only
+    surroundings          [image, class], one more term of that sum, where filters compete
 
 The file's metadata says under "partcnn", as JSON, how pictures become inputs, what the logits are called, their bias,
 and where cells lie in the picture.
@@ -30,13 +31,14 @@ from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.foundation.files import replace_file
+from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import PartMask, part_masks, top_mask
 from partcnn.model.network import PartNetwork, conversion_of, layer_field, unwrapped
 from partcnn.networks.probing.probe import num_input_channels
 
 FORMATS = ("onnx", "torch-export")
 METADATA_KEY = "partcnn"
-PART_OUTPUTS = ("masked_feature_maps", "peaks", "contributions")
+PART_OUTPUTS = ("masked_feature_maps", "peaks", "contributions", "surroundings")
 
 _TRACED_BATCH = 2  # torch.export takes a size of 1 for a constant
 _NEEDED = {"onnx": ("onnx", "onnxscript"), "onnxruntime": ("onnxruntime",)}
@@ -50,7 +52,8 @@ def export(model: nn.Module, path: str | os.PathLike[str], *, format: str | None
         path: of the file, which is replaced whole. Its folder is made where missing.
         format: "onnx" (needs the extra `onnx`) or "torch-export"; None takes "torch-export" for a path that ends
             in .pt2, else "onnx".
-        parts: also give the top part layer's masked maps, peaks and, with the additive head, contributions.
+        parts: also give the top part layer's masked maps, peaks and, with the additive head, contributions; where
+            filters compete, surroundings too.
 
     Returns:
         The file.
@@ -86,8 +89,9 @@ def output_names(model: nn.Module, *, parts: bool) -> list[str]:
     """The names of the exported file's outputs, in their order."""
     if not parts:
         return ["logits"]
-    is_additive = isinstance(unwrapped(model), PartNetwork)
-    return ["logits", *(PART_OUTPUTS if is_additive else PART_OUTPUTS[:2])]
+    network = unwrapped(model)
+    number = 4 if isinstance(network, CompetingNetwork) else 3 if isinstance(network, PartNetwork) else 2
+    return ["logits", *PART_OUTPUTS[:number]]
 
 
 def file_metadata(model: nn.Module) -> dict[str, Any]:
@@ -158,9 +162,11 @@ class _ExportedNetwork(nn.Module):
         if not self.has_parts:
             return (logits,)
         feature_maps, masked = self._masked[-1]
-        outputs = (logits, masked, self._top.part_cells(feature_maps))
+        outputs: tuple[Tensor, ...] = (logits, masked, self._top.part_cells(feature_maps))
         if isinstance(self.network, PartNetwork):
-            return (*outputs, self.network.contributions(masked))
+            outputs = (*outputs, self.network.contributions(masked))
+            surroundings = self.network.surroundings(masked)
+            return outputs if surroundings is None else (*outputs, surroundings)
         return outputs
 
     def _keep(self, mask: PartMask, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -64,7 +64,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         "import partcnn",
         "",
         f'model = partcnn.load("PATH"{", model=MyNetwork()" if is_own else ""})',
-        'why = partcnn.explain(model, "photo.jpg")  # logit = bias + one contribution per filter',
+        'why = partcnn.explain(model, "photo.jpg")  # logit = bias (+ surroundings) + one contribution per filter',
         "```",
         "",
         "Classes, in the order of the logits:",

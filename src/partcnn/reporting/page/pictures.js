@@ -22,6 +22,7 @@ function sumOf(place, why) {
   return {
     logit: predicted.logit - known.logit,
     bias: predicted.bias - known.bias,
+    surroundings: predicted.surroundings === null ? null : predicted.surroundings - known.surroundings,
     remainder: predicted.remainder - known.remainder,
     shares: predicted.shares.map((share, filter) => share - known.shares[filter]),
     totalName: `logit of ${report.classes[predicted.label]} − ${totalName}`,

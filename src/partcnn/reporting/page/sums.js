@@ -3,7 +3,7 @@
 const MOST_BARS = 8;
 const NEAR = 0.045; // of the picture: places nearer than this share a circle
 
-// sum: {logit, bias, remainder, isExact, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
+// sum: {logit, bias, surroundings, remainder, isExact, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
 // A term of a filter that holds a region has also {filter, colour, ink, region}.
 function sumBars(sum) {
   const terms = [...sum.terms].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
@@ -14,6 +14,7 @@ function sumBars(sum) {
     const value = rest.reduce((total, term) => total + term.value, 0);
     rows.push({ name: `${rest.length} other ${rest.length > 1 ? sum.plural : sum.singular}`, value, places: [] });
   }
+  if (sum.surroundings !== null) rows.push({ name: "surroundings", value: sum.surroundings, places: [] });
   if (sum.isExact) rows.push({ name: "bias", value: sum.bias, places: [] });
   else rows.push({ name: "unexplained", value: sum.remainder, places: [] });
   // Where bars have their filters' colours, those of none are grey.

@@ -44,6 +44,7 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
         "sum": {
             "logit": why.logit,
             "bias": why.bias,
+            "surroundings": why.surroundings,
             "remainder": why.completeness_error,
             "isExact": why.is_exact,
             "terms": [_term(one, parts, (width, height)) | _held(one, why, own) for one in why.contributions],
