@@ -52,6 +52,9 @@ class FilterEvaluation:
     purity: float = math.nan  # share of its activation that falls on its category
     activation_share: dict[str, float] = field(default_factory=dict)  # on each class: a row of the confusion table
     activation_threshold: float = math.nan  # of part interpretability
+    steadiness: float = math.nan  # share of its movement that is between pictures, not between views of one
+    identity: float = math.nan  # share of pictures on which it is known by the feature under it
+    presence: float = math.nan  # share of its category's pictures on which it fires
     others: dict[str, float] = field(default_factory=dict)  # measures that have no field of their own
 
     def figure(self, measure: Measure) -> float:

@@ -1,0 +1,84 @@
+"""What the filters of the top layer did on some pictures, and on a random view of each: no annotation needed."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from partcnn.networks.probing.receptive_field import ReceptiveField
+from partcnn.objectives.competing import mean_features
+from partcnn.objectives.equivariance import in_pictures
+
+
+class TwoViewsObservation:
+    """Of the pictures of `partcnn.model.second_views.SecondViews`, in its order: both views are added ascending.
+
+    Args:
+        field: of the layer's cells.
+        index: of the pictures in the data set.
+    """
+
+    def __init__(self, field: ReceptiveField, index: Iterable[int]) -> None:
+        self._field, self._index = field, torch.tensor(list(index), dtype=torch.int64)
+        self._whole: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
+        self._second: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add_whole(
+        self,
+        index: Tensor,  # [image] of the picture in the data set
+        labels: Tensor,  # [image]
+        maps: Tensor,  # [image, filter, row, col] before the mask, on any device
+        cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
+        features: Tensor | None,  # [image, channel, row, col] below the maps; None where the network has none
+    ) -> None:
+        """One batch of whole pictures; those that have no second view are left out."""
+        own = torch.isin(index, self._index)
+        if not own.any():
+            return
+        maps = maps[own.to(maps.device)]
+        found = None
+        if features is not None and features.shape[2:] == maps.shape[2:]:
+            found = mean_features(maps.float(), features[own.to(features.device)].float()).cpu()
+        self._whole.append((labels[own], self._in_view(cells[own]), _fires(maps), found))
+
+    def add_second(self, maps: Tensor, cells: Tensor, frames: Tensor) -> None:
+        """One batch of second views, with their frames [image, 2, 3]."""
+        self._second.append((in_pictures(self._in_view(cells), frames), _fires(maps), frames))
+
+    @property
+    def labels(self) -> Tensor:
+        """[picture]."""
+        return torch.cat([labels for labels, *_ in self._whole] or [self._index[:0]])
+
+    @property
+    def first(self) -> Tensor:
+        """[picture, filter, 2] places (x, y) on the whole picture, in fractions of its sides."""
+        return torch.cat([places for _, places, *_ in self._whole])
+
+    @property
+    def second(self) -> Tensor:
+        """[picture, filter, 2] those of the other view, carried into the picture."""
+        return torch.cat([places for places, *_ in self._second])
+
+    @property
+    def fires(self) -> Tensor:
+        """[picture, filter] bool: in both views."""
+        return torch.cat([fires for _, _, fires, _ in self._whole]) & torch.cat([fires for _, fires, _ in self._second])
+
+    @property
+    def features(self) -> Tensor | None:
+        """[picture, filter, channel]: the feature under each filter on the whole picture; None: the network has none."""
+        found = [features for *_, features in self._whole if features is not None]
+        return torch.cat(found) if found else None
+
+    def places_of(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points [2, picture, point, 2] of the whole pictures and of the other views → both in the pictures."""
+        return points[0], in_pictures(points[1], torch.cat([frames for *_, frames in self._second]))
+
+    def _in_view(self, cells: Tensor) -> Tensor:  # [image, filter, 2] → the same, (x, y) in fractions of the view
+        height, width = self._field.input_size
+        return self._field.centers_px(cells.float()) / torch.tensor([width, height])
+
+
+def _fires(maps: Tensor) -> Tensor:  # [image, filter] bool
+    return maps.amax(dim=(2, 3)).cpu() > 0
