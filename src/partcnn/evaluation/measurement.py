@@ -27,7 +27,7 @@ from partcnn.evaluation.observation.pictures import describe_shapes
 from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.result import Evaluation, FilterEvaluation, TopImage
 from partcnn.evaluation.together import TogetherFigures
-from partcnn.evaluation.unannotated import UnannotatedFigures
+from partcnn.evaluation.unannotated import OF_TWO_VIEWS, UnannotatedFigures
 from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.measures import MEASURES
@@ -180,6 +180,8 @@ class _Measured:
             "num_filters": len(figures.categories),
             "num_images": self.observation.num_images,
         }
+        if self.observation.views is None:
+            found |= dict.fromkeys(OF_TWO_VIEWS)
         return _in_order(found)
 
     def evaluation(

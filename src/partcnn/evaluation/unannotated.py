@@ -1,13 +1,15 @@
 """What can be measured of filters where nothing is annotated: whether they move with their pictures and are known."""
 
 import torch
-from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
 from partcnn.metrics.functional.identity import identity
 from partcnn.metrics.functional.steadiness import steadiness
+
+OF_TWO_VIEWS = ("steadiness", "identity")
+_NUM_RANDOM = 16
 
 
 class UnannotatedFigures:
@@ -28,11 +30,8 @@ class UnannotatedFigures:
         serves = serving[together.labels]
         is_present = ~together.places.isnan().any(dim=-1)
         nothing = torch.full((len(figures.categories),), torch.nan, dtype=torch.float64)
-        self.of_filters = {
-            "steadiness": nothing,
-            "identity": nothing,
-            "presence": (is_present & serves).sum(dim=0) / serves.sum(dim=0).double(),
-        }
+        self.of_filters = dict.fromkeys(OF_TWO_VIEWS, nothing)
+        self.of_filters["presence"] = (is_present & serves).sum(dim=0) / serves.sum(dim=0).double()
         if views is None or not len(views.labels):
             return
         counted = views.fires & serving[views.labels]
@@ -54,6 +53,3 @@ class UnannotatedFigures:
             "constant_point": {"steadiness": middles.mean().item()} | guessed,
             "random_filter": {"steadiness": at_random.mean().item()} | guessed,
         }
-
-
-_NUM_RANDOM = 16

@@ -159,8 +159,8 @@ _ROWS = (
     Measure(
         name="steadiness",
         title="steadiness",
-        sentence="Share of a filter's movement that is from picture to picture, not between two views of one; mean over "
-        "filters. 1 moves exactly with its picture, 0 points anywhere. Needs no annotation.",
+        sentence="Share of a filter's movement that is from picture to picture, not between two views of one; mean "
+        "over filters. 1 moves exactly with its picture, 0 points anywhere. Needs no annotation.",
         card="steadiness: filters move with their pictures",
         column="steadiness",
         is_filter_column=True,
@@ -346,8 +346,8 @@ _ROWS = (
     Measure(
         name="presence",
         title="presence",
-        sentence="On how many of its category's pictures a filter fires, or holds a cell by more than half where filters "
-        "compete; mean over filters.",
+        sentence="On how many of its category's pictures a filter fires, or, where filters compete, holds a cell by "
+        "more than half; mean over filters.",
         column="presence",
         highest=1,
         by_filter="presence",
