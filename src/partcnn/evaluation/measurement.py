@@ -46,7 +46,7 @@ def evaluate(
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
-    features: Callable[[PartDataset], PictureFeatures] | None = None,
+    features: Callable[..., PictureFeatures] | None = None,
 ) -> Evaluation:
     """Measure what the filters of the top part layer follow.
 
@@ -65,8 +65,9 @@ def evaluate(
         top: images per filter and part; None takes the protocol's, 100 as in the paper.
         batch_size, num_workers: of the pass.
         protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
-        features: gives the trunk's maps of a data set that are known already, see `training.cached_features`. Then no
-            picture is decoded, and memory grows with what it gives.
+        features: gives the trunk's maps that are known already, of a data set and whether its second views are
+            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, and memory grows with
+            what it gives.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -83,7 +84,7 @@ def evaluate(
     passes: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "num_workers": num_workers}
 
     def observed(pictures: PartDataset, *, has_second_views: bool) -> Observation:
-        known = None if features is None else features(pictures)
+        known = None if features is None else features(pictures, has_second_views=has_second_views)
         return observe(model, pictures, features=known, has_second_views=has_second_views, **passes)
 
     seen = observed(dataset, has_second_views=True)
