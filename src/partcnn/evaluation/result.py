@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from partcnn.evaluation.files import csv_text, json_text, with_nan
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import write_text
+from partcnn.foundation.number_text import is_number
 from partcnn.metrics.functional.displacement import COVERAGE_R2 as COVERAGE_R2  # of the package's face
 from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
 
@@ -62,6 +64,13 @@ class FilterEvaluation:
         name = measure.by_filter or ""
         own: float = getattr(self, name, math.nan)
         return self.others.get(name, own)
+
+    @property
+    def standing(self) -> float:
+        """What filters are ranked by where no part is annotated: steadiness × identity, so that neither one that points
+        anywhere nor a copy is high; steadiness alone where the network gives no identity; nan where nothing was
+        measured."""
+        return self.steadiness if math.isnan(self.identity) else self.steadiness * self.identity
 
 
 @dataclass(frozen=True)
@@ -129,23 +138,36 @@ class Evaluation:
         return table
 
     def filter_table(self, most: int = 10) -> Table:
-        """The filters of highest R², or of highest purity where no part is annotated."""
-        by = MEASURES["part_tracking_r2" if self.parts else "purity"]
-        measured = [one for one in measures_for_people() if one.is_filter_column] if self.parts else [by]
-        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by.column}")
+        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest purity."""
+        measured = [one for one in measures_for_people() if one.is_filter_column]
+        if not self.parts:
+            measured = [one for one in measured if any(is_number(filter.figure(one)) for filter in self.filters)]
+        by, rank = self._ranking()
+        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by}")
         for name in ("filter", "category", *(["part"] if self.parts else []), *(one.column for one in measured)):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        ordered = sorted(self.filters, key=lambda one: -_or_low(one.figure(by)))
+        ordered = sorted(self.filters, key=lambda one: -_or_low(rank(one)))
         for one in ordered[:most]:
             named = (one.filter, one.category, *([one.best_part] if self.parts else []))
             table.add_row(*map(shown, named), *(shown(one.figure(measure)) for measure in measured))
         return table
 
+    def _ranking(self) -> tuple[str, Callable[[FilterEvaluation], float]]:
+        if self.parts:
+            return MEASURES["part_tracking_r2"].column, lambda one: one.part_tracking_r2
+        if any(is_number(one.steadiness) for one in self.filters):
+            has_identity = any(is_number(one.identity) for one in self.filters)
+            return "steadiness × identity" if has_identity else "steadiness", lambda one: one.standing
+        return "purity", lambda one: one.purity
+
     def category_table(self) -> Table:
-        """The main measures by category."""
+        """The main measures by category; where no part is annotated, those that were taken."""
         table = Table(title="by category: each one's own filters on its own pictures")
         columns = {"pictures": "num_images", "filters": "num_filters"}
         columns |= {one.column: one.name for one in measures_for_people() if one.is_category_column}
+        if not self.parts:
+            rows = self.by_category.values()
+            columns = {name: key for name, key in columns.items() if any(is_number(row.get(key)) for row in rows)}
         for name in ("category", *columns):
             table.add_column(name, justify="left" if name == "category" else "right")
         for category, figures in self.by_category.items():
@@ -204,7 +226,7 @@ class Evaluation:
 
     def _caption(self) -> str | None:
         if not self.parts:
-            return "no part is annotated in these pictures: what a filter follows is seen in them, not measured"
+            return "no part is annotated in these pictures; steadiness and identity need none"
         if "regions" not in self.protocol:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]
