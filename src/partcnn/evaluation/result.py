@@ -67,10 +67,10 @@ class FilterEvaluation:
 
     @property
     def standing(self) -> float:
-        """What filters are ranked by where no part is annotated: steadiness × identity, so that neither one that points
-        anywhere nor a copy is high; steadiness alone where the network gives no identity; nan where nothing was
-        measured."""
-        return self.steadiness if math.isnan(self.identity) else self.steadiness * self.identity
+        """What filters are ranked by where no part is annotated: steadiness × identity × presence, so that none is high
+        that points anywhere, is a copy, or seldom there. Without identity, where the network gives none; nan where
+        nothing was measured."""
+        return self.steadiness * self.presence * (1.0 if math.isnan(self.identity) else self.identity)
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,25 @@ class Evaluation:
         return table
 
     def filter_table(self, most: int = 10) -> Table:
-        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest purity."""
+        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest purity.
+
+        Their category has a column where there are several, or few other columns.
+        """
         measured = [one for one in measures_for_people() if one.is_filter_column]
-        if not self.parts:
-            measured = [one for one in measured if any(is_number(filter.figure(one)) for filter in self.filters)]
+        if self.parts:
+            measured.remove(MEASURES["presence"])  # as many columns as fit into 80 characters
+        else:
+            measured = [one for one in measured if any(is_number(each.figure(one)) for each in self.filters)]
         by, rank = self._ranking()
         table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by}")
-        for name in ("filter", "category", *(["part"] if self.parts else []), *(one.column for one in measured)):
+        has_category = not self.parts or len({one.category for one in self.filters}) > 1
+        names = ["filter", *(["category"] if has_category else []), *(["part"] if self.parts else [])]
+        for name in (*names, *(one.column for one in measured)):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
         ordered = sorted(self.filters, key=lambda one: -_or_low(rank(one)))
         for one in ordered[:most]:
-            named = (one.filter, one.category, *([one.best_part] if self.parts else []))
-            table.add_row(*map(shown, named), *(shown(one.figure(measure)) for measure in measured))
+            named = {"filter": one.filter, "category": one.category, "part": one.best_part}
+            table.add_row(*(shown(named[name]) for name in names), *(shown(one.figure(each)) for each in measured))
         return table
 
     def _ranking(self) -> tuple[str, Callable[[FilterEvaluation], float]]:
@@ -157,7 +164,8 @@ class Evaluation:
             return MEASURES["part_tracking_r2"].column, lambda one: one.part_tracking_r2
         if any(is_number(one.steadiness) for one in self.filters):
             has_identity = any(is_number(one.identity) for one in self.filters)
-            return "steadiness × identity" if has_identity else "steadiness", lambda one: one.standing
+            product = "steadiness × identity × presence" if has_identity else "steadiness × presence"
+            return product, lambda one: one.standing
         return "purity", lambda one: one.purity
 
     def category_table(self) -> Table:

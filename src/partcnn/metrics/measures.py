@@ -175,8 +175,8 @@ _ROWS = (
     Measure(
         name="identity",
         title="identity",
-        sentence="On how many pictures a filter is told from the others by what it holds alone, mean over filters. "
-        "Needs no annotation.",
+        sentence="On how many pictures a filter is told from the others by what it holds alone, mean over filters; by "
+        "chance 1 / number of filters. Needs no annotation.",
         card="identity: filters are known by what they hold",
         column="identity",
         is_filter_column=True,
@@ -186,7 +186,6 @@ _ROWS = (
         by_filter="identity",
         is_percent=True,
         is_first=True,
-        is_beside_baselines=True,
     ),
     Measure(
         name="accuracy",
@@ -349,6 +348,7 @@ _ROWS = (
         sentence="On how many of its category's pictures a filter fires, or, where filters compete, holds a cell by "
         "more than half; mean over filters.",
         column="presence",
+        is_filter_column=True,
         highest=1,
         by_filter="presence",
         is_percent=True,
