@@ -31,6 +31,7 @@ from partcnn.model.network import conversion_of, recorded_feature_maps
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.demo_net import DemoNet
 from partcnn.reporting import report
+from partcnn.reporting.cards import make_cards
 from partcnn.reporting.gathering import Gathered, gather
 from partcnn.reporting.page_pictures import MOST_PICTURES, chosen_pictures
 from partcnn.reporting.parts_table import part_rows
