@@ -5,14 +5,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
-from partcnn.foundation.number_text import decimal, is_number, percent
+from partcnn.foundation.number_text import decimal, is_number
 from partcnn.reporting.summary import count
-from partcnn.reporting.unannotated import KNOWN, STEADY, is_known, is_steady, is_unannotated
+from partcnn.reporting.unannotated import STEADY, is_known, is_steady, is_unannotated
 
 _MANY = 0.6  # of the filters that follow something, on one part: worth a word
 _ON_PART = 0.5  # of the pictures that show a part: a filter whose place lies on it on as many lies on it
 _NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes
-_NO_PART = "No part is annotated in these pictures: that a filter keeps to one thing can be measured, what it is seen."
+_NO_PART = "No part is annotated in these pictures: that a filter keeps to one thing is measured; what thing, one sees."
 _FEW_PICTURES = 100  # the paper's protocol takes the 100 strongest of each filter
 
 
@@ -146,7 +146,7 @@ def _on_steadiness(evaluation: Evaluation) -> list[Remark]:
     text = f"{number or 'None'} of {num_filters} filters {'is' if number <= 1 else 'are'} steady, at {STEADY} or more"
     if not steady or not any(is_number(one.identity) for one in steady):
         return [Remark(f"{text}.", is_caution=not steady)]
-    by_what = f"known by what {'it holds' if known <= 1 else 'they hold'}, on {percent(KNOWN)} of the pictures or more"
+    by_what = f"known by what {'it holds' if known <= 1 else 'they hold'}, on half of the pictures or more"
     if number == 1:
         text = f"{text}, and is {by_what if known else f'not {by_what}'}."
     else:

@@ -20,7 +20,7 @@ def is_unannotated(evaluation: Evaluation) -> bool:
 
 def is_steady(one: FilterEvaluation) -> bool:
     """It moves with its pictures, and is not seldom there."""
-    return not one.is_dead and one.steadiness >= STEADY and not one.presence < SELDOM
+    return not one.is_dead and _shown(one.steadiness) >= STEADY and not one.presence < SELDOM
 
 
 def is_known(one: FilterEvaluation) -> bool:
@@ -34,10 +34,15 @@ def verdict(one: FilterEvaluation) -> tuple[str, str]:
         return "not measured", "unknown"
     if one.presence < SELDOM:
         return "seldom there", "seldom"
-    if one.steadiness < PARTLY_STEADY:
+    if _shown(one.steadiness) < PARTLY_STEADY:
         return "wanders", "wanders"
-    if one.steadiness < STEADY:
+    if _shown(one.steadiness) < STEADY:
         return "partly steady", "unsteady"
     if math.isnan(one.identity):
         return "steady", "steady"
     return ("steady, known", "steady") if is_known(one) else ("steady, like others", "alike")
+
+
+def _shown(value: float) -> float:
+    """As cards show it, so that words do not contradict digits."""
+    return round(value, 2)
