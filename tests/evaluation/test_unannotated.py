@@ -120,6 +120,16 @@ def test_they_are_in_summary_categories_files_and_tables(tmp_path: Path) -> None
     assert {"steadiness", "identity"} <= {column.header for column in result.filter_table().columns}
 
 
+def test_they_have_intervals_about_them(tmp_path: Path) -> None:
+    model = network(RED, BLUE, BLUE)
+    result = evaluate(model, birds(tmp_path))
+    for name in ("steadiness", "identity"):
+        low, high = result.intervals[name]
+        assert -1 <= low <= result.summary[name] <= high <= 1
+    low, high = result.intervals["steadiness"]
+    assert 0.01 < high - low < 1
+
+
 def test_the_pictures_trained_on_are_looked_at_once(tmp_path: Path) -> None:
     drawer = Drawer(tmp_path)
     for split in ("train", "test"):

@@ -137,11 +137,11 @@ class _Measured:
             for mask, layer in zip(masks[:-1], observation.layers[:-1], strict=True)
         ]
         self._hits = class_hits(observation, categories, num_parts)
-        self.figures, self.shares, self.together, alone = self._measured_as(categories)
-        self.of_filters = self.figures.of_filters | self.shares.of_filters | alone.of_filters
+        self.figures, self.shares, self.together, self.alone = self._measured_as(categories)
+        self.of_filters = self.figures.of_filters | self.shares.of_filters | self.alone.of_filters
         self.by_part = self.figures.by_part | self.shares.by_part
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
-        for name, found in (*self.together.baselines().items(), *alone.baselines().items()):
+        for name, found in (*self.together.baselines().items(), *self.alone.baselines().items()):
             self.baselines[name] = self.baselines.get(name, {}) | found
 
     def _measured_as(
@@ -208,7 +208,7 @@ class _Measured:
                 self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
                 for one in figures.owners
             },
-            intervals=measured_intervals(figures, self.shares, self.together, self.observation, chosen),
+            intervals=measured_intervals(figures, self.shares, self.together, self.alone, self.observation, chosen),
             baselines=self.baselines,
             protocol=self._protocol(),
         )

@@ -1,12 +1,15 @@
 """What can be measured of filters where nothing is annotated: whether they move with their pictures and are known."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
-from partcnn.metrics.functional.identity import identity
-from partcnn.metrics.functional.steadiness import steadiness
+from partcnn.metrics.functional.identity import identity_answers
+from partcnn.metrics.functional.steadiness import ResampledSteadiness, steadiness
 
 OF_TWO_VIEWS = ("steadiness", "identity")
 _NUM_RANDOM = 16
@@ -21,27 +24,34 @@ class UnannotatedFigures:
         figures: of each filter; a dead one has steadiness and identity 0.
 
     Attributes:
+        views: as given.
         of_filters: measure → [filter].
+        resampled: measure → of counts [resample, picture of `views`] the figures of filters [resample, filter].
     """
 
     def __init__(self, views: TwoViewsObservation | None, together: TogetherObservation, figures: LayerFigures) -> None:
-        self._views = views
+        self.views = views
         serving = figures.observed.serving(figures.categories).T  # [class, filter]
         serves = serving[together.labels]
         is_present = ~together.places.isnan().any(dim=-1)
         nothing = torch.full((len(figures.categories),), torch.nan, dtype=torch.float64)
         self.of_filters = dict.fromkeys(OF_TWO_VIEWS, nothing)
         self.of_filters["presence"] = (is_present & serves).sum(dim=0) / serves.sum(dim=0).double()
+        self.resampled: dict[str, Callable[[Tensor], Tensor]] = {}
         if views is None or not len(views.labels):
             return
-        counted = views.fires & serving[views.labels]
-        self.of_filters["steadiness"] = steadiness(views.first, views.second, counted).masked_fill(figures.is_dead, 0)
+        counted, is_dead = views.fires & serving[views.labels], figures.is_dead
+        steady = ResampledSteadiness(views.first, views.second, counted)
+        self.resampled["steadiness"] = lambda counts: steady(counts).masked_fill(is_dead, 0)
         if views.features is not None:
-            self.of_filters["identity"] = identity(views.features, counted).masked_fill(figures.is_dead, 0)
+            answers = identity_answers(views.features, counted)
+            self.resampled["identity"] = lambda counts: _shares(answers, counts).masked_fill(is_dead, 0)
+        every = torch.ones(1, len(counted), dtype=torch.float64)
+        self.of_filters |= {name: found(every)[0] for name, found in self.resampled.items()}
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Of a filter that answers the middle of each view, and of one that answers a point drawn anew in each."""
-        views, num_filters = self._views, len(self.of_filters["presence"])
+        views, num_filters = self.views, len(self.of_filters["presence"])
         if views is None or not len(views.labels):
             return {}
         every = torch.ones(len(views.labels), _NUM_RANDOM, dtype=torch.bool)
@@ -53,3 +63,9 @@ class UnannotatedFigures:
             "constant_point": {"steadiness": middles.mean().item()} | guessed,
             "random_filter": {"steadiness": at_random.mean().item()} | guessed,
         }
+
+
+def _shares(answers: Tensor, counts: Tensor) -> Tensor:  # [picture, filter], [resample, picture] → [resample, filter]
+    """The mean of those that are not nan."""
+    asked = (~answers.isnan()).double()
+    return (counts @ answers.nan_to_num()) / (counts @ asked)  # 0 / 0 is nan

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.metrics.functional import identity, steadiness
+from partcnn.metrics.functional.identity import identity_answers
+from partcnn.metrics.functional.steadiness import ResampledSteadiness
 from partcnn.objectives.equivariance import in_pictures, variance_ratio
 from tests.reference import unannotated as twin
 
@@ -92,6 +94,15 @@ class TestSteadiness:
         ):
             torch.testing.assert_close(other, found, equal_nan=True, atol=1e-9, rtol=0)
 
+    def test_a_resample_is_the_figure_of_the_pictures_that_it_drew(self, generator: torch.Generator) -> None:
+        first, second = torch.rand(2, 9, 3, 2, generator=generator)
+        counted = torch.rand(9, 3, generator=generator) < 0.8
+        rows = torch.randint(0, 9, (5, 9), generator=generator)
+        counts = torch.stack([torch.bincount(drawn, minlength=9) for drawn in rows])
+        found = ResampledSteadiness(first, second, counted)(counts.double())
+        expected = [steadiness(first[drawn], second[drawn], counted[drawn]) for drawn in rows]
+        torch.testing.assert_close(found, torch.stack(expected), equal_nan=True)
+
     def test_places_that_do_not_count_are_not_read(self) -> None:
         first = torch.rand(4, 1, 2, generator=torch.Generator().manual_seed(0))
         counted = torch.tensor([[True], [True], [False], [True]])
@@ -137,6 +148,12 @@ class TestIdentity:
     def test_noise_is_known_by_chance(self, generator: torch.Generator) -> None:
         features = torch.randn(2000, 5, 16, generator=generator)
         assert identity(features, every(features)).mean().item() == pytest.approx(0.2, abs=0.02)
+
+    def test_answers_of_single_pictures_make_the_share(self, generator: torch.Generator) -> None:
+        features, counted = torch.randn(9, 4, 3, generator=generator), torch.rand(9, 4, generator=generator) < 0.7
+        answers = identity_answers(features, counted)
+        assert answers.isnan().equal(~counted)  # every filter is known to both halves
+        torch.testing.assert_close(answers.nanmean(dim=0), identity(features, counted), equal_nan=True)
 
     def test_no_picture_answers_for_itself(self) -> None:
         """On every second picture the two filters hold each other's: a picture's own half would know it."""

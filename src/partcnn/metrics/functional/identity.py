@@ -34,6 +34,14 @@ def identity(features: Tensor, counted: Tensor) -> Tensor:  # [filter] float64
         ShapeError: tensors without the axes above.
         ConfigError: a feature that counts is not finite.
     """
+    return identity_answers(features, counted).nanmean(dim=0)
+
+
+def identity_answers(features: Tensor, counted: Tensor) -> Tensor:  # [picture, filter] float64
+    """Of every picture and filter the share of the answer that is the filter itself; nan where it does not count.
+
+    Args, Raises: as of `identity`.
+    """
     if features.ndim != 3:
         raise ShapeError(f"features: expected [picture, filter, channel], got {tuple(features.shape)}")
     if counted.shape != features.shape[:2] or counted.dtype != torch.bool:
@@ -44,19 +52,16 @@ def identity(features: Tensor, counted: Tensor) -> Tensor:  # [filter] float64
     values = features.detach().double().where(counted[..., None], 0)
     if not values.isfinite().all():
         raise ConfigError("features: expected finite numbers where a picture counts, got nan or infinity")
-    num_filters = features.shape[1]
-    hits, asked = (values.new_zeros(num_filters) for _ in range(2))
-    if num_filters < 2:
-        return hits / asked
+    found = values.new_full(values.shape[:2], math.nan)
+    if features.shape[1] < 2:
+        return found
     halves = [slice(0, None, 2), slice(1, None, 2)]
     for half, other in (halves, halves[::-1]):
         number = counted[other].sum(dim=0)
         known = values[other].sum(dim=0) / number.clamp(min=1)[:, None]
-        is_known = number > 0
-        own = counted[half] & is_known
-        hits += (_answers(values[half], known, is_known) * own).sum(dim=0)
-        asked += own.sum(dim=0)
-    return hits / asked  # 0 / 0 is nan
+        answers = _answers(values[half], known, number > 0)
+        found[half] = answers.masked_fill(~(counted[half] & (number > 0)), math.nan)
+    return found
 
 
 def _answers(values: Tensor, known: Tensor, is_known: Tensor) -> Tensor:

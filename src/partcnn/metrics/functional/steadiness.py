@@ -7,6 +7,8 @@ from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
 
+_NO_MOVEMENT = 1e-15  # squared sides: rounding leaves a place that stays about as much
+
 
 def steadiness(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:  # [filter] float64
     """The share of a filter's movement that is between pictures, and not between two views of one; higher is better.
@@ -43,18 +45,35 @@ def steadiness(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:  # [fi
             f"counted: expected bool [picture, filter] = {list(first.shape[:2])} as in first, "
             f"got {counted.dtype} {list(counted.shape)}"
         )
-    own = counted[..., None]
-    first, second = (points.detach().double().where(own, 0) for points in (first, second))
-    if not (first.isfinite().all() and second.isfinite().all()):
-        raise ConfigError("first, second: expected finite places where a picture counts, got nan or infinity")
-    number = counted.sum(dim=0).double()
-    within = (first - second).square().sum(dim=(0, 2)) / 2 / number.clamp(min=1)
-    middle = (first + second) / 2
-    deviation = (middle - middle.sum(dim=0) / number.clamp(min=1)[:, None]).where(own, 0)
-    between = deviation.square().sum(dim=(0, 2)) / (number - 1).clamp(min=1)
-    total = 2 * between + within
-    found = (2 * between - within) / total.where(total > _NO_MOVEMENT, 1)
-    return found.where(total > _NO_MOVEMENT, 0.0).masked_fill(number < 2, math.nan)
+    every = torch.ones(1, len(first), dtype=torch.float64, device=first.device)
+    found: Tensor = ResampledSteadiness(first, second, counted)(every)[0]
+    return found
 
 
-_NO_MOVEMENT = 1e-15  # squared sides: rounding leaves a place that stays about as much
+class ResampledSteadiness:
+    """The same over resampled pictures: picture i counts as often as the resample drew it.
+
+    Args, Raises: as of `steadiness`.
+    """
+
+    def __init__(self, first: Tensor, second: Tensor, counted: Tensor) -> None:
+        own = counted[..., None]
+        first, second = (points.detach().double().where(own, 0) for points in (first, second))
+        if not (first.isfinite().all() and second.isfinite().all()):
+            raise ConfigError("first, second: expected finite places where a picture counts, got nan or infinity")
+        middle = (first + second) / 2
+        middle = (middle - middle.sum(dim=0) / own.sum(dim=0).clamp(min=1)).where(own, 0)  # about 0: no digits are lost
+        gap = (first - second).square().sum(dim=2) / 2
+        moments = [own[..., 0].double(), gap, middle.square().sum(dim=2), *middle.unbind(dim=2)]
+        self._moments = torch.stack(moments, dim=1)  # [picture, moment, filter]
+
+    def __call__(self, counts: Tensor) -> Tensor:
+        """Counts [resample, picture] ≥ 0 → [resample, filter]; nan below two pictures."""
+        sums = (counts.to(self._moments) @ self._moments.flatten(1)).unflatten(1, self._moments.shape[1:])
+        number, gap, square, x, y = sums.unbind(dim=1)
+        within = gap / number.clamp(min=1)
+        between = (square - (x.square() + y.square()) / number.clamp(min=1)) / (number - 1).clamp(min=1)
+        total = 2 * between + within
+        found = (2 * between - within) / total.where(total > _NO_MOVEMENT, 1)
+        shares: Tensor = found.where(total > _NO_MOVEMENT, 0.0).masked_fill(number < 2, math.nan)
+        return shares
