@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
+from rich.console import Console
 from torch import nn
 
+from partcnn.app.cli.tables import contribution_table
 from partcnn.explanation.attribution import attribute
 from partcnn.explanation.explanation import Explanation, explain
 from partcnn.explanation.occlusion import hiding_boxes, logits_when_hidden
@@ -14,6 +18,7 @@ from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.model.modules import AdditiveHead
 from partcnn.model.network import conversion_of
 from partcnn.networks.probing.receptive_field import ReceptiveField
+from partcnn.plot import contribution_bars
 from tests.discs import INPUT_PX, disc_model, disc_picture, disc_place
 from tests.pointing_network import centre, picture
 from tests.tiling_network import tiling_network
@@ -201,10 +206,30 @@ def test_filters_that_compete_hold_the_regions_of_their_colours(tmp_path: Path) 
         assert (low < middle).all()
         assert (middle < high).all()
         assert high - low == pytest.approx([24, 16], abs=6)  # about a cell
-    assert of_filter(why, 3).outline == []
     assert (why.regions[0] == -1).all()
     assert "regions" not in why.to_dict()
     assert "outline" not in why.to_dict()["contributions"][0]
+
+
+def test_a_part_that_is_not_in_the_picture_is_not_seen(tmp_path: Path) -> None:
+    path = picture(tmp_path / "spots.png", {0: (2, 2), 2: (6, 5)}, (128, 192))
+    model = tiling_network(4)
+    bias = model.layer_of_parts.scores.prototypes.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias[3] = -0.1  # a little less than the rest: no cell is its own, though its share is never 0
+    why = explain(model, path, "spots", hide=4)
+    is_seen = {0: True, 1: False, 2: True, 3: False}
+    for number, expected in is_seen.items():
+        one = of_filter(why, number)
+        assert (one.score > 0.5, bool(one.outline), one.hidden_change is not None) == (expected,) * 3
+    assert of_filter(why, 1).score == of_filter(why, 3).score == 0
+    assert set(np.unique(why.regions)) == {-1, 0, 2}
+    table = Console(width=120, record=True)
+    table.print(contribution_table("spots.png", why, {}))
+    assert table.export_text().count("not seen") == 2
+    bars = contribution_bars(why, Figure().subplots()).get_yticklabels()
+    assert "2 other filters, not seen" in [label.get_text() for label in bars]
 
 
 def test_other_filters_hold_nothing_alone(model: nn.Module, tmp_path: Path) -> None:

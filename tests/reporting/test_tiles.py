@@ -97,6 +97,7 @@ def test_who_holds_some_of_most_pictures_of_objects_is_told(gathered: Gathered) 
 
 def test_filters_at_one_place_are_grouped(gathered: Gathered) -> None:
     assert [0, 1] in gathered.groups  # beside each other on all pictures
+    assert (gathered.scores[:, 3] == 0).all()  # the fourth is nowhere
     assert sorted(index for group in gathered.groups for index in group) == [0, 1, 2, 3]
 
 
@@ -179,7 +180,7 @@ def test_the_viewer_answers_with_regions_names_and_colours(model: torch.nn.Modul
     why = explain(model, file, hide=2)
     answer = json.loads(json.dumps(picture_answer(why, {0: "beak"}), allow_nan=False))
     terms = {term["filter"]: term for term in answer["sum"]["terms"]}
-    assert [terms[number]["name"] for number in range(4)] == ["0 beak", "filter 1", "filter 2", "filter 3"]
+    assert [terms[number]["name"] for number in range(4)] == ["0 beak", "filter 1", "filter 2", "filter 3, not seen"]
     assert [terms[number]["colour"] for number in range(4)] == COLOURS
     middle = centre((2, 3), (128, 192))
     assert terms[1]["places"][0] == pytest.approx([middle.x / 192, middle.y / 128], abs=0.02)
@@ -187,7 +188,7 @@ def test_the_viewer_answers_with_regions_names_and_colours(model: torch.nn.Modul
     assert terms[3]["places"] == []
     assert "region" not in terms[3]
     assert sum(term["value"] for term in terms.values()) + answer["sum"]["bias"] == pytest.approx(why.logit, abs=1e-4)
-    assert {one["name"] for one in answer["maps"]} == {"0 beak", "filter 1", "filter 2", "filter 3"}
+    assert {one["name"] for one in answer["maps"]} == {"0 beak", "filter 1", "filter 2"}
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def measure_redundancy(
             found = maps[name]
             is_object = (batch.label != (-1 if dataset.background is None else dataset.background)).to(device)
             own = MapMoments.of(mask.masked(found))
-            near = PeakPairs.of(mask.part_cells(found[is_object]).cpu(), (found[is_object].amax(dim=(2, 3)) > 0).cpu())
+            near = PeakPairs.of(mask.part_cells(found[is_object]).cpu(), (mask.peak_scores(found[is_object]) > 0).cpu())
             moments, pairs = own if moments is None else moments + own, near if pairs is None else pairs + near
             num_images += len(found)
     assert moments is not None  # a data set has at least one picture

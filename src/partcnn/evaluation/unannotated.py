@@ -33,14 +33,13 @@ class UnannotatedFigures:
         self.views = views
         serving = figures.observed.serving(figures.categories).T  # [class, filter]
         serves = serving[together.labels]
-        is_present = ~together.places.isnan().any(dim=-1)
         nothing = torch.full((len(figures.categories),), torch.nan, dtype=torch.float64)
         self.of_filters = dict.fromkeys(OF_TWO_VIEWS, nothing)
-        self.of_filters["presence"] = (is_present & serves).sum(dim=0) / serves.sum(dim=0).double()
+        self.of_filters["presence"] = (together.fires & serves).sum(dim=0) / serves.sum(dim=0).double()
         self.resampled: dict[str, Callable[[Tensor], Tensor]] = {}
         if views is None or not len(views.labels):
             return
-        counted, is_dead = views.fires & serving[views.labels], figures.is_dead
+        counted, is_dead = views.have_places & serving[views.labels], figures.is_dead
         steady = ResampledSteadiness(views.first, views.second, counted)
         self.resampled["steadiness"] = lambda counts: steady(counts).masked_fill(is_dead, 0)
         if views.features is not None:

@@ -27,7 +27,7 @@ class Contribution:
 
     filter: int
     value: float  # share of the logit, in its units; negative where the filter speaks against the class
-    score: float  # largest activation; 0: the filter found nothing, and its position means nothing
+    score: float  # largest activation; 0: its part is not seen, and its position means nothing
     position_px: tuple[float, float]  # (x, y) of its `part_places`, in continuous pixels of the given picture
     box_px: tuple[float, float, float, float]  # its receptive field there, clipped to the picture
     category: str  # that the filter serves
@@ -171,7 +171,7 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
     return Contribution(
         filter=index,
         value=float(look.found.shares[0, index]),
-        score=float(look.found.masked_feature_maps[0, index].amax()),
+        score=float(look.found.masked_feature_maps[0, index].amax()) if look.fires[index] else 0.0,
         position_px=(x, y),
         box_px=_box(look.boxes_px[index]),
         category=ALL_CATEGORIES if look.is_shared else classes[int(look.filter_category[index])],

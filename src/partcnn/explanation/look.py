@@ -25,6 +25,7 @@ class Look:
         found: what each filter adds, and its maps.
         field: of the cells of the maps.
         cells: [filter, 2] (row, col) of each filter's part.
+        fires: [filter] bool, whether a filter found its part; where not, its cell means nothing.
         filter_category: [filter] index of the class that each filter serves,
         is_shared: unless several classes share all filters.
         is_competing: whether the filters' maps are shares of each cell.
@@ -34,6 +35,7 @@ class Look:
     found: Attribution
     field: ReceptiveField
     cells: Tensor
+    fires: Tensor
     filter_category: Tensor
     is_shared: bool
     is_competing: bool
@@ -42,11 +44,6 @@ class Look:
     def order(self) -> list[int]:
         """All filters by falling magnitude of what they add; of equal ones the lower number first."""
         return self.found.shares[0].abs().argsort(descending=True, stable=True).tolist()
-
-    @property
-    def fires(self) -> Tensor:  # [filter] bool
-        """Whether a filter found anything; where not, its cell means nothing."""
-        return self.found.feature_maps[0].amax(dim=(1, 2)) > 0
 
     @cached_property
     def positions_px(self) -> Tensor:  # [filter, 2]
@@ -74,7 +71,8 @@ class Look:
 
     @property
     def _shares(self) -> Tensor:
-        return self.found.feature_maps[0]
+        """Of the filters that see their part; what others hold of cells is nobody's."""
+        return self.found.feature_maps[0] * self.fires[:, None, None]
 
 
 def looked(model: nn.Module, given: GivenPicture, found: Attribution) -> Look:
@@ -84,4 +82,5 @@ def looked(model: nn.Module, given: GivenPicture, found: Attribution) -> Look:
     field = layer_field(network, found.layer, given.input_size)
     cells = mask.part_cells(found.feature_maps)[0]
     is_competing = isinstance(mask, CompetingMask)
-    return Look(given, found, field, cells, mask.filter_category, mask.serves_all, is_competing)
+    fires = mask.peak_scores(found.feature_maps)[0] > 0
+    return Look(given, found, field, cells, fires, mask.filter_category, mask.serves_all, is_competing)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 NONE = "–"
+NOT_SEEN = "not seen"  # of a part that a filter does not find in a picture
 _MINUS = "\N{MINUS SIGN}"
 
 

@@ -12,6 +12,7 @@ from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.values import ObjectiveValue
 
 COMPETING = "competing"  # the objective's name
+_HELD = 0.5  # a cell is a filter's where its share is more: more than all others' and the rest's together
 _IDENTITY_RATE = 0.1  # of the running means of what filters are
 
 
@@ -91,6 +92,11 @@ class CompetingMask(PartMask):
     def release(self) -> None:
         super().release()
         self._log_shares = self._features = self.object_share = None
+
+    def peak_scores(self, feature_maps: Tensor) -> Tensor:
+        """As of `PartMask`. Shares are never 0: a filter is silent where it has no cell by more than half."""
+        peaks = super().peak_scores(feature_maps)
+        return peaks.where(peaks > _HELD, 0)
 
     def rest_of(self, feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, row, col]
         return (1 - at_least_float32(feature_maps).sum(dim=1)).clamp(min=0)

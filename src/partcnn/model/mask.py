@@ -140,6 +140,10 @@ class PartMask(nn.Module):
         """`partcnn.objectives.part_places.part_places` of maps before the mask; by default as this mask reads them."""
         return part_places(feature_maps, places or self.places, beta=self.template_slope)
 
+    def peak_scores(self, feature_maps: Tensor) -> Tensor:  # [image, filter, row, col] → [image, filter]
+        """The activation at each filter's peak; 0 where the filter is silent: its part is not seen in the picture."""
+        return feature_maps.amax(dim=(2, 3))
+
     def rest_of(self, feature_maps: Tensor) -> Tensor | None:  # [image, filter, row, col] → [image, row, col]
         """What is left of each cell to none of the filters, where the maps are shares of cells; else None."""
         return None

@@ -16,7 +16,7 @@ from PIL import Image
 
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file, write_text
-from partcnn.foundation.number_text import signed
+from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.colours import filter_colours, web_colour
 from partcnn.plot.overlay import heatmap_overlay
@@ -139,10 +139,12 @@ def contribution_bars(
     """
     strongest = _strongest(explanation, most)
     named = {one.filter for _, one in strongest}
-    others = [one.value for one in explanation.contributions if one.filter not in named]
+    others = [one for one in explanation.contributions if one.filter not in named]
     bars = [(_bar_name(explanation, rank, one, parts or {}), one.value) for rank, one in strongest]
     if others:
-        bars.append((f"{len(others)} other filter{'s' * (len(others) > 1)}", sum(others)))
+        unseen = f", {NOT_SEEN}" if all(one.score <= 0 for one in others) else ""
+        name = f"{len(others)} other filter{'s' * (len(others) > 1)}{unseen}"
+        bars.append((name, sum(one.value for one in others)))
     if explanation.is_exact:
         bars.append(("bias", explanation.bias))
     else:

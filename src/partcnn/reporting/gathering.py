@@ -45,7 +45,7 @@ class Gathered:
         pictures: at most `MOST_PICTURES`, in the order of the data set.
         num_images: of the data set.
         cells: [picture, filter] number of the part's cell, row by row.
-        scores: [picture, filter] activation at the peak, before the mask.
+        scores: [picture, filter] activation at the peak, before the mask; 0 where a filter is silent.
         logits: [picture, class].
         predicted: the predicted class's logit of every picture, split.
         true: the true class's where the prediction is wrong, by index in `pictures`.
@@ -166,7 +166,9 @@ def _passed(
         pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
         if tiling is not None:
-            tiles += [picture_tiles(shares, tiling) for shares in found.feature_maps]
+            is_seen = mask.peak_scores(found.feature_maps) > 0
+            seen = found.feature_maps * is_seen[..., None, None]
+            tiles += [picture_tiles(shares, tiling) for shares in seen]
         own = MapMoments.of(found.feature_maps)
         moments = own if moments is None else moments + own
     assert moments is not None  # a data set has at least one picture
@@ -227,7 +229,7 @@ def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, 
     cells = mask.part_cells(found.feature_maps)
     return _Kept(
         cells=cells[..., 0] * found.feature_maps.shape[3] + cells[..., 1],
-        scores=found.feature_maps.amax(dim=(2, 3)),
+        scores=mask.peak_scores(found.feature_maps),
         logits=found.logits,
         predicted=_split(found, predictions),
         true=_true_where_wrong(model, images, predictions, labels, found.logits.shape[1]),

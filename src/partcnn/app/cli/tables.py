@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from partcnn.foundation.number_text import NOT_SEEN
+
 _MOST_COLUMNS = 6  # parts beside each other in a table
 
 
@@ -33,7 +35,7 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
     for name in ("filter", "follows", f"adds to the {what}", "change when hidden", "at x", "y (px)"):
         table.add_column(name, justify="left" if name == "follows" else "right")
     for share in explanation.contributions[:most]:
-        x, y = (f"{pixels:.0f}" for pixels in share.position_px) if share.score > 0 else ("–", "–")
+        x, y = (f"{pixels:.0f}" for pixels in share.position_px) if share.score > 0 else (NOT_SEEN, "")
         hidden = "" if share.hidden_change is None else f"{share.hidden_change:+.3f}"
         table.add_row(str(share.filter), parts.get(share.filter, ""), f"{share.value:+.3f}", hidden, x, y)
     others = explanation.contributions[most:]

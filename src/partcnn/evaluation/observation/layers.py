@@ -24,7 +24,7 @@ class LayerObservation:
 
     Attributes:
         activation_sum: [filter, class] of the maps' sums.
-        num_silent: [filter, class] pictures whose peak is not above 0.
+        num_silent: [filter, class] pictures on which the filter is silent.
         num_images: [class].
     """
 
@@ -49,7 +49,7 @@ class LayerObservation:
     def add(
         self,
         cells: Tensor,  # [image, filter, 2] (row, col)
-        scores: Tensor,  # [image, filter] activation at the peak, before the mask
+        scores: Tensor,  # [image, filter], see `PartMask.peak_scores`
         sums: Tensor,  # [image, filter] of the map
         labels: Tensor,  # [image]
         landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input

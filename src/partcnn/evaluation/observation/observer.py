@@ -188,8 +188,8 @@ class _Observer:
         for layer, mask in zip(self.layers, self.masks, strict=True):
             found = maps[layer.layer]
             places = self._places(found, mask)
-            cells, scores = places.round().long(), found.amax(dim=(2, 3)).float().cpu()
-            sums = found.sum(dim=(2, 3)).float().cpu()
+            cells, scores = places.round().long(), mask.peak_scores(found).float().cpu()
+            sums = found.sum(dim=(2, 3)).float().cpu().where(scores > 0, 0)
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
         masked = mask.masked(found)  # of the top layer, the last
         landmarks = batch.example.landmarks

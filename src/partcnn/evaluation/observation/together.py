@@ -8,8 +8,6 @@ from partcnn.metrics.functional.map_statistics import MapMoments
 from partcnn.model.mask import PartMask
 from partcnn.networks.probing.receptive_field import ReceptiveField
 
-_SURE = 0.5  # a filter whose share of every cell is at most this is absent from the picture
-
 
 class TogetherObservation:
     """Memory grows by 10 bytes a picture and filter.
@@ -33,7 +31,7 @@ class TogetherObservation:
         maps: Tensor,  # [image, filter, row, col] before the mask, on any device
         masked: Tensor,  # the same after it
         cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
-        scores: Tensor,  # [image, filter]
+        scores: Tensor,  # [image, filter], 0 where a filter is silent
         labels: Tensor,  # [image]
         landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
         boxes: Tensor,  # [image, 4] of the object, xyxy in pixels of the input; nan where there is none
@@ -55,10 +53,7 @@ class TogetherObservation:
         )
         whole = boxes.new_tensor([0, 0, width, height])
         boxes = torch.where(boxes[is_object].isnan().any(dim=1, keepdim=True), whole, boxes[is_object])
-        is_present = scores > (0 if rest is None else _SURE)
-        self._rows.append(
-            (labels[is_object], cells[is_object], scores > 0, is_present, clusters.cpu(), landmarks, boxes)
-        )
+        self._rows.append((labels[is_object], cells[is_object], scores > 0, clusters.cpu(), landmarks, boxes))
 
     @property
     def labels(self) -> Tensor:
@@ -78,7 +73,7 @@ class TogetherObservation:
     @property
     def clusters(self) -> Tensor:
         """[picture, part, 2], see `part_clusters`: the rest, where there is one, is behind the filters."""
-        return self._column(4, torch.zeros(0, 0, 2, dtype=torch.int16))
+        return self._column(3, torch.zeros(0, 0, 2, dtype=torch.int16))
 
     @property
     def places(self) -> Tensor:
@@ -86,7 +81,7 @@ class TogetherObservation:
         if not self._rows:
             return torch.zeros(0, self._mask.num_filters, 2)
         centers = self._in_boxes(self._field.centers_px(self.cells))
-        return centers.masked_fill(~self._column(3, torch.empty(0))[..., None], torch.nan)
+        return centers.masked_fill(~self.fires[..., None], torch.nan)
 
     @property
     def middles(self) -> Tensor:
@@ -97,10 +92,10 @@ class TogetherObservation:
     @property
     def landmarks(self) -> Tensor:
         """[picture, part, 2] (x, y) in shares of the object's box; nan where a part is not visible."""
-        return self._in_boxes(self._column(5, torch.zeros(0, 0, 2)))
+        return self._in_boxes(self._column(4, torch.zeros(0, 0, 2)))
 
     def _in_boxes(self, points: Tensor) -> Tensor:
-        boxes = self._column(6, torch.zeros(0, 4))[:, None]
+        boxes = self._column(5, torch.zeros(0, 4))[:, None]
         return (points - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2])
 
     def _column(self, number: int, nothing: Tensor) -> Tensor:

@@ -38,11 +38,11 @@ class TwoViewsObservation:
         maps, found = maps[own.to(maps.device)], torch.empty(int(own.sum()), maps.shape[1], 0)
         if features is not None and features.shape[2:] == maps.shape[2:]:
             found = mean_features(maps.float(), features[own.to(features.device)].float()).cpu()
-        self._whole.append((index[own], labels[own], self._in_view(cells[own]), _fires(maps), found))
+        self._whole.append((index[own], labels[own], self._in_view(cells[own]), _has_place(maps), found))
 
     def add_second(self, maps: Tensor, cells: Tensor, frames: Tensor) -> None:
-        """One batch of second views in their order, with their frames [image, 2, 3]."""
-        self._second.append((in_pictures(self._in_view(cells), frames), _fires(maps), frames))
+        """One batch of second views in their order: maps and cells as above, and their frames [image, 2, 3]."""
+        self._second.append((in_pictures(self._in_view(cells), frames), _has_place(maps), frames))
 
     @property
     def labels(self) -> Tensor:
@@ -60,8 +60,9 @@ class TwoViewsObservation:
         return self._of_second(0)
 
     @property
-    def fires(self) -> Tensor:
-        """[picture, filter] bool: in both views."""
+    def have_places(self) -> Tensor:
+        """[picture, filter] bool: the map is not 0 throughout, in both views. One of shares never is, also of a filter
+        that is silent: its centroid then counts as it is."""
         return self._of_whole(3) & self._of_second(1)
 
     @property
@@ -87,5 +88,5 @@ class TwoViewsObservation:
         return self._field.centers_px(cells.float()) / torch.tensor([width, height])
 
 
-def _fires(maps: Tensor) -> Tensor:  # [image, filter] bool
+def _has_place(maps: Tensor) -> Tensor:  # [image, filter] bool
     return maps.amax(dim=(2, 3)).cpu() > 0

@@ -33,7 +33,8 @@ function filterTerms(place, shares) {
     const peak = peakOf(place, filter);
     if (isTiled) {
       const [region] = regionsOf(place, filter);
-      return { ...one.swatch, value: shares[filter], places: region ? [region.place] : [], region, opens: `#filter-${one.id}`, note: one.verdict };
+      const seen = peak ? {} : { name: `${one.swatch.name}, not seen` };
+      return { ...one.swatch, ...seen, value: shares[filter], places: region ? [region.place] : [], region, opens: `#filter-${one.id}`, note: one.verdict };
     }
     const name = `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`;
     return { name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from partcnn.explanation.explanation import Contribution, Explanation
-from partcnn.foundation.number_text import signed
+from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.plot import heatmap_overlay, tiled_picture
 from partcnn.plot.tiling import inner_place, svg_path
 from partcnn.reporting.swatches import Swatch, swatches
@@ -74,6 +74,8 @@ def _held(one: Contribution, why: Explanation, own: dict[int, Swatch]) -> dict[s
     if why.regions is None:
         return {}
     found = vars(own[one.filter]) | {"places": []}
+    if one.score <= 0:
+        found["name"] += f", {NOT_SEEN}"
     place = inner_place(why.regions, one.filter)
     path = svg_path(one.outline or [])
     if place is not None and path:
