@@ -21,7 +21,7 @@ class UnannotatedFigures:
     Args:
         views: what was seen in two views of some of the pictures. None: steadiness and identity are nan.
         together: what was seen of all pictures of objects.
-        figures: of each filter; a dead one has steadiness and identity 0.
+        figures: of each filter; a dead one that cannot be measured has steadiness and identity 0.
 
     Attributes:
         views: as given.
@@ -41,10 +41,10 @@ class UnannotatedFigures:
             return
         counted, is_dead = views.have_places & serving[views.labels], figures.is_dead
         steady = ResampledSteadiness(views.first, views.second, counted)
-        self.resampled["steadiness"] = lambda counts: steady(counts).masked_fill(is_dead, 0)
+        self.resampled["steadiness"] = lambda counts: _nothing_of_dead(steady(counts), is_dead)
         if views.features is not None:
             answers = identity_answers(views.features, counted)
-            self.resampled["identity"] = lambda counts: _shares(answers, counts).masked_fill(is_dead, 0)
+            self.resampled["identity"] = lambda counts: _nothing_of_dead(_shares(answers, counts), is_dead)
         every = torch.ones(1, len(counted), dtype=torch.float64)
         self.of_filters |= {name: found(every)[0] for name, found in self.resampled.items()}
 
@@ -62,6 +62,10 @@ class UnannotatedFigures:
             "constant_point": {"steadiness": middles.mean().item()} | guessed,
             "random_filter": {"steadiness": at_random.mean().item()} | guessed,
         }
+
+
+def _nothing_of_dead(found: Tensor, is_dead: Tensor) -> Tensor:  # [resample, filter], [filter]
+    return found.masked_fill(found.isnan() & is_dead, 0)
 
 
 def _shares(answers: Tensor, counts: Tensor) -> Tensor:  # [picture, filter], [resample, picture] → [resample, filter]
