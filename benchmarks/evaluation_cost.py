@@ -4,7 +4,8 @@
 
 Alternates in one process between plain passes and `partcnn.evaluate` over the same pictures, as often as asked, and
 compares the medians. Pictures are decoded once, before the clock starts. The plain pass is measured twice: with the
-preprocessing, which an evaluation does too, and with pictures that are preprocessed already.
+preprocessing, which an evaluation does too, and with pictures that are preprocessed already. Both plain passes look at
+all that an evaluation looks at: also at the second views of some of the pictures.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.files import write_text
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
+from partcnn.model.second_views import SecondViews
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.preprocessing import Preprocessing
 
@@ -67,10 +69,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     dataset = decoded(load_dataset(options.data, category=options.category, split="all"), options.count)
     model, preprocessing = converted(options, dataset)
-    batches = [batch.image for batch in loader(dataset, preprocessing)]
+    second_views = SecondViews(dataset, preprocessing)
+    batches = list(images(dataset, second_views, preprocessing))
     tasks: dict[str, Callable[[], Any]] = {
         "forward": lambda: forward(model, batches),
-        "load and forward": lambda: forward(model, (batch.image for batch in loader(dataset, preprocessing))),
+        "load and forward": lambda: forward(model, images(dataset, second_views, preprocessing)),
         "evaluate": lambda: partcnn.evaluate(model, dataset),
     }
     for task in tasks.values():  # what is done once in a process: imports, allocations
@@ -84,7 +87,7 @@ def main() -> None:
             for clock, read in clocks.items():
                 seconds[clock][name].append(read() - began[clock])
         print(repeat, {name: round(values[-1], 2) for name, values in seconds["processor"].items()}, flush=True)
-    result = summary(options, dataset, seconds)
+    result = summary(options, dataset, seconds, len(second_views))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["ratios"], indent=1))
@@ -113,8 +116,11 @@ def converted(options: argparse.Namespace, dataset: PartDataset) -> tuple[nn.Mod
     return model, backbone.preprocessing
 
 
-def loader(dataset: PartDataset, preprocessing: Preprocessing) -> DataLoader[Any]:
-    return DataLoader(dataset.with_transform(preprocessing.transform()), batch_size=32)
+def images(dataset: PartDataset, second_views: SecondViews, preprocessing: Preprocessing) -> Iterator[Tensor]:
+    for batch in DataLoader(dataset.with_transform(preprocessing.transform()), batch_size=32):
+        yield batch.image
+    for views, _ in DataLoader(second_views, batch_size=32):
+        yield views
 
 
 def forward(model: nn.Module, images: Any) -> Tensor:
@@ -124,7 +130,10 @@ def forward(model: nn.Module, images: Any) -> Tensor:
 
 
 def summary(
-    options: argparse.Namespace, dataset: PartDataset, seconds: dict[str, dict[str, list[float]]]
+    options: argparse.Namespace,
+    dataset: PartDataset,
+    seconds: dict[str, dict[str, list[float]]],
+    num_second_views: int,
 ) -> dict[str, Any]:
     """Medians and their ratios by each clock; that of the processor is not troubled by what else the machine does."""
     medians = {
@@ -139,6 +148,7 @@ def summary(
         "command": f"--data KIND:PATH {category}--backbone {options.backbone} --layer {options.layer} "
         f"--count {len(dataset)} --repeats {options.repeats} --threads {options.threads}",
         "pictures": len(dataset),
+        "second_views": num_second_views,
         "median_s": {
             clock: {name: round(value, 3) for name, value in found.items()} for clock, found in medians.items()
         },

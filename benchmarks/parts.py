@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from finished_runs import trained_or_read
+from scipy.stats import spearmanr
 
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
@@ -37,7 +38,10 @@ COLUMNS = {  # heading → measure, its decimals and what it is shown in
     "crowded pairs, %": ("crowded", 0, 100),
     "mean R²": ("part_tracking_r2", 2, 1),
     "accuracy, %": ("accuracy", 1, 100),
+    "steadiness": ("steadiness", 2, 1),
+    "identity, %": ("identity", 0, 100),
 }
+UNANNOTATED = ("steadiness", "identity")  # which need no parts, of each filter beside its R²
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def measured(options: argparse.Namespace, category: str, seed: int, method: str)
         network=NetworkSettings(filters=options.filters),
         **methods_of(category)[method],
     )
-    return trained_or_read(settings)
+    return trained_or_read(settings, UNANNOTATED)
 
 
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
@@ -103,6 +107,10 @@ def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed
         **found,
         "highest": {part: _number(of_parts.get(part, {}).get("part_tracking_r2")) for part in options.parts},
         "num_images": evaluation.summary["num_images"],
+        "filters": [
+            {name: _number(getattr(one, name)) for name in ("part_tracking_r2", *UNANNOTATED)}
+            for one in evaluation.filters
+        ],
     }
 
 
@@ -127,7 +135,32 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     lines = [_line(options, rows, [category], method) for category in categories for method in methods]
     if len(categories) > 1:
         lines += [_line(options, rows, categories, method) for method in methods]
-    return "\n".join([*head, *(line for line in lines if line)]) + "\n"
+    return "\n".join([*head, *(line for line in lines if line), *_agreement(rows)]) + "\n"
+
+
+def _agreement(rows: list[dict[str, Any]]) -> list[str]:
+    """How the measures that need no annotation rank filters beside R², which needs it."""
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    lines = [
+        "",
+        "Measures without annotations beside the one with: Spearman's rank correlation with part tracking R², over the",
+        "filters of all categories and seeds.",
+        "",
+        f"| method | filters | {' | '.join(UNANNOTATED)} |",
+        f"|---|---|{'---|' * len(UNANNOTATED)}",
+    ]
+    for name, methods in [*((method, [method]) for method in names), ("all of these", names)]:
+        filters = [one for row in rows if row["method"] in methods for one in row["filters"]]
+        cells = [_rank_correlation(filters, measure) for measure in UNANNOTATED]
+        lines.append(f"| {name} | {len(filters)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _rank_correlation(filters: list[dict[str, float | None]], measure: str) -> str:
+    pairs = [(one[measure], one["part_tracking_r2"]) for one in filters]
+    known = [(value, r2) for value, r2 in pairs if value is not None and r2 is not None]
+    found = spearmanr(*zip(*known, strict=True)).statistic if len(known) > 2 else math.nan
+    return "–" if math.isnan(found) else f"{found:.2f}"
 
 
 def _task(categories: list[str]) -> str:

@@ -487,6 +487,25 @@ def test_one_filter_without_annotated_parts_is_shown(single: Path, opened: Any) 
     assert made.complaints == []
 
 
+def test_without_annotated_parts_filters_are_sorted_by_what_needs_none(discs: Path, opened: Any) -> None:
+    made = opened(discs)
+    made.show(".controls")
+    sort = made.page.locator(".controls select[name=sort]")
+    options = [option.get_attribute("value") for option in sort.locator("option").all()]
+    assert options[:3] == ["standing", "steadiness", "identity"]
+    assert not {"r2", "instability"} & {*options}
+    for name in options[:3]:
+        sort.select_option(name)
+        shown = [float(card.get_attribute(f"data-{name}")) for card in made.page.locator(".card").all()]
+        known = [value for value in shown if not math.isnan(value)]
+        assert known == sorted(known, reverse=True) == shown[: len(known)]
+    assert "R²" not in made.page.locator(".cards").text_content()
+    made.page.evaluate("location.hash = 'filter-0'")
+    made.page.locator("#filter-view h2").wait_for()
+    assert "R²" not in made.page.locator("#filter-view").text_content()
+    assert made.complaints == []
+
+
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
 @pytest.mark.parametrize("page", ["discs", "large"])
 def test_nothing_sticks_out_sideways(

@@ -31,6 +31,7 @@ from partcnn.model.network import conversion_of, recorded_feature_maps
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.demo_net import DemoNet
 from partcnn.reporting import report
+from partcnn.reporting.cards import make_cards
 from partcnn.reporting.gathering import Gathered, gather
 from partcnn.reporting.page_pictures import MOST_PICTURES, chosen_pictures
 from partcnn.reporting.parts_table import part_rows
@@ -231,11 +232,14 @@ def data_of(page: Page) -> dict[str, Any]:
 def test_the_view_of_a_filter_has_the_figures_of_the_table_of_measures(page: Page, evaluation: Evaluation) -> None:
     for one, packed in zip(evaluation.filters, data_of(page)["filters"], strict=True):
         assert packed["figures"] == [
+            ["steadiness", decimal(one.steadiness, 3)],
+            ["identity", decimal(one.identity)],
             ["location instability", decimal(one.location_instability, 3)],
             ["displacement scatter", decimal(one.displacement_scatter, 3)],
             ["part interpretability", decimal(one.part_interpretability)],
             ["pointing game", decimal(one.pointing_game)],
             ["purity", decimal(one.purity)],
+            ["presence", decimal(one.presence)],
         ]
 
 
@@ -446,7 +450,21 @@ def test_without_annotated_parts_the_page_shows_what_filters_fire_on_and_says_so
     assert not list(page.all("section", "part-rows"))
     assert any("No part is annotated" in text for _, text in page.all("li"))
     assert "nan" not in " ".join(text for _, text in page.all("main"))
-    assert not list(page.all("svg", "dots"))
+    (strip,) = page.all("svg", "dots")
+    assert str(strip[0]["aria-label"]).startswith(f"this network: steadiness of {NUM_FILTERS} filters, mean ")
+    rows = {attributes["data-measure"] for attributes, _ in page.all("tr") if "data-measure" in attributes}
+    assert {"steadiness", "identity", "presence", "accuracy"} <= rows
+    assert not rows & {"part_tracking_r2", "coverage", "location_instability", "constant_point_instability", "nmi"}
+    for attributes, text in page.all("article", "card"):
+        assert "steadiness" in text
+        assert "identity" in text
+        assert "R²" not in text
+        assert "–" not in text
+        assert attributes["data-level"] not in ("unknown", "none")
+    assert "Location instability" not in " ".join(text for _, text in page.all("dt"))
+    figures = [name for one in data_of(page)["filters"] for name, _ in one["figures"]]
+    assert {*figures} == {"steadiness", "identity", "presence"}
+    assert "No parts are annotated here." in next(page.all("p", "lead"))[1]
 
 
 def test_the_background_owns_no_card_but_has_a_weight(page: Page) -> None:
@@ -527,7 +545,10 @@ def test_the_first_sentence_says_that_filters_tile(evaluation: Evaluation) -> No
     assert lead_sentence(evaluation).startswith("2 of 6 filters follow a part with R² of 0.5 or more; the best")
     found = lead_sentence(evaluation, holders=range(6))
     assert found.startswith("6 filters tile the cat; 2 of them follow a part with R² of 0.5 or more; the best")
-    several = replace(evaluation, data=evaluation.data | {"category": None}, parts=[])
+    nothing = [
+        replace(one, part_tracking_r2=math.nan, r2_by_part={}, steadiness=math.nan) for one in evaluation.filters
+    ]
+    several = replace(evaluation, data=evaluation.data | {"category": None}, parts=[], filters=nothing)
     assert lead_sentence(several, holders=range(6)) == "6 filters tile the objects; no parts are annotated here."
     assert lead_sentence(evaluation, holders=range(5)) == lead_sentence(evaluation)  # not all of them tile
     none = replace(evaluation, filters=[replace(one, part_tracking_r2=0.1) for one in evaluation.filters])
@@ -615,3 +636,52 @@ def test_a_directory_is_refused_before_anything_is_measured(
     monkeypatch.setattr(partcnn.reporting.writing, "evaluate", None)
     with pytest.raises(RunError, match="expected a file name"):
         report(model, dataset, tmp_path)
+
+
+def unannotated(evaluation: Evaluation, *figures: tuple[float, float, float]) -> Evaluation:
+    """Without parts; of each filter steadiness, identity and presence."""
+    filters = [
+        replace(
+            evaluation.filters[0],
+            filter=number,
+            best_part=None,
+            part_tracking_r2=math.nan,
+            r2_by_part={},
+            steadiness=steady,
+            identity=known,
+            presence=present,
+            is_dead=False,
+        )
+        for number, (steady, known, present) in enumerate(figures)
+    ]
+    return replace(evaluation, filters=filters, parts=[], summary=evaluation.summary | {"steadiness": 0.5})
+
+
+def test_without_parts_filters_are_ranked_and_judged_by_what_needs_none(evaluation: Evaluation) -> None:
+    found = unannotated(
+        evaluation, (0.5, 0.9, 1), (0.95, 0.9, 1), (0.95, 0.2, 1), (0.8, 0.9, 0.9), (0.99, 0.9, 0.01), (0.99, 1, 0.9)
+    )
+    cards = make_cards(found)
+    assert [card.figures.filter for card in cards] == [5, 1, 3, 0, 2, 4]
+    verdicts = {card.figures.filter: card.verdict for card in cards}
+    assert list(map(verdicts.get, range(6))) == [
+        "wanders", "steady, known", "steady, like others", "partly steady", "seldom there", "steady, known"
+    ]  # fmt: skip
+    assert (
+        lead_sentence(found) == "6 filters; 3 of them are steady (mean steadiness 0.50). No parts are annotated here."
+    )
+    assert "3 of 6 filters are steady, at 0.9 or more; 2 of these are known by what they hold" in words(found)
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ([(0.2, 0.9, 1), (0.3, 0.2, 1)], "None of 2 filters is steady, at 0.9 or more."),
+        ([(0.95, 0.9, 1), (0.3, 0.2, 1)], "1 of 2 filters is steady, at 0.9 or more, and is known by what it holds"),
+        ([(0.95, 0.4, 1), (0.3, 0.2, 1)], "1 of 2 filters is steady, at 0.9 or more, and is not known by"),
+        ([(0.95, 0.4, 1), (0.95, 0.2, 1)], "2 of 2 filters are steady, at 0.9 or more; none of these is known"),
+        ([(0.95, math.nan, 1), (0.95, math.nan, 1)], "2 of 2 filters are steady, at 0.9 or more."),
+    ],
+)  # fmt: skip
+def test_steadiness_in_words(evaluation: Evaluation, figures: list[tuple[float, float, float]], text: str) -> None:
+    assert text in words(unannotated(evaluation, *figures))

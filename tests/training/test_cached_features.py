@@ -29,6 +29,7 @@ from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache, content_key, default_directory, network_digest
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.second_views import SecondViews
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.cached_features import features_key, picture_features, trunk_features
@@ -156,6 +157,26 @@ class TestFeatures:
         assert found.maps.dtype == torch.float32  # bfloat16 would give other figures
         torch.testing.assert_close(found.maps, anew.maps, atol=1e-5, rtol=1e-5)
         assert torch.equal(found.sizes, anew.sizes)
+
+    def test_second_views_pass_the_trunk_once_and_are_what_an_evaluation_looks_at_without_a_cache(
+        self, dataset: PartDataset, directory: Path
+    ) -> None:
+        model, cache = network(), FeatureCache(directory)
+        trunk = counted(model)
+        trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
+        trunk.num_pictures[0] = 0
+        made = picture_features(model, dataset, has_second_views=True, cache=cache).second
+        found = picture_features(model, dataset, has_second_views=True, cache=cache).second
+        assert made is not None
+        assert found is not None
+        seconds = SecondViews(dataset, conversion_of(model).preprocessing)
+        assert trunk.num_pictures == [len(seconds)]
+        assert torch.equal(found.maps, made.maps)
+        inputs, frames = (torch.stack(values) for values in zip(*seconds, strict=True))
+        assert torch.equal(found.frames, frames)
+        with torch.no_grad():
+            torch.testing.assert_close(found.maps, model.features(inputs), atol=1e-5, rtol=1e-5)
+        assert picture_features(model, dataset, cache=cache).second is None
 
     @pytest.mark.parametrize("num_workers", [0, 2])
     def test_the_pictures_of_the_projection_are_decoded_once_and_forgotten_afterwards(
@@ -512,7 +533,8 @@ class TestCommand:
         assert not directory.exists()
         cold = self.run(command, tmp_path / "out")
         assert "kept in" in " ".join(capsys.readouterr().err.split())
-        for name in ("compute_features", "compute_picture_features"):  # what decodes pictures and runs the trunk
+        # what decodes pictures and runs the trunk
+        for name in ("compute_features", "compute_picture_features", "compute_second_features"):
             monkeypatch.setattr(f"partcnn.training.cached_features.{name}", None)
         warm = self.run(command, tmp_path / "out")
         assert "from the cache" in " ".join(capsys.readouterr().err.split())
@@ -532,7 +554,7 @@ class TestCommand:
         self.run(command, tmp_path / "out", "--objective", "exact")
         self.run(command, tmp_path / "out", "--plain")
         assert entries(directory) == before
-        assert len(before) == 3  # views, and the whole pictures of both splits
+        assert len(before) == 4  # views, the whole pictures of both splits, second views of those kept out
         self.run(command, tmp_path / "out", "--trunk", "finetune")
         assert entries(directory) == before
 

@@ -10,6 +10,7 @@ from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_par
 from partcnn.evaluation.observation.layers import ALL
 from partcnn.evaluation.observation.observer import Observation
 from partcnn.evaluation.together import TogetherFigures, num_followed
+from partcnn.evaluation.unannotated import UnannotatedFigures
 from partcnn.metrics.functional.agreement import adjusted_rand_index, normalized_mutual_information
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.functional.spread import ResampledInstability, ResampledSpread, images_of
@@ -23,13 +24,14 @@ def measured_intervals(
     figures: LayerFigures,
     shares: ShareFigures,
     together: TogetherFigures,
+    alone: UnannotatedFigures,
     observation: Observation,
     chosen: dict[str, list[Tensor]],
 ) -> dict[str, tuple[float, float]]:
     """(low, high) of the measures of the summary; those that cannot be had are left out.
 
     Args:
-        figures, shares, together: what was measured.
+        figures, shares, together, alone: what was measured.
         observation: on what.
         chosen: name in the summary → filters of each category whose R² is averaged.
     """
@@ -40,6 +42,7 @@ def measured_intervals(
             _Displacements(figures, together, observation, chosen),
             _Shares(figures, shares, observation),
             _Together(together),
+            _TwoViews(alone),
         ):
             if not resampling.sizes:
                 continue
@@ -231,3 +234,23 @@ class _Together:
             for score in (normalized_mutual_information, adjusted_rand_index):
                 rows.append(score(table).masked_fill(is_empty, math.nan))
         return torch.stack(rows)
+
+
+class _TwoViews:
+    """Counts of each class's pictures that were seen in two views → steadiness and identity.
+
+    What filters are known by, the means of the other half's features, stays as it is.
+    """
+
+    def __init__(self, alone: UnannotatedFigures) -> None:
+        self._resampled, self.names = alone.resampled, list(alone.resampled)
+        labels = alone.views.labels if alone.views is not None and self.names else torch.zeros(0, dtype=torch.int64)
+        self._order = labels.argsort(stable=True)
+        self.sizes = torch.unique(labels, return_counts=True)[1].tolist()
+        self.num_elements = max(1, 8 * len(alone.of_filters["presence"]))
+
+    def __call__(self, *counts: Tensor) -> Tensor:
+        ordered = torch.cat(counts, dim=1).double()
+        drawn = torch.empty_like(ordered)
+        drawn[:, self._order] = ordered
+        return torch.stack([found(drawn).nanmean(dim=1) for found in self._resampled.values()])

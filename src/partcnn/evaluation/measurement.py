@@ -27,6 +27,7 @@ from partcnn.evaluation.observation.pictures import describe_shapes
 from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.result import Evaluation, FilterEvaluation, TopImage
 from partcnn.evaluation.together import TogetherFigures
+from partcnn.evaluation.unannotated import OF_TWO_VIEWS, UnannotatedFigures
 from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.measures import MEASURES
@@ -45,13 +46,14 @@ def evaluate(
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
-    features: Callable[[PartDataset], PictureFeatures] | None = None,
+    features: Callable[..., PictureFeatures] | None = None,
 ) -> Evaluation:
     """Measure what the filters of the top part layer follow.
 
     Every filter is measured on the pictures of its own category: the one it was given, or, where the paper's
     rule assigns it, the one it fires on most; filters that compete serve all classes of objects alike, and are measured
-    on the pictures of all. One pass over each data set; memory grows by some 10 bytes a picture and filter.
+    on the pictures of all. One pass over each data set, and one more random view of at most 64 pictures of objects in
+    `dataset`, the same at each call; memory grows by some 10 bytes a picture and filter.
 
     Args:
         model: made by `partcnn.convert`.
@@ -63,8 +65,9 @@ def evaluate(
         top: images per filter and part; None takes the protocol's, 100 as in the paper.
         batch_size, num_workers: of the pass.
         protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
-        features: gives the trunk's maps of a data set that are known already, see `training.cached_features`. Then no
-            picture is decoded, and memory grows with what it gives.
+        features: gives the trunk's maps that are known already, of a data set and whether its second views are
+            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, and memory grows with
+            what it gives.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -80,12 +83,15 @@ def evaluate(
         selection = dataset.with_split("train")
     passes: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "num_workers": num_workers}
 
-    def observed(pictures: PartDataset) -> Observation:
-        return observe(model, pictures, features=None if features is None else features(pictures), **passes)
+    def observed(pictures: PartDataset, *, has_second_views: bool) -> Observation:
+        known = None if features is None else features(pictures, has_second_views=has_second_views)
+        return observe(model, pictures, features=known, has_second_views=has_second_views, **passes)
 
-    seen = observed(dataset)
+    seen = observed(dataset, has_second_views=True)
     categories = filter_categories(top_mask(model)[1], seen.top)
-    training = None if selection is None else _Measured(model, observed(selection), selection, categories)
+    training = None
+    if selection is not None:
+        training = _Measured(model, observed(selection, has_second_views=False), selection, categories)
     measured = _Measured(model, seen, dataset, categories, training)
     chosen, by_split = dict[str, list[Tensor]](), dict[str, dict[str, Any]]()
     if training is not None:
@@ -131,20 +137,24 @@ class _Measured:
             for mask, layer in zip(masks[:-1], observation.layers[:-1], strict=True)
         ]
         self._hits = class_hits(observation, categories, num_parts)
-        self.figures, self.shares, self.together = self._measured_as(categories)
-        self.of_filters = self.figures.of_filters | self.shares.of_filters
+        self.figures, self.shares, self.together, self.alone = self._measured_as(categories)
+        self.of_filters = self.figures.of_filters | self.shares.of_filters | self.alone.of_filters
         self.by_part = self.figures.by_part | self.shares.by_part
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
-        for name, found in self.together.baselines().items():
+        for name, found in (*self.together.baselines().items(), *self.alone.baselines().items()):
             self.baselines[name] = self.baselines.get(name, {}) | found
 
-    def _measured_as(self, categories: Tensor) -> tuple[LayerFigures, ShareFigures, TogetherFigures]:
+    def _measured_as(
+        self, categories: Tensor
+    ) -> tuple[LayerFigures, ShareFigures, TogetherFigures, UnannotatedFigures]:
         """The top layer, each filter on the pictures of such a category."""
         num_parts, training = len(self.dataset.parts), self.training
         figures = LayerFigures(self.observation.top, categories, self.diagonal, num_parts)
         shares = ShareFigures.measured(self.observation, categories, self._hits)
         other = None if training is None else training.together_of(categories)
-        return figures, shares, TogetherFigures(self.observation.together, figures, other)
+        together = TogetherFigures(self.observation.together, figures, other)
+        alone = UnannotatedFigures(self.observation.views, self.observation.together, figures)
+        return figures, shares, together, alone
 
     def together_of(self, categories: Tensor) -> TogetherFigures:
         """What the filters say together, each serving such a category."""
@@ -171,6 +181,8 @@ class _Measured:
             "num_filters": len(figures.categories),
             "num_images": self.observation.num_images,
         }
+        if self.observation.views is None:
+            found |= dict.fromkeys(OF_TWO_VIEWS)
         return _in_order(found)
 
     def evaluation(
@@ -196,7 +208,7 @@ class _Measured:
                 self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
                 for one in figures.owners
             },
-            intervals=measured_intervals(figures, self.shares, self.together, self.observation, chosen),
+            intervals=measured_intervals(figures, self.shares, self.together, self.alone, self.observation, chosen),
             baselines=self.baselines,
             protocol=self._protocol(),
         )
@@ -217,14 +229,17 @@ class _Measured:
         """Of every class its filters on its pictures; where filters are shared, all of them."""
         figures, top = self.figures, self.observation.top
         if ALL not in figures.owners:
-            known = figures.of_filters | self.shares.of_filters
-            return {self.classes[one]: self._category(one, figures, known, self.together) for one in figures.owners}
+            return {
+                self.classes[one]: self._category(one, figures, self.of_filters, self.together)
+                for one in figures.owners
+            }
         found = {}
         _, constant = measured_baselines(self.observation, top.labels, self.diagonal)
         self.constant_point |= constant
         for label in top.labels:
-            own, shares, together = self._measured_as(torch.full_like(figures.categories, label))
-            found[self.classes[label]] = self._category(label, own, own.of_filters | shares.of_filters, together)
+            own, shares, together, alone = self._measured_as(torch.full_like(figures.categories, label))
+            of_filters = own.of_filters | shares.of_filters | alone.of_filters
+            found[self.classes[label]] = self._category(label, own, of_filters, together)
         return found
 
     def _category(

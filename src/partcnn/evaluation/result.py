@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from partcnn.evaluation.files import csv_text, json_text, with_nan
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import write_text
+from partcnn.foundation.number_text import is_number
 from partcnn.metrics.functional.displacement import COVERAGE_R2 as COVERAGE_R2  # of the package's face
 from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
 
@@ -52,6 +54,9 @@ class FilterEvaluation:
     purity: float = math.nan  # share of its activation that falls on its category
     activation_share: dict[str, float] = field(default_factory=dict)  # on each class: a row of the confusion table
     activation_threshold: float = math.nan  # of part interpretability
+    steadiness: float = math.nan  # share of its movement that is between pictures, not between views of one
+    identity: float = math.nan  # share of pictures on which it is known by the feature under it
+    presence: float = math.nan  # share of its category's pictures on which it fires
     others: dict[str, float] = field(default_factory=dict)  # measures that have no field of their own
 
     def figure(self, measure: Measure) -> float:
@@ -59,6 +64,13 @@ class FilterEvaluation:
         name = measure.by_filter or ""
         own: float = getattr(self, name, math.nan)
         return self.others.get(name, own)
+
+    @property
+    def standing(self) -> float:
+        """What filters are ranked by where no part is annotated: steadiness × identity × presence, so that none is high
+        that points anywhere, is a copy, or seldom there. Without identity, where the network gives none; nan where
+        nothing was measured."""
+        return self.steadiness * self.presence * (1.0 if math.isnan(self.identity) else self.identity)
 
 
 @dataclass(frozen=True)
@@ -126,23 +138,44 @@ class Evaluation:
         return table
 
     def filter_table(self, most: int = 10) -> Table:
-        """The filters of highest R², or of highest purity where no part is annotated."""
-        by = MEASURES["part_tracking_r2" if self.parts else "purity"]
-        measured = [one for one in measures_for_people() if one.is_filter_column] if self.parts else [by]
-        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by.column}")
-        for name in ("filter", "category", *(["part"] if self.parts else []), *(one.column for one in measured)):
+        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest purity.
+
+        Their category has a column where there are several, or few other columns.
+        """
+        measured = [one for one in measures_for_people() if one.is_filter_column]
+        if self.parts:
+            measured.remove(MEASURES["presence"])  # as many columns as fit into 80 characters
+        else:
+            measured = [one for one in measured if any(is_number(each.figure(one)) for each in self.filters)]
+        by, rank = self._ranking()
+        table = Table(title=f"best {min(most, len(self.filters))} of {len(self.filters)} filters by {by}")
+        has_category = not self.parts or len({one.category for one in self.filters}) > 1
+        names = ["filter", *(["category"] if has_category else []), *(["part"] if self.parts else [])]
+        for name in (*names, *(one.column for one in measured)):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        ordered = sorted(self.filters, key=lambda one: -_or_low(one.figure(by)))
+        ordered = sorted(self.filters, key=lambda one: -_or_low(rank(one)))
         for one in ordered[:most]:
-            named = (one.filter, one.category, *([one.best_part] if self.parts else []))
-            table.add_row(*map(shown, named), *(shown(one.figure(measure)) for measure in measured))
+            named = {"filter": one.filter, "category": one.category, "part": one.best_part}
+            table.add_row(*(shown(named[name]) for name in names), *(shown(one.figure(each)) for each in measured))
         return table
 
+    def _ranking(self) -> tuple[str, Callable[[FilterEvaluation], float]]:
+        if self.parts:
+            return MEASURES["part_tracking_r2"].column, lambda one: one.part_tracking_r2
+        if any(is_number(one.steadiness) for one in self.filters):
+            has_identity = any(is_number(one.identity) for one in self.filters)
+            product = "steadiness × identity × presence" if has_identity else "steadiness × presence"
+            return product, lambda one: one.standing
+        return "purity", lambda one: one.purity
+
     def category_table(self) -> Table:
-        """The main measures by category."""
+        """The main measures by category; where no part is annotated, those that were taken."""
         table = Table(title="by category: each one's own filters on its own pictures")
         columns = {"pictures": "num_images", "filters": "num_filters"}
         columns |= {one.column: one.name for one in measures_for_people() if one.is_category_column}
+        if not self.parts:
+            rows = self.by_category.values()
+            columns = {name: key for name, key in columns.items() if any(is_number(row.get(key)) for row in rows)}
         for name in ("category", *columns):
             table.add_column(name, justify="left" if name == "category" else "right")
         for category, figures in self.by_category.items():
@@ -201,7 +234,7 @@ class Evaluation:
 
     def _caption(self) -> str | None:
         if not self.parts:
-            return "no part is annotated in these pictures: what a filter follows is seen in them, not measured"
+            return "no part is annotated in these pictures; steadiness and identity need none"
         if "regions" not in self.protocol:
             return None
         regions, radius = self.protocol["regions"], self.protocol["radius_px"]

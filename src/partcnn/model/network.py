@@ -233,13 +233,28 @@ class _RecordedMaps(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True)
+class SecondFeatures:
+    """The views of `partcnn.model.second_views.SecondViews`, in its order.
+
+    Args:
+        maps: [picture, channel, row, col] float32, projected.
+        frames: [picture, 2, 3].
+    """
+
+    maps: Tensor
+    frames: Tensor
+
+
+@dataclass(frozen=True)
 class PictureFeatures:
     """Whole pictures of a data set, as a network above the trunk needs them to be measured.
 
     Args:
         maps: [picture, channel, row, col] float32, projected.
         sizes: [picture, 2] (height, width) of the pictures, the frame of their annotations.
+        second: of another view of some of the pictures; None: they are not known.
     """
 
     maps: Tensor
     sizes: Tensor
+    second: SecondFeatures | None = None

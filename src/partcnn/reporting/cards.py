@@ -5,15 +5,18 @@ from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.foundation.number_text import is_number
+from partcnn.reporting.unannotated import is_unannotated
+from partcnn.reporting.unannotated import verdict as unannotated_verdict
 
 _BAR_LOW = -0.5  # left end of the R² bar; what is below is said in digits
+_STEADINESS_LOW = 0.0  # of the bar of steadiness
 _MOST_WEIGHTS = 4  # classes named on the card; the view of one filter has all
 _MOST_PARTS = 3  # beside the best
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar from the zero line, in percent of its axis from −0.5 to 1."""
+    """A bar from the zero line, in percent of its axis, which ends at 1."""
 
     zero_pct: float
     left_pct: float
@@ -26,8 +29,8 @@ class Bar:
 class Card:
     figures: FilterEvaluation
     verdict: str
-    level: str  # "follows", "partly", "none", "dead" or "unknown": sets the colour beside the words
-    bar: Bar | None
+    level: str  # "follows", "partly", "none", "dead" or "unknown", or of `unannotated.verdict`: sets a colour
+    bar: Bar | None  # of R², or of steadiness where no part was measured
     part: str | None  # that the R² is of; None for a dead filter, whose R² is 0 for every part
     other_parts: list[tuple[str, float]]  # their R², the highest first
     own_weight: float  # nan without an additive head
@@ -36,13 +39,21 @@ class Card:
 
 
 def make_cards(evaluation: Evaluation) -> list[Card]:
-    """One per filter, by falling R² of the best part, filters without one last."""
-    cards = [_card(one) for one in evaluation.filters]
-    return sorted(cards, key=lambda card: (math.isnan(card.figures.part_tracking_r2), -_or_zero(card)))
+    """One per filter, by falling R² of the best part, or standing where no part was measured; without one last."""
+    has_parts = not is_unannotated(evaluation)
+    cards = [_card(one, has_parts) for one in evaluation.filters]
+    rank = {
+        card.figures.filter: card.figures.part_tracking_r2 if has_parts else card.figures.standing for card in cards
+    }
+    return sorted(cards, key=lambda card: _falling(rank[card.figures.filter]))
 
 
-def _card(one: FilterEvaluation) -> Card:
-    verdict, level = _verdict(one)
+def _falling(value: float) -> tuple[bool, float]:
+    return (True, 0.0) if math.isnan(value) else (False, -value)
+
+
+def _card(one: FilterEvaluation, has_parts: bool) -> Card:
+    verdict, level = _verdict(one, has_parts)
     part = None if one.is_dead else one.best_part
     parts = [(name, r2) for name, r2 in one.r2_by_part.items() if is_number(r2) and name != part and not one.is_dead]
     parts.sort(key=lambda entry: -entry[1])
@@ -51,7 +62,7 @@ def _card(one: FilterEvaluation) -> Card:
         figures=one,
         verdict=verdict,
         level=level,
-        bar=_bar(one.part_tracking_r2),
+        bar=_bar(one.part_tracking_r2, _BAR_LOW) if has_parts else _bar(one.steadiness, _STEADINESS_LOW),
         part=part,
         other_parts=parts[:_MOST_PARTS],
         own_weight=one.class_weight.get(one.category, math.nan),
@@ -60,9 +71,11 @@ def _card(one: FilterEvaluation) -> Card:
     )
 
 
-def _verdict(one: FilterEvaluation) -> tuple[str, str]:
+def _verdict(one: FilterEvaluation, has_parts: bool) -> tuple[str, str]:
     if one.is_dead:
         return "dead", "dead"
+    if not has_parts:
+        return unannotated_verdict(one)
     if math.isnan(one.part_tracking_r2):
         return "no annotated part", "unknown"
     if one.part_tracking_r2 >= COVERAGE_R2:
@@ -72,13 +85,8 @@ def _verdict(one: FilterEvaluation) -> tuple[str, str]:
     return "follows no part", "none"
 
 
-def _bar(value: float) -> Bar | None:
+def _bar(value: float, low: float) -> Bar | None:
     if math.isnan(value):
         return None
-    zero, end = (100 * (place - _BAR_LOW) / (1 - _BAR_LOW) for place in (0.0, max(_BAR_LOW, min(1.0, value))))
-    return Bar(zero, min(zero, end), abs(end - zero), value < 0, value < _BAR_LOW)
-
-
-def _or_zero(card: Card) -> float:
-    value = card.figures.part_tracking_r2
-    return 0.0 if math.isnan(value) else value
+    zero, end = (100 * (place - low) / (1 - low) for place in (0.0, max(low, min(1.0, value))))
+    return Bar(zero, min(zero, end), abs(end - zero), value < 0, value < low)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation
-from partcnn.foundation.number_text import decimal
+from partcnn.foundation.number_text import decimal, is_number
 from partcnn.metrics.measures import measures_for_people
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.plot import heat_colours
@@ -126,7 +126,9 @@ def _filter(card: Card, serves: list[str], gathered: Gathered, index: int, swatc
         "figures": [
             [measure.title, decimal(one.figure(measure), 2 if measure.is_percent else 3)]
             for measure in measures_for_people()
-            if measure.is_filter_column and measure.name != "part_tracking_r2"  # which stands above, with its part
+            if measure.is_filter_column
+            and measure.name != "part_tracking_r2"  # which stands above, with its part
+            and (one.r2_by_part or is_number(one.figure(measure)))
         ],
         "slope": float(gathered.slopes[index]),
         "top": gathered.top[index],

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.foundation.number_text import decimal, is_number
 from partcnn.reporting.summary import count
+from partcnn.reporting.unannotated import STEADY, is_known, is_steady, is_unannotated
 
 _MANY = 0.6  # of the filters that follow something, on one part: worth a word
 _ON_PART = 0.5  # of the pictures that show a part: a filter whose place lies on it on as many lies on it
 _NEAR_GUESSING = 1.25  # times the accuracy of a guess among equally frequent classes
+_NO_PART = "No part is annotated in these pictures: that a filter keeps to one thing is measured; what thing, one sees."
 _FEW_PICTURES = 100  # the paper's protocol takes the 100 strongest of each filter
 
 
@@ -111,7 +113,7 @@ def _tiled(evaluation: Evaluation, num_filters: int) -> str:
 def _on_parts(evaluation: Evaluation, groups: Sequence[Sequence[int]]) -> list[Remark]:
     measured = [part for part in evaluation.parts if _is_measured(evaluation, part)]
     if not measured:
-        return [Remark("No part is annotated in these pictures, so nothing says whether a filter follows one.")]
+        return [*_on_steadiness(evaluation), Remark(_NO_PART)]
     num_filters, found = len(evaluation.filters), followers(evaluation)
     of_part = Counter(one.best_part for one in found)
     remarks = []
@@ -133,6 +135,23 @@ def _on_parts(evaluation: Evaluation, groups: Sequence[Sequence[int]]) -> list[R
                    "a point that never moves.")
         )  # fmt: skip
     return remarks
+
+
+def _on_steadiness(evaluation: Evaluation) -> list[Remark]:
+    """What can be said without annotated parts."""
+    if not is_unannotated(evaluation):
+        return []
+    steady = [one for one in evaluation.filters if is_steady(one)]
+    number, num_filters, known = len(steady), len(evaluation.filters), sum(map(is_known, steady))
+    text = f"{number or 'None'} of {num_filters} filters {'is' if number <= 1 else 'are'} steady, at {STEADY} or more"
+    if not steady or not any(is_number(one.identity) for one in steady):
+        return [Remark(f"{text}.", is_caution=not steady)]
+    by_what = f"known by what {'it holds' if known <= 1 else 'they hold'}, on half of the pictures or more"
+    if number == 1:
+        text = f"{text}, and is {by_what if known else f'not {by_what}'}."
+    else:
+        text = f"{text}; {known or 'none'} of these {'is' if known <= 1 else 'are'} {by_what}."
+    return [Remark(text, is_caution=2 * known < number)]
 
 
 def _on_instability(evaluation: Evaluation) -> list[Remark]:
@@ -223,6 +242,12 @@ def lead_sentence(evaluation: Evaluation, *, holders: Collection[int] | None = N
     best = evaluation.summary.get("part_tracking_r2_best")
     is_tiling = holders is not None and len(holders) == num_filters > 1
     tiled = _tiled(evaluation, num_filters)
+    if is_unannotated(evaluation):
+        number, mean = sum(map(is_steady, evaluation.filters)), evaluation.summary.get("steadiness")
+        moved = f"{number or 'none'} of them {'is' if number <= 1 else 'are'} steady"
+        mean_text = f" (mean steadiness {decimal(mean)})" if is_number(mean) else ""
+        whole = tiled if is_tiling else count(num_filters, "filter")
+        return f"{whole}; {moved}{mean_text}. No parts are annotated here."
     if not any(_is_measured(evaluation, part) for part in evaluation.parts):
         shown = tiled if is_tiling else f"{count(num_filters, 'filter')} and the pictures each fires on most"
         return f"{shown}; no parts are annotated here."

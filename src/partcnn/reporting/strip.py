@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.foundation.number_text import decimal
+from partcnn.reporting.unannotated import STEADY, is_unannotated
 
 _LOWEST = -2.0  # dots below pile up at the left end, and are counted in words
 _BINS = 70
@@ -63,6 +64,14 @@ def make_strip(evaluations: dict[str, Evaluation]) -> Strip | None:
     axis = _Axis(low, 1.0, lambda one: one.part_tracking_r2, "R²", 2)
     ticks = [low + step / 2 for step in range(round((1 - low) * 2) + 1)]
     return _strip(axis, ticks, [("zero", 0.0), ("threshold", COVERAGE_R2)], evaluations, "part_tracking_r2")
+
+
+def make_steadiness_strip(evaluations: dict[str, Evaluation]) -> Strip | None:
+    """Steadiness, where none of the networks was measured on a part; None where there is none."""
+    if not all(map(is_unannotated, evaluations.values())):
+        return None
+    axis = _Axis(0.0, 1.0, lambda one: one.steadiness, "steadiness", 2)
+    return _strip(axis, [step / 5 for step in range(6)], [("threshold", STEADY)], evaluations, "steadiness")
 
 
 def make_instability_strip(evaluations: dict[str, Evaluation]) -> Strip | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.number_text import NONE, decimal, is_number, percent, signed
 from partcnn.metrics.measures import Measure, measures_for_people
+from partcnn.reporting.unannotated import is_unannotated
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,11 @@ class SummaryRow:
 
 
 def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list[SummaryRow]:
-    """One row per measure that the evaluation knows, with the same of every other network and the difference."""
+    """One row per measure that the evaluation knows, with the same of every other network and the difference.
+
+    Where no part was measured, rows that nobody has a figure of are left out.
+    """
+    is_brief, everyone = is_unannotated(evaluation), [evaluation, *compare.values()]
     return [
         SummaryRow(
             measure,
@@ -38,6 +43,7 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
         if measure.title
         and measure.name in evaluation.summary  # one of an earlier version lacks some
         and (not measure.needs_training or is_number(evaluation.summary[measure.name]))
+        and not (is_brief and not any(is_number(one.summary.get(measure.name)) for one in everyone))
     ]
 
 

@@ -2,19 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from partcnn.datasets import PartDataset
+from partcnn.datasets import PartDataset, Sample
 from partcnn.datasets.pictures import in_threads
 from partcnn.foundation.disk_cache import CachedTensors, FeatureCache, content_key, network_digest
-from partcnn.model.network import PartNetwork, PictureFeatures, conversion_of
+from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
+from partcnn.model.second_views import SecondViews
 from partcnn.networks.preprocessing import Preprocessing
-from partcnn.training.features import FeatureViews, compute_features, compute_picture_features, device_of
+from partcnn.training.features import (
+    FeatureViews,
+    compute_features,
+    compute_picture_features,
+    compute_second_features,
+    device_of,
+)
 from partcnn.training.projection import origin_of_projection, prepare
 from partcnn.training.views import PictureViews
 
@@ -80,45 +87,84 @@ def _keep_whole(cache: FeatureCache, key: str, whole: PictureFeatures, seconds: 
 
 
 def picture_features(
-    model: PartNetwork, dataset: PartDataset, *, cache: FeatureCache | None = None, num_workers: int = 0
+    model: PartNetwork,
+    dataset: PartDataset,
+    *,
+    has_second_views: bool = False,
+    cache: FeatureCache | None = None,
+    num_workers: int = 0,
 ) -> PictureFeatures:
     """Run a trained model's trunk and projection over every picture, whole.
 
     Args:
         model: left in evaluation mode.
         dataset: the pictures.
+        has_second_views: run them over the other views of some of the pictures too, see
+            `partcnn.model.second_views`.
         cache: where the maps are looked for, and kept. None: they are computed.
         num_workers: processes that decode pictures.
     """
     model.eval()
     preprocessing = conversion_of(model).preprocessing
-    key = "" if cache is None else whole_key(model, preprocessing, dataset)
-    found = None if cache is None else cache.find(key)
-    if found is not None:
-        return PictureFeatures(found.tensors["maps"], found.tensors["sizes"])
-    began = time.monotonic()
     trunk = nn.Sequential(model.trunk, model.projection)
-    made = compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers)
-    if cache is not None:
-        _keep_whole(cache, key, made, time.monotonic() - began)
+
+    def whole() -> dict[str, Tensor]:
+        made = compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers)
+        return {"maps": made.maps, "sizes": made.sizes}
+
+    def second() -> dict[str, Tensor]:
+        made = compute_second_features(trunk, views, num_workers=num_workers)
+        return {"maps": made.maps, "frames": made.frames}
+
+    found = _cached(cache, lambda: whole_key(model, preprocessing, dataset), whole)
+    features = PictureFeatures(found["maps"], found["sizes"])
+    if not has_second_views:
+        return features
+    views = SecondViews(dataset, preprocessing)
+    found = _cached(cache, lambda: second_key(model, views), second)
+    return replace(features, second=SecondFeatures(found["maps"], found["frames"]))
+
+
+def _cached(
+    cache: FeatureCache | None, key: Callable[[], str], compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What a cache has; or it is computed, and kept there."""
+    if cache is None:
+        return compute()
+    name = key()
+    found = cache.find(name)
+    if found is not None:
+        return found.tensors
+    began = time.monotonic()
+    made = compute()
+    cache.keep(name, made, time.monotonic() - began)
     return made
 
 
 def features_key(model: PartNetwork, views: PictureViews) -> str:
     """The name of these features in a cache: a hash of all that they follow from."""
     origin = origin_of_projection(model)
-    return content_key(network_digest(model.trunk), origin, views.settings, digests(views.dataset))
+    return content_key(network_digest(model.trunk), origin, views.settings, digests(views.dataset.samples))
 
 
 def whole_key(model: PartNetwork, preprocessing: Preprocessing, dataset: PartDataset) -> str:
     """The name in a cache of the maps of whole pictures; the model's projection is set."""
-    networks = [network_digest(part) for part in (model.trunk, model.projection)]
-    return content_key("whole", networks, preprocessing.to_spec(), digests(dataset))
+    return content_key("whole", _digests_below(model), preprocessing.to_spec(), digests(dataset.samples))
 
 
-def digests(dataset: PartDataset) -> list[bytes]:
+def second_key(model: PartNetwork, views: SecondViews) -> str:
+    """The name in a cache of the maps of second views; the model's projection is set."""
+    return content_key("second", _digests_below(model), views.settings, digests(views.samples))
+
+
+def _digests_below(model: PartNetwork) -> list[bytes]:
+    """Of all below the part layers."""
+    return [network_digest(part) for part in (model.trunk, model.projection)]
+
+
+def digests(samples: Sequence[Sample]) -> list[bytes]:
     """`Sample.picture_digest` of every picture, in order."""
-    return in_threads(dataset.samples, lambda sample: sample.picture_digest())
+    return in_threads(samples, lambda sample: sample.picture_digest())
 
 
 def _is_what_the_trunk_makes(model: PartNetwork, views: PictureViews, found: CachedTensors) -> bool:

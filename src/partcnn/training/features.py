@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from partcnn.datasets import PartDataset
-from partcnn.model.network import PictureFeatures
+from partcnn.model.network import PictureFeatures, SecondFeatures
+from partcnn.model.second_views import SecondViews
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.fast_trunk import fast_trunk
 from partcnn.training.views import PictureViews
@@ -82,6 +83,18 @@ def compute_picture_features(
                 maps.add(fast(batch))
             sizes.add(torch.stack(batch_sizes, dim=1))
     return PictureFeatures(maps.values, sizes.values)
+
+
+def compute_second_features(trunk: nn.Module, views: SecondViews, *, num_workers: int = 0) -> SecondFeatures:
+    """Run a frozen trunk, as in `compute_features`, once over every second view."""
+    device, fast = device_of(trunk), fast_trunk(trunk.eval())
+    maps, frames = _Rows(len(views)), _Rows(len(views))
+    with torch.no_grad():
+        for inputs, batch_frames in picture_loader(views.__getitem__, range(len(views)), device, num_workers):
+            for batch in trunk_batches(inputs, device):
+                maps.add(fast(batch))
+            frames.add(batch_frames)
+    return SecondFeatures(maps.values, frames.values)
 
 
 def _maps_of_views(

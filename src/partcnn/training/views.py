@@ -1,6 +1,5 @@
 """Pictures as a network's inputs, in several random views."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,9 +12,9 @@ from torchvision.transforms import v2
 from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import ConfigError
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.networks.views import MIN_CROP_FRAC, random_view, roomy_size
 
 _WHOLE_FRAME = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-_ROOM_TO_CROP = 8 / 7  # pictures are resized to 256 px before a crop of 224, the custom for ImageNet
 
 
 class ShrunkPicture(NamedTuple):
@@ -56,7 +55,7 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         preprocessing: Preprocessing,
         *,
         num_views: int = 1,
-        min_crop_frac: float = 0.7,
+        min_crop_frac: float = MIN_CROP_FRAC,
         is_random: bool = False,
         seed: int = 0,
     ) -> None:
@@ -67,9 +66,8 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         self.dataset, self.num_views, self.is_random, self.seed = dataset, num_views, is_random, seed
         self.preprocessing = preprocessing
         self.epoch = 0
-        height, width = preprocessing.input_size
-        self._room = (round(height * _ROOM_TO_CROP), round(width * _ROOM_TO_CROP))
-        self._input_size, self._min_crop_frac = [height, width], min_crop_frac
+        self._room, self._input_size = roomy_size(preprocessing.input_size), preprocessing.input_size
+        self._min_crop_frac = min_crop_frac
         self._to_whole, self._to_roomy = v2.Resize(preprocessing.input_size), v2.Resize(self._room)
         self.normalised = preprocessing.normalisation()
         self._num_random = num_views if is_random else num_views - 1
@@ -143,14 +141,5 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
             self._remembered[index] = ShrunkPicture(index, *(values.clone() for values in pixels))
 
     def _random_view(self, picture: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A crop of the picture's own shape, its area uniform, flipped half of the time; and its frame."""
-        share, left, top, flip = torch.rand(4, generator=generator).tolist()
-        side = math.sqrt(self._min_crop_frac**2 + share * (1 - self._min_crop_frac**2))
-        height, width = picture.shape[1:]
-        crop_height, crop_width = round(side * height), round(side * width)
-        y, x = round(top * (height - crop_height)), round(left * (width - crop_width))
-        view = v2.functional.resized_crop(picture, y, x, crop_height, crop_width, self._input_size, antialias=True)
-        x0, y0, across, down = x / width, y / height, crop_width / width, crop_height / height
-        if flip < 0.5:
-            view, x0, across = v2.functional.horizontal_flip(view), x0 + across, -across
-        return self.normalised(view), torch.tensor([[across, 0.0, x0], [0.0, down, y0]])
+        view, frame = random_view(picture, self._input_size, generator, min_crop_frac=self._min_crop_frac)
+        return self.normalised(view), frame

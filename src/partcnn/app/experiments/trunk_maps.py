@@ -110,7 +110,7 @@ def measured_pictures(
     key = ""
     if cache is not None:
         landmarks = [dataset.landmarks(index).tolist() for index in range(len(dataset))]
-        key = content_key(network_digest(trunk), preprocessing.to_spec(), digests(dataset), landmarks)
+        key = content_key(network_digest(trunk), preprocessing.to_spec(), digests(dataset.samples), landmarks)
         found = cache.find(key)
         if found is not None:
             return MeasuredPictures(found.tensors["maps"].float(), labels, found.tensors["landmarks"])

@@ -1,5 +1,6 @@
 """One pass of a network over a data set."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,16 +15,19 @@ from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPicture
 from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.records import PictureRecords
 from partcnn.evaluation.observation.together import TogetherObservation
+from partcnn.evaluation.observation.two_views import TwoViewsObservation
 from partcnn.foundation.errors import DataError
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.network import (
     PartNetwork,
     PictureFeatures,
+    SecondFeatures,
     conversion_of,
     layer_field,
     recorded_feature_maps,
     unwrapped,
 )
+from partcnn.model.second_views import SecondViews
 from partcnn.networks.probing.probe import evaluation_mode
 from partcnn.objectives.part_places import exact_places
 
@@ -36,6 +40,7 @@ class Observation:
     layers: list[LayerObservation]  # the top part layer last
     parts: PartObservation | None  # of the top layer; None where no part is annotated
     together: TogetherObservation  # of the top layer
+    views: TwoViewsObservation | None  # of the top layer; None where no second view was asked for
     records: PictureRecords  # what the bootstrap looks at
     confusion: Tensor  # [class, predicted class] pictures
     contributions: Tensor | None  # [label, class, filter] mean contribution of the top layer; None: no additive head
@@ -60,15 +65,21 @@ def observe(
     batch_size: int = 32,
     num_workers: int = 0,
     features: PictureFeatures | None = None,
+    has_second_views: bool = True,
 ) -> Observation:
     """One pass over the pictures in evaluation mode, each decoded once; the model is left in the mode it was in.
+
+    Then at most 64 of the objects' pictures are looked at once more, each in a random view, the same at each call:
+    a crop, its sides at least 0.7 of the picture's, flipped half of the time.
 
     Args:
         model: made by `partcnn.convert`.
         dataset: the pictures.
         protocol: numbers of the measures.
         batch_size, num_workers: of the pass.
-        features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run.
+        features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run. Where they
+            lack those of the second views, these are looked at all the same.
+        has_second_views: whether they are looked at.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -79,7 +90,8 @@ def observe(
     if len(dataset.classes) != num_classes:
         raise DataError(f"dataset: expected {num_classes} classes as the model has, got {', '.join(dataset.classes)}")
     protocol = protocol or Protocol()
-    observer = _Observer(model, dataset, protocol)
+    seconds = SecondViews(dataset, record.preprocessing) if has_second_views else None
+    observer = _Observer(model, dataset, protocol, seconds)
     pictures = ObservedPictures(
         dataset,
         record.preprocessing.transform(),
@@ -93,18 +105,44 @@ def observe(
         device = next(model.parameters()).device
         for batch in loader:
             if features is None:
-                logits = model(batch.example.image.to(device))
+                logits, below = _passed(model, batch.example.image.to(device))
             else:
-                maps_below = features.maps[batch.example.sample_index].to(device)
-                logits = unwrapped(model).forward_from_features(maps_below)  # type: ignore[operator]
-            observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch)
+                below = features.maps[batch.example.sample_index].to(device)
+                logits = unwrapped(model).forward_from_features(below)  # type: ignore[operator]
+            observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch, below)
+        if seconds is not None:
+            known = None if features is None else features.second
+            for inputs, frames in _second_batches(seconds, known, batch_size, num_workers):
+                if known is None:
+                    model(inputs.to(device))
+                else:
+                    unwrapped(model).forward_from_features(inputs.to(device))  # type: ignore[operator]
+                observer.add_second({name: maps[name] for name in maps}, frames)
     return observer.observation()
+
+
+def _passed(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The logits, and the maps below the part layers, where the network tells them apart."""
+    network = unwrapped(model)
+    if not isinstance(network, PartNetwork):
+        return model(images), None
+    below = network.features(images)
+    return network.forward_from_features(below), below
+
+
+def _second_batches(
+    seconds: SecondViews, known: SecondFeatures | None, batch_size: int, num_workers: int
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Inputs and frames of the second views, or the maps that are known of them and frames."""
+    if known is None:
+        return DataLoader(seconds, batch_size=batch_size, num_workers=num_workers)
+    return zip(known.maps.split(batch_size), known.frames.split(batch_size), strict=True)
 
 
 class _Observer:
     """What `observe` keeps between batches."""
 
-    def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol) -> None:
+    def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol, seconds: SecondViews | None) -> None:
         self.input_size = conversion_of(model).preprocessing.input_size
         num_classes, num_parts = len(dataset.classes), len(dataset.parts)
         masks = dict(part_masks(model))
@@ -135,32 +173,44 @@ class _Observer:
                 protocol=protocol,
             )
         self.together = TogetherObservation(top_mask, self.layers[-1].field, background=top_mask.background)
+        self.views = None if seconds is None else TwoViewsObservation(self.layers[-1].field, seconds.index)
         self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.contributions: Tensor | None = None
         self.num_shapes = torch.zeros(len(SHAPE_KINDS), dtype=torch.int64)
 
-    def add(self, logits: Tensor, maps: dict[str, Tensor], batch: Any) -> None:
-        """One batch of `ObservedPicture`, stacked."""
+    def add(self, logits: Tensor, maps: dict[str, Tensor], batch: Any, below: Tensor | None) -> None:
+        """One batch of `ObservedPicture`, stacked; `below`: the maps below the part layers."""
         labels, index = batch.example.label, batch.example.sample_index
         predictions = logits.argmax(dim=1)
         self.confusion.index_put_((labels, predictions), torch.ones_like(labels), accumulate=True)
         self.num_shapes += batch.num_shapes.sum(dim=0)
         for layer, mask in zip(self.layers, self.masks, strict=True):
             found = maps[layer.layer]
-            places = exact_places(found, self.protocol.places or mask.places, beta=mask.template_slope).cpu()
+            places = self._places(found, mask)
             cells, scores = places.round().long(), mask.peak_scores(found).float().cpu()
             sums = found.sum(dim=(2, 3)).float().cpu().where(scores > 0, 0)
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
         masked = mask.masked(found)  # of the top layer, the last
         landmarks = batch.example.landmarks
         self.together.add(found, masked, places, scores, labels, landmarks, batch.example.object_box)
+        if self.views is not None:
+            self.views.add_whole(index, labels, found, places, below)
         self._add_contributions(masked, labels)
         self.records.add(index, labels, predictions == labels, sums)
         if self.parts is not None:
             shown = batch.regions.flatten(2).any(dim=2)
             is_annotated, hits = self.parts.add(masked, cells, scores, batch.regions, labels, landmarks, index)
             self.records.add_hits(index[is_annotated], shown[is_annotated], hits)
+
+    def add_second(self, maps: dict[str, Tensor], frames: Tensor) -> None:
+        """One batch of second views."""
+        assert self.views is not None
+        found = maps[self.layers[-1].layer]
+        self.views.add_second(found, self._places(found, self.masks[-1]), frames)
+
+    def _places(self, maps: Tensor, mask: PartMask) -> Tensor:  # [image, filter, 2] (row, col), in fractions of cells
+        return exact_places(maps, self.protocol.places or mask.places, beta=mask.template_slope).cpu()
 
     def observation(self) -> Observation:
         counts = self.confusion.sum(dim=1).clamp(min=1)
@@ -169,6 +219,7 @@ class _Observer:
             self.layers,
             self.parts,
             self.together,
+            self.views,
             self.records,
             self.confusion,
             contributions,

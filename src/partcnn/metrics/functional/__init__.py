@@ -20,6 +20,7 @@ from partcnn.metrics.functional.displacement import (
     scatter_of_table,
     tracking_of_table,
 )
+from partcnn.metrics.functional.identity import identity
 from partcnn.metrics.functional.interpretability import part_interpretability, part_ious
 from partcnn.metrics.functional.landmarks import LandmarkRegression, landmark_regression_error
 from partcnn.metrics.functional.map_statistics import MapMoments, participation_ratio
@@ -27,6 +28,7 @@ from partcnn.metrics.functional.pointing import pointing_game, pointing_hits
 from partcnn.metrics.functional.quantile import activation_histogram, activation_thresholds
 from partcnn.metrics.functional.regions import box_region, cell_discs, disc_region, grid_points, grown_regions
 from partcnn.metrics.functional.results import BestPartMetric, PartMetric
+from partcnn.metrics.functional.steadiness import steadiness
 from partcnn.metrics.functional.strongest import merged_tables, strongest_images
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "filter_purity",
     "grid_points",
     "grown_regions",
+    "identity",
     "instability_of_table",
     "landmark_regression_error",
     "least_location_instability",
@@ -67,6 +70,7 @@ __all__ = [
     "pointing_hits",
     "random_peaks",
     "scatter_of_table",
+    "steadiness",
     "strongest_images",
     "tracking_of_table",
 ]

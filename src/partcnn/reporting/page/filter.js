@@ -9,7 +9,7 @@ function numberList(filter) {
   const one = report.filters[filter];
   const entries = [
     ["category", one.category],
-    ["R² of its best part", one.part === null ? decimal(one.r2) : `${decimal(one.r2)} (${one.part})`],
+    ...(report.parts.length ? [["R² of its best part", one.part === null ? decimal(one.r2) : `${decimal(one.r2)} (${one.part})`]] : []),
     ...one.figures,
     ...Object.entries(one.r2ByPart).filter(([part]) => part !== one.part).map(([part, r2]) => [`R² ${part}`, decimal(r2)]),
   ];

@@ -10,6 +10,9 @@ const figure = (card, name) => Number.parseFloat(card.dataset[name]);
 const SORT_KEYS = {
   r2: (card) => -figure(card, "r2"),
   instability: (card) => figure(card, "instability"),
+  standing: (card) => -figure(card, "standing"),
+  steadiness: (card) => -figure(card, "steadiness"),
+  identity: (card) => -figure(card, "identity"),
   weight: (card) => -figure(card, "weight"),
   filter: (card) => figure(card, "filter"),
 };

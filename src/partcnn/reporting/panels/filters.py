@@ -3,22 +3,29 @@
 from markupsafe import Markup
 
 from partcnn.evaluation import Evaluation
+from partcnn.foundation.number_text import is_number
 from partcnn.reporting.cards import make_cards
 from partcnn.reporting.panels.panel import PageContent
 from partcnn.reporting.swatches import page_swatches
 from partcnn.reporting.templates import rendered
+from partcnn.reporting.unannotated import is_unannotated
 
 _LEVELS = (
     ("follows", "follows a part"),
     ("partly", "partly"),
     ("none", "follows none"),
+    ("steady", "steady"),
+    ("alike", "steady, like others"),
+    ("unsteady", "partly steady"),
+    ("wanders", "wanders"),
+    ("seldom", "seldom there"),
     ("dead", "dead"),
     ("unknown", "not measured"),
 )
 
 
 def filters(content: PageContent) -> Markup:
-    """The cards, by falling R², and the controls above them."""
+    """The cards, by falling R² or standing, and the controls above them."""
     cards = make_cards(content.evaluation)
     present = {card.level for card in cards}
     return rendered(
@@ -27,6 +34,9 @@ def filters(content: PageContent) -> Markup:
         best_parts=sorted({card.part for card in cards if card.part}),
         categories=sorted({card.figures.category for card in cards}),
         levels=[(level, text) for level, text in _LEVELS if level in present],
+        is_unannotated=is_unannotated(content.evaluation),
+        has_identity=any(is_number(card.figures.identity) for card in cards),
+        has_weights=any(is_number(card.own_weight) for card in cards),
         weight_digits=_weight_digits(content.evaluation),
         gathered=content.gathered,
         swatches=page_swatches(content.evaluation, content.gathered),

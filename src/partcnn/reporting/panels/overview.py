@@ -7,10 +7,11 @@ from partcnn.plot import LOSS_TERMS
 from partcnn.reporting.charts import HEIGHT, WIDTH, make_charts
 from partcnn.reporting.panels.panel import PageContent
 from partcnn.reporting.remarks import write_remarks
-from partcnn.reporting.strip import make_instability_strip, make_strip
+from partcnn.reporting.strip import make_instability_strip, make_steadiness_strip, make_strip
 from partcnn.reporting.summary import count, summary_rows
 from partcnn.reporting.swatches import page_swatches
 from partcnn.reporting.templates import rendered
+from partcnn.reporting.unannotated import STEADY, is_unannotated
 
 _THIS = "this network"
 
@@ -27,6 +28,9 @@ def overview(content: PageContent) -> Markup:
         others=list(compare),
         strip=make_strip(named),
         instability=make_instability_strip(named),
+        steadiness=make_steadiness_strip(named),
+        steady=STEADY,
+        is_unannotated=is_unannotated(evaluation),
         charts=make_charts(content.curves),
         has_loss_terms={curve.name for curve in content.curves}.issuperset(LOSS_TERMS),
         chart_size=(WIDTH, HEIGHT),
