@@ -78,6 +78,23 @@ OBJECTIVES_AND_TERMS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize(
+    ("recipe", "num_pictures", "epochs", "head_epochs"),
+    [
+        (Recipe(), 548, 20, 6),
+        (Recipe(), 47, 150, 45),  # two steps an epoch
+        (Recipe(batch_size=8), 47, 50, 15),
+        (Recipe(), 0, 300, 90),
+        (Recipe(epochs=3), 47, 3, 1),
+        (Recipe(head_epochs=0), 5000, 20, 0),
+    ],
+)
+def test_few_pictures_are_shown_more_often(recipe: Recipe, num_pictures: int, epochs: int, head_epochs: int) -> None:
+    resolved = recipe.resolved(num_pictures)
+    assert (resolved.epochs, resolved.head_epochs) == (epochs, head_epochs)
+    assert resolved.resolved(10 * num_pictures) == resolved
+
+
 def run(model: nn.Module, dataset: PartDataset, recipe: Recipe = QUICK, **settings: Any) -> History:
     return fit(model, dataset, recipe, is_progress_shown=False, **settings)
 

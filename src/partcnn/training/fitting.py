@@ -136,7 +136,7 @@ def fit(
     Raises:
         ConfigError: an argument is outside what it may be, or does not fit the model or the data.
     """
-    recipe = recipe or Recipe()
+    recipe = (recipe or Recipe()).resolved(len(dataset))
     record = conversion_of(model)
     _check_arguments(model, dataset, trunk, features)
     is_frozen = trunk == "frozen"

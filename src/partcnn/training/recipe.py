@@ -1,6 +1,7 @@
 """How a network is trained."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from partcnn.foundation.errors import ConfigError
@@ -10,6 +11,7 @@ if TYPE_CHECKING:  # the command line shows a recipe's settings without torch
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 SCHEDULES = ("constant", "linear", "inverse")
+_EPOCHS, _LEAST_STEPS, _HEAD_FRAC = 20, 300, 0.3
 _LR, _LR_OF_SEVERAL = 3e-3, 2e-3
 
 
@@ -18,9 +20,10 @@ class Recipe:
     """How a network is trained. The defaults are those of `partcnn train`; docs/results says what its figures had.
 
     Args:
-        epochs: passes over the training pictures.
+        epochs: passes over the training pictures. None takes 20, or as many as 300 steps need: with fifty pictures
+            filters have hardly moved after 20.
         head_epochs: of the second stage, in which the head alone is fitted anew (`training.head_training`); where
-            filters do not compete there is none.
+            filters do not compete there is none. None takes 0.3 of `epochs`.
         batch_size: pictures per step, each in two of its views.
         lr: highest learning rate of the one-cycle schedule, AdamW. None takes 3e-3 where one category owns all
             filters, 2e-3 where several do: with 24 animals a fifth of them died at 3e-3.
@@ -43,8 +46,8 @@ class Recipe:
         precision: "fp32" or "bf16" (autocast; the filter loss stays in float32).
     """
 
-    epochs: int = 20
-    head_epochs: int = 6
+    epochs: int | None = None
+    head_epochs: int | None = None
     batch_size: int = 32
     lr: float | None = None
     trunk_lr_frac: float | None = None
@@ -60,7 +63,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "num_views"):
-            if getattr(self, name) < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in (
             "head_epochs",
@@ -82,6 +85,13 @@ class Recipe:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
+    def resolved(self, num_pictures: int) -> "Recipe":
+        """With the numbers of epochs for so many training pictures in place of None."""
+        steps = -(-num_pictures // self.batch_size)
+        epochs = self.epochs or max(_EPOCHS, -(-_LEAST_STEPS // max(1, steps)))
+        head_epochs = math.ceil(_HEAD_FRAC * epochs) if self.head_epochs is None else self.head_epochs
+        return replace(self, epochs=epochs, head_epochs=head_epochs)
+
     def learning_rate(self, model: "nn.Module") -> float:
         """`lr`, or what None takes for this network."""
         if self.lr is not None:
@@ -92,5 +102,5 @@ class Recipe:
 
     def loss_weight_at(self, epoch: int) -> float:
         """λ in an epoch, counted from 0."""
-        factors = {"constant": 1.0, "linear": 2 * (1 - epoch / self.epochs), "inverse": 1 / (1 + epoch)}
+        factors = {"constant": 1.0, "linear": 2 * (1 - epoch / (self.epochs or _EPOCHS)), "inverse": 1 / (1 + epoch)}
         return self.loss_weight * factors[self.loss_weight_schedule]

@@ -62,7 +62,7 @@ def train_run(
     model, is_pretrained = built_network(settings, dataset, recipe)
     if not is_pretrained and recipe.trunk_lr_frac is None:
         recipe = replace(recipe, trunk_lr_frac=1.0)
-    recipe = replace(recipe, lr=recipe.learning_rate(model))  # recorded as it was
+    recipe = replace(recipe.resolved(len(dataset)), lr=recipe.learning_rate(model))  # recorded as it was
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
     cache = default_cache() if settings.cache and trunk == "frozen" else None
