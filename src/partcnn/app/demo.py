@@ -3,32 +3,28 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from partcnn.app.demo_trunk import EPOCHS, trained_trunk
 from partcnn.app.runs.training import train_run
-from partcnn.app.settings import RunSettings
+from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets import PartDataset
+from partcnn.datasets.catalogue import BACKGROUND, Catalogue
+from partcnn.datasets.drawn.dataset import DrawnSample
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation
 from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.files import replace_file
-from partcnn.model.conversion import convert, remove_masks
-from partcnn.networks.demo_net import DemoNet
 from partcnn.plot import filter_gallery, filter_name, tiled_picture
 from partcnn.reporting import report
 from partcnn.reporting.remarks import followers
 from partcnn.reporting.tiles import evenly_chosen
-from partcnn.training.fitting import fit
-from partcnn.training.recipe import Recipe
 
-_LAYER = "features.block4"
-_INPUT_SIZE = (112, 112)
-# DemoNet from random weights. Parts are only as good as the trunk: after 10 epochs it hardly knew the animals.
-_TRUNK_RECIPE = Recipe(epochs=40, lr=1e-2, weight_decay=1e-2, num_views=9, min_crop_frac=0.3)
+_LAYER = "features.block5"
+_NUM_FILTERS = 12  # of 8 none had the head for itself
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
@@ -42,10 +38,11 @@ def run_demo(
     epochs: int | None = None,
     is_progress_shown: bool = True,
 ) -> tuple[Path, dict[str, Evaluation]]:
-    """Train DemoNet to tell the animals apart, then one of them from background on its frozen trunk, twice.
+    """Train a small trunk on all animals, then tell one of them from background on it, frozen, twice.
 
-    The first training stands for the ImageNet weights that a real backbone brings. The other two differ in the
-    filter loss alone.
+    The trunk (`app.demo_trunk`) stands for the ImageNet weights that a real backbone brings. It is taught which kind of
+    animal a drawing shows, or none, and to find a place of it again in another view. The other two trainings differ
+    in the filter loss alone.
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
@@ -64,16 +61,20 @@ def run_demo(
         data=f"demo:{count}",
         category=category,
         out=str(directory / "parts"),
-        backbone="demo",
+        backbone="wide_field",
         weights=str(directory / "trunk.safetensors"),
         layers=_LAYER,
         seed=seed,
         epochs=epochs,
+        network=NetworkSettings(filters=_NUM_FILTERS),
         workers=0,  # drawings are kept in memory: other processes would draw them again
         force=True,
     )
     dataset = load_dataset(settings.data, category=category)
-    _train_trunk(load_dataset(settings.data), Path(settings.weights or ""), epochs, seed, is_progress_shown)
+    trunk = trained_trunk(
+        _all_kinds(settings.data, count), epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
+    )
+    replace_file(Path(settings.weights or ""), lambda temporary: save_file(trunk.state_dict(), temporary))
     run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
     plain_settings = replace(settings, out=str(directory / "plain"), plain=True)
     _, _, plain = train_run(plain_settings, dataset=dataset, is_progress_shown=is_progress_shown)
@@ -93,26 +94,13 @@ def run_demo(
     return page, {"part filters": evaluation, "plain": plain}
 
 
-def _train_trunk(dataset: PartDataset, file: Path, epochs: int | None, seed: int, is_progress_shown: bool) -> None:
-    """An ordinary classifier; its weights go to the file."""
-    torch.manual_seed(seed)
-    num_classes = len(dataset.classes)
-    classifier = convert(
-        DemoNet(num_classes),
-        _LAYER,
-        num_classes=num_classes,
-        head="original",
-        objective=None,
-        masks=False,
-        input_size=_INPUT_SIZE,
-        inplace=True,
+def _all_kinds(spec: str, count: int) -> PartDataset:
+    """The training drawings of all animals, and of scenery as one more class."""
+    animals = load_dataset(spec, split="all")
+    scenery = [DrawnSample(BACKGROUND, i, len(animals.classes)) for i in range(count)]
+    return PartDataset(
+        Catalogue([*animals.samples, *scenery], [*animals.classes, BACKGROUND], animals.parts), split="train"
     )
-    recipe = replace(_TRUNK_RECIPE, epochs=epochs or _TRUNK_RECIPE.epochs)
-    history = fit(classifier, dataset, recipe, trunk="finetune", seed=seed, is_progress_shown=is_progress_shown)
-    if history.is_interrupted:
-        raise KeyboardInterrupt
-    tensors = remove_masks(classifier).state_dict()
-    replace_file(file, lambda temporary: save_file(tensors, temporary))
 
 
 def _write_pictures(dataset: PartDataset, directory: Path) -> None:

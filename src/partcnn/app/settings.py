@@ -63,8 +63,8 @@ class RunSettings:
         data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, cub:PATH, pascal-part:PATH, coco:IMAGES,JSON, demo:
         out: the run directory, which must not exist.
         category: one category against background, by name or identifier; without it all are told apart.
-        backbone: a torchvision network, timm:NAME, or demo.
-        weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for demo.
+        backbone: a torchvision network, timm:NAME, demo or wide_field.
+        weights: of the backbone: PATH, default (the library's, downloaded) or none. Without it: default, none for ours.
         layers: dotted name of the trunk's last layer, or of several with commas between them, whose maps are joined; or
             auto.
         head: additive (a logit is a sum of parts) or original (masks in place, the network above stays).

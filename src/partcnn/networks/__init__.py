@@ -6,7 +6,7 @@ from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
     from partcnn.networks.backbones import BACKBONES, Backbone, build_network, load_backbone
-    from partcnn.networks.demo_net import DemoNet
+    from partcnn.networks.demo_net import DemoNet, WideFieldNet
     from partcnn.networks.identification import identify_network
     from partcnn.networks.preprocessing import Preprocessing
 
@@ -18,6 +18,7 @@ _HOMES = {
     "DemoNet": "demo_net",
     "identify_network": "identification",
     "Preprocessing": "preprocessing",
+    "WideFieldNet": "demo_net",
 }
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Backbone",
     "DemoNet",
     "Preprocessing",
+    "WideFieldNet",
     "build_network",
     "identify_network",
     "load_backbone",

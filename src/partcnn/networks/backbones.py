@@ -1,4 +1,4 @@
-"""Networks by name: those of torchvision and timm, VGG-M and VGG-S, and a small one of our own to train from nothing.
+"""Networks by name: those of torchvision and timm, VGG-M and VGG-S, and small ones of our own to train from nothing.
 
 The last linear layer of each is its library's classifier of 1000 classes; `partcnn.convert` replaces it.
 """
@@ -15,7 +15,7 @@ from typing import Any, cast
 from torch import nn
 
 from partcnn.foundation.errors import ConfigError, WeightsError
-from partcnn.networks.demo_net import DemoNet
+from partcnn.networks.demo_net import DemoNet, WideFieldNet
 from partcnn.networks.paper_networks import VGGM, VGGS
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.tensorflow_padding import Padding, with_padding
@@ -50,7 +50,7 @@ def load_backbone(
 
     Args:
         name: a classification network of torchvision ("resnet18"), "timm:NAME" where timm is installed, or one
-            of `BACKBONES`: "vgg_m", "vgg_s", and "demo" for DemoNet.
+            of `BACKBONES`: "vgg_m", "vgg_s", "demo" for DemoNet, and "wide_field" for WideFieldNet.
         weights: None or "none" for random ones; "default" for the library's own, which it downloads; or the
             path of a .safetensors, .pt or .pth file. Half precision is loaded as float32.
         num_classes: of the classifier; it is left untrained where the weights have another number. The
@@ -177,4 +177,9 @@ def _library_recipe(name: str, network: nn.Module) -> Preprocessing:
     return Preprocessing((side, side), tuple(recipe.mean), tuple(recipe.std))
 
 
-BACKBONES: dict[str, type[DemoNet] | type[VGGM] | type[VGGS]] = {"demo": DemoNet, "vgg_m": VGGM, "vgg_s": VGGS}
+BACKBONES: dict[str, type[DemoNet] | type[WideFieldNet] | type[VGGM] | type[VGGS]] = {
+    "demo": DemoNet,
+    "wide_field": WideFieldNet,
+    "vgg_m": VGGM,
+    "vgg_s": VGGS,
+}
