@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -460,3 +461,28 @@ def test_boxes_count_by_their_centre(drawer: Drawer) -> None:
         drawer.samples[-1] = Sample(sample.image_path, 1, None, {"beak": [Box(x - 3, y - 1, x + 3, y + 1)]}, image_id)
     model = with_classes(pointer([(RED, 0.0)]), ["background", "bird"])
     assert evaluate(model, drawer.dataset(**BIRDS)).filters[0].part_tracking_r2 == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("r2", "lies_on", "name"),
+    [
+        ({"body": 0.6, "legs": 0.8}, {"body": 0.9, "legs": 0.3}, "body"),
+        ({"body": 0.6, "legs": 0.8}, {"body": 0.0, "legs": 0.0}, "by the legs"),  # from beside it
+        ({"body": 0.4, "legs": 0.8}, {"body": 0.9, "legs": 0.3}, "legs"),
+        ({"body": 0.6, "legs": 0.8}, {}, "legs"),  # where nothing has an area
+        ({"body": 0.6, "legs": 0.8}, {"body": math.nan, "legs": 0.2}, "legs"),
+        ({"body": 0.4, "legs": math.nan}, {"body": 1.0}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_filter_is_called_by_the_part_that_it_follows_and_lies_on(
+    drawer: Drawer, r2: dict[str, float], lies_on: dict[str, float], name: str | None
+) -> None:
+    for image_id in image_ids("test")[:6]:
+        cell = drawer.cell()
+        drawer.add(image_id, 1, {RED: cell}, {"beak": cell})
+    model = with_classes(pointer([(RED, 0.0)]), ["background", "bird"])
+    (one,) = evaluate(model, drawer.dataset(**BIRDS)).filters
+    assert one.part_name == "beak"
+    assert replace(one, r2_by_part=r2, pointing_by_part=lies_on).part_name == name
+    assert replace(one, r2_by_part=r2, pointing_by_part=lies_on, is_dead=True).part_name is None

@@ -20,7 +20,6 @@ from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.files import replace_file
 from partcnn.plot import filter_gallery, filter_name, tiled_picture
 from partcnn.reporting import report
-from partcnn.reporting.remarks import followers
 from partcnn.reporting.tiles import evenly_chosen
 
 _LAYER = "features.block5"
@@ -121,8 +120,7 @@ def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset
 
 def _rows_of_tiles(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
     """The same pictures in every row, taken evenly among those of objects: what all filters hold, then each alone."""
-    parts = {one.filter: one.best_part for one in followers(evaluation)}
-    names = {one.filter: filter_name(one.filter, parts.get(one.filter)) for one in evaluation.filters}
+    names = {one.filter: filter_name(one.filter, one.part_name) for one in evaluation.filters}
     objects = [place for place, sample in enumerate(dataset.samples) if sample.label != dataset.background]
     pictures = [dataset.samples[place].load_image() for place in evenly_chosen(objects, _NUM_TILES)]
     explained = [explain(model, picture) for picture in pictures]

@@ -19,6 +19,7 @@ from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
 
 SCHEMA_VERSION = 3  # 1 had no categories, parts, splits, intervals, baselines, protocol; 2 no filters' `others`
 _NOTHING = "–"
+_LIES_ON = 0.1  # a filter lies on a part, where its place does so on this share of the pictures that show it
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,20 @@ class FilterEvaluation:
         name = measure.by_filter or ""
         own: float = getattr(self, name, math.nan)
         return self.others.get(name, own)
+
+    @property
+    def part_name(self) -> str | None:
+        """What to call it by: of the parts that it follows, with R² of 0.5 or more, the one that it lies on most often.
+
+        "by the legs" where it lies on none of them: a part may be followed from beside it. None: it follows no part.
+        """
+        followed = [part for part, r2 in self.r2_by_part.items() if r2 >= COVERAGE_R2 and not self.is_dead]
+        lies_on = {part: self.pointing_by_part.get(part, math.nan) for part in followed}
+        known = {part: share for part, share in lies_on.items() if not math.isnan(share)}
+        if not known:
+            return max(followed, key=lambda part: self.r2_by_part[part], default=None)
+        name = max(known, key=lambda part: (known[part], self.r2_by_part[part]))
+        return name if known[name] >= _LIES_ON else f"by the {name}"
 
     @property
     def standing(self) -> float:

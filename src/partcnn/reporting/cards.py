@@ -79,10 +79,18 @@ def _verdict(one: FilterEvaluation, has_parts: bool) -> tuple[str, str]:
     if math.isnan(one.part_tracking_r2):
         return "no annotated part", "unknown"
     if one.part_tracking_r2 >= COVERAGE_R2:
-        return f"follows the {one.best_part}", "follows"
+        return _followed(one), "follows"
     if one.part_tracking_r2 > 0:
         return f"partly follows the {one.best_part}", "partly"
     return "follows no part", "none"
+
+
+def _followed(one: FilterEvaluation) -> str:
+    """Where it lies on another part than the one that it follows best, both."""
+    name, best = one.part_name, one.best_part
+    if name is None or name == best:
+        return f"follows the {best}"
+    return f"follows the {best} from {name if name.startswith('by ') else f'the {name}'}"
 
 
 def _bar(value: float, low: float) -> Bar | None:

@@ -7,7 +7,6 @@ from partcnn.evaluation import Evaluation
 from partcnn.plot.colours import filter_colours, ink_on, web_colour
 from partcnn.plot.tiling import filter_name
 from partcnn.reporting.gathering import Gathered
-from partcnn.reporting.remarks import followers
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ def page_swatches(evaluation: Evaluation, gathered: Gathered) -> dict[int, Swatc
     """Of every filter by its number; empty where the filters do not compete: none holds a place alone."""
     if gathered.tiles is None:
         return {}
-    parts = {one.filter: one.best_part for one in followers(evaluation) if one.best_part}
+    parts = {one.filter: one.part_name for one in evaluation.filters if one.part_name}
     return swatches(len(evaluation.filters), parts)
 
 

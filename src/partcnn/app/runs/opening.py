@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
-from partcnn.evaluation.result import COVERAGE_R2, Evaluation
+from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import RunError
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint import METRICS_FILE, load, write_card
@@ -97,14 +97,10 @@ def run_evaluation(run: Run) -> Evaluation:
 
 
 def followed_parts(run: Run) -> dict[int, str]:
-    """Filter → the part it follows, where the run was measured on pictures with annotated parts."""
+    """Filter → `FilterEvaluation.part_name`, where it has one."""
     file = run.directory / METRICS_FILE
     filters = Evaluation.from_json(file).filters if file.is_file() else []
-    return {
-        figures.filter: figures.best_part
-        for figures in filters
-        if figures.best_part and figures.part_tracking_r2 >= COVERAGE_R2
-    }
+    return {figures.filter: figures.part_name for figures in filters if figures.part_name}
 
 
 def check_free(directory: Path, force: bool) -> None:
