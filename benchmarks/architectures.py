@@ -33,7 +33,7 @@ from partcnn.networks.backbones import load_backbone
 from partcnn.networks.probing.layer_shapes import layer_shapes
 from partcnn.networks.probing.receptive_field import traced_fields
 
-OURS = ["demo", "vgg_m", "vgg_s"]
+OURS = ["demo", "wide_field", "vgg_m", "vgg_s"]
 TORCHVISION = """
     alexnet vgg11 vgg11_bn resnet18 resnet50 resnext50_32x4d wide_resnet50_2 densenet121 squeezenet1_0 squeezenet1_1
     googlenet inception_v3 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large shufflenet_v2_x0_5 shufflenet_v2_x1_0
