@@ -132,7 +132,7 @@ def assert_same_fingerprint(now: dict[str, object], before: dict[str, object]) -
 
 @pytest.mark.parametrize(("layer", "objective"), [("auto", "auto"), ("named", "auto"), ("named", "labelled")], ids=str)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_logits_are_the_sum_of_the_filters_contributions_and_the_bias(
+def test_the_logits_are_the_sum_of_contributions_surroundings_and_bias(
     networks: dict[str, nn.Module], name: str, layer: str, objective: str, pictures: Tensor
 ) -> None:
     layers = "auto" if layer == "auto" else NAMED_LAYERS[name]
@@ -143,11 +143,12 @@ def test_the_logits_are_the_sum_of_the_filters_contributions_and_the_bias(
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         logits = model(pictures)
         top = model.part_layers[-1].mask.masked(maps["part_layers.0.mask"])
-        contributions = model.contributions(top)
+        contributions, surroundings = model.contributions(top), model.surroundings(top)
+    total = contributions.sum(dim=2) + model.head.bias + (0 if surroundings is None else surroundings)
     assert logits.shape == (2, 3)
     assert contributions.shape == (2, 3, 12)
     assert contributions.abs().amax() > 1e-3
-    torch.testing.assert_close(contributions.sum(dim=2) + model.head.bias, logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(total, logits, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -24,7 +24,7 @@ TABLES: tuple[dict, ...] = (DATASETS, MEASURES, OBJECTIVES, OF_TABLES)
 SAID = {
     "own_data_set": r"all: 24 pictures of bird, cat, .*, turtle; parts: body, head, legs, tail\n"
     r"test: 7 pictures of background, cat; parts: body, head, legs, tail\n",
-    "own_measure": r"part_tracking_r2: -?\d\.\d{3}, 0\.000\nsteadiness: 0\.\d{3}, 0\.\d{3}\n",
+    "own_measure": r"part_tracking_r2: -?\d\.\d{3}, 0\.000\nconstancy: 0\.\d{3}, 0\.\d{3}\n",
     "own_network": r"cat: -?\d\.\d{3}\n(  filter \d adds [+-]\d\.\d{3}\n){3}loaded, the same logit: True\n",
     "own_objective": r"filter loss: (\d\.\d{3}) before, (\d\.\d{3}) after\n",
     "own_report_panel": r"report.html: \d+ kB, with the panel True\n",
@@ -108,8 +108,8 @@ def test_figures_of_an_own_measure_are_read_without_its_row(
     model = convert(DemoNet(), num_classes=2, filters=4, background=0, input_size=(64, 64))
     found = evaluate(model, load_dataset("demo:4", category="cat", split="all"))
     file = found.to_json(tmp_path / "evaluation.json")
-    del MEASURES["steadiness"], OF_TABLES["steadiness"]
+    del MEASURES["constancy"], OF_TABLES["constancy"]
     again = Evaluation.from_json(file)
-    assert again.summary["steadiness"] == found.summary["steadiness"]
+    assert again.summary["constancy"] == found.summary["constancy"]
     assert [one.others for one in again.filters] == [one.others for one in found.filters]
-    assert "steadiness" in list(again.table().columns[0].cells)
+    assert "constancy" in list(again.table().columns[0].cells)

@@ -186,7 +186,7 @@ from partcnn.metrics import METRICS
 from partcnn.model.saving.checkpoint import METRICS_FILE, write_card
 from partcnn.networks import DemoNet
 torch.manual_seed(0)  # of random weights a filter may be silent on all four animals
-model = convert(DemoNet(), num_classes=2, filters=6, background=0, input_size=(64, 64))
+model = convert(DemoNet(), num_classes=2, filters=6, background=0, objective="exact", input_size=(64, 64))
 animals = load_dataset("demo:4", category="cat", split="all")
 found = evaluate(model, animals)
 of_filters = [figures.others["peak_strength"] for figures in found.filters]
