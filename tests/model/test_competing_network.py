@@ -126,7 +126,7 @@ def test_a_logit_is_the_sum_of_its_filters_and_the_surroundings(model: Competing
     with torch.no_grad():
         model.eval()(images)
         maps = top_mask(model)[1].feature_maps
-        parts, around = model.contributions(maps), model.surroundings(maps)
+        parts, around = model.logit_terms(maps)
         torch.testing.assert_close(parts.sum(dim=2) + around + model.bias, model(images))
 
 

@@ -143,7 +143,7 @@ def test_the_logits_are_the_sum_of_contributions_surroundings_and_bias(
     with torch.no_grad(), recorded_feature_maps(model) as maps:
         logits = model(pictures)
         top = model.part_layers[-1].mask.masked(maps["part_layers.0.mask"])
-        contributions, surroundings = model.contributions(top), model.surroundings(top)
+        contributions, surroundings = model.logit_terms(top)
     total = contributions.sum(dim=2) + model.head.bias + (0 if surroundings is None else surroundings)
     assert logits.shape == (2, 3)
     assert contributions.shape == (2, 3, 12)

@@ -207,8 +207,7 @@ class _Together:
 
     def __init__(self, together: TogetherFigures) -> None:
         labels = together.labels
-        self._order = torch.cat([(labels == label).nonzero()[:, 0] for label in labels.unique()] or [labels])
-        self.sizes = torch.unique(labels, return_counts=True)[1].tolist()
+        self._order, self.sizes = _strata(labels)
         self._pairs = torch.stack([together.num_near, together.num_both], dim=1).double()
         self._distances = torch.stack(
             [together.distances.nansum(dim=1), (~together.distances.isnan()).sum(dim=1).double()], dim=1
@@ -220,9 +219,7 @@ class _Together:
         self.num_elements = max(1, len(parts), 4 * math.prod(self._shape))
 
     def __call__(self, *counts: Tensor) -> Tensor:
-        ordered = torch.cat(counts, dim=1)
-        drawn = torch.empty_like(ordered)
-        drawn[:, self._order] = ordered
+        drawn = _as_they_came(counts, self._order)
         near, both = (drawn @ self._pairs).unbind(dim=1)
         distance, number = (drawn @ self._distances).unbind(dim=1)
         rows = [near / both, 100 * distance / number]  # 0 / 0 is nan
@@ -245,12 +242,22 @@ class _TwoViews:
     def __init__(self, alone: UnannotatedFigures) -> None:
         self._resampled, self.names = alone.resampled, list(alone.resampled)
         labels = alone.views.labels if alone.views is not None and self.names else torch.zeros(0, dtype=torch.int64)
-        self._order = labels.argsort(stable=True)
-        self.sizes = torch.unique(labels, return_counts=True)[1].tolist()
+        self._order, self.sizes = _strata(labels)
         self.num_elements = max(1, 8 * len(alone.of_filters["presence"]))
 
     def __call__(self, *counts: Tensor) -> Tensor:
-        ordered = torch.cat(counts, dim=1).double()
-        drawn = torch.empty_like(ordered)
-        drawn[:, self._order] = ordered
+        drawn = _as_they_came(counts, self._order)
         return torch.stack([found(drawn).nanmean(dim=1) for found in self._resampled.values()])
+
+
+def _strata(labels: Tensor) -> tuple[Tensor, list[int]]:
+    """Pictures in the order of their classes, and how many there are of each class."""
+    return labels.argsort(stable=True), torch.unique(labels, return_counts=True)[1].tolist()
+
+
+def _as_they_came(counts: Sequence[Tensor], order: Tensor) -> Tensor:  # [resample, picture]
+    """Counts of each class's pictures [resample, picture of the class] → in the order of the labels of `_strata`."""
+    ordered = torch.cat(list(counts), dim=1)
+    drawn = torch.empty_like(ordered)
+    drawn[:, order] = ordered
+    return drawn

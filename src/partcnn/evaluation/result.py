@@ -67,18 +67,28 @@ class FilterEvaluation:
         return self.others.get(name, own)
 
     @property
-    def part_name(self) -> str | None:
-        """What to call it by: of the parts that it follows, with R² of 0.5 or more, the one that it lies on most often.
+    def named_part(self) -> tuple[str, bool] | None:
+        """Of the parts that it follows, with R² of 0.5 or more, the one that it lies on most; and whether it does.
 
-        "by the legs" where it lies on none of them: a part may be followed from beside it. None: it follows no part.
+        A part may be followed from beside it. None: it follows no part.
         """
         followed = [part for part, r2 in self.r2_by_part.items() if r2 >= COVERAGE_R2 and not self.is_dead]
         lies_on = {part: self.pointing_by_part.get(part, math.nan) for part in followed}
         known = {part: share for part, share in lies_on.items() if not math.isnan(share)}
+        if not followed:
+            return None
         if not known:
-            return max(followed, key=lambda part: self.r2_by_part[part], default=None)
-        name = max(known, key=lambda part: (known[part], self.r2_by_part[part]))
-        return name if known[name] >= _LIES_ON else f"by the {name}"
+            return max(followed, key=lambda part: self.r2_by_part[part]), True
+        part = max(known, key=lambda part: (known[part], self.r2_by_part[part]))
+        return part, known[part] >= _LIES_ON
+
+    @property
+    def part_name(self) -> str | None:
+        """What to call it by: "legs", or "by the legs" where it follows them from beside. None: as of `named_part`."""
+        if self.named_part is None:
+            return None
+        part, lies_on = self.named_part
+        return part if lies_on else f"by the {part}"
 
     @property
     def standing(self) -> float:

@@ -50,7 +50,7 @@ class Attribution:
 def attribute(model: nn.Module, images: Tensor, directions: Tensor | None = None) -> Attribution:
     """Split Σ_c direction_c · logit_c of every picture into what each filter of the top part layer adds.
 
-    Additive head: share_f = Σ_c direction_c · contribution_cf, see `PartNetwork.contributions`; that they add up
+    Additive head: share_f = Σ_c direction_c · contribution_cf, see `PartNetwork.logit_terms`; that they add up
     is checked on every call. Original head: share_f = Σ_ij x_ij ∂explained/∂x_ij, x the masked map (gradient ×
     activation; Shrikumar et al. 2016), with the remainder told.
 
@@ -94,11 +94,10 @@ def _exact(
         logits = network(images).float().cpu()
         assert mask.feature_maps is not None  # the forward pass just recorded them
         masked = mask.masked(mask.feature_maps)
-        contributions = network.contributions(masked).float().cpu()  # [image, class, filter]
+        contributions, around = network.logit_terms(masked)
         directions = _directions(directions, logits)
-        shares = torch.einsum("icf,ic->if", contributions, directions)
+        shares = torch.einsum("icf,ic->if", contributions.float().cpu(), directions)
         bias = directions @ network.bias.float().cpu()
-        around = network.surroundings(masked)
         surroundings = None if around is None else (around.float().cpu() * directions).sum(dim=1)
     return logits, masked.float().cpu(), shares, bias, surroundings, directions
 

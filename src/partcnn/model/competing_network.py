@@ -76,19 +76,13 @@ class CompetingNetwork(PartNetwork):
         dropped = self.dropout(self.erasing(features))
         return self.head(self.layer_of_parts(dropped, features), features)  # type: ignore[no-any-return]
 
-    def contributions(self, masked_feature_maps: Tensor) -> Tensor:
-        """See `PartNetwork.contributions`; of the pictures of the last forward pass."""
-        return self._contributions(masked_feature_maps)[..., :-1]
-
-    def surroundings(self, masked_feature_maps: Tensor) -> Tensor:
-        """See `PartNetwork.surroundings`; of the pictures of the last forward pass."""
-        return self._contributions(masked_feature_maps)[..., -1]
-
-    def _contributions(self, masked_feature_maps: Tensor) -> Tensor:  # [image, class, filter + 1]
+    def logit_terms(self, masked_feature_maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `PartNetwork.logit_terms`; of the pictures of the last forward pass."""
         features = self.layer_of_parts.mask.last_features
         if features is None or features.shape[0] != masked_feature_maps.shape[0]:  # len() would fix it in an export
             raise ConfigError("contributions: expected a forward pass of these pictures before, got none")
-        return self.head.contributions(masked_feature_maps, features)
+        terms = self.head.contributions(masked_feature_maps, features)
+        return terms[..., :-1], terms[..., -1]
 
     @property
     def layer_of_parts(self) -> CompetingLayer:

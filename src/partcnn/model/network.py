@@ -181,22 +181,22 @@ class PartNetwork(nn.Module):
         return self.head.bias  # type: ignore[return-value]
 
     def contributions(self, masked_feature_maps: Tensor) -> Tensor:  # → [image, class, filter]
-        """What each filter of the top layer adds to each logit, by its masked maps.
+        """What each filter of the top layer adds to each logit: the first of `logit_terms`."""
+        return self.logit_terms(masked_feature_maps)[0]
+
+    def logit_terms(self, masked_feature_maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What adds up to each logit beside the bias, by the top layer's masked maps.
 
         logit = bias + surroundings + Σ_filter contributions.
 
         Args:
             masked_feature_maps: [image, filter, row, col] of the last forward pass.
-        """
-        return self.head.contributions(masked_feature_maps)  # type: ignore[operator,no-any-return]
 
-    def surroundings(self, masked_feature_maps: Tensor) -> Tensor | None:  # → [image, class]
-        """What the cells that no filter holds add to each logit; None where they add nothing, as with a grid head.
-
-        Args:
-            masked_feature_maps: as of `contributions`.
+        Returns:
+            Contributions [image, class, filter], what each filter adds; and the surroundings [image, class], what the
+            cells add that no filter holds, None where they add nothing, as with a grid head.
         """
-        return None
+        return self.head.contributions(masked_feature_maps), None  # type: ignore[operator]
 
 
 @contextmanager

@@ -86,11 +86,11 @@ def _verdict(one: FilterEvaluation, has_parts: bool) -> tuple[str, str]:
 
 
 def _followed(one: FilterEvaluation) -> str:
-    """Where it lies on another part than the one that it follows best, both."""
-    name, best = one.part_name, one.best_part
-    if name is None or name == best:
-        return f"follows the {best}"
-    return f"follows the {best} from {name if name.startswith('by ') else f'the {name}'}"
+    """Where it is called by another place than the part that it follows best, both."""
+    if one.named_part is None or one.part_name == one.best_part:
+        return f"follows the {one.best_part}"
+    part, lies_on = one.named_part
+    return f"follows the {one.best_part} from {'' if lies_on else 'by '}the {part}"
 
 
 def _bar(value: float, low: float) -> Bar | None:

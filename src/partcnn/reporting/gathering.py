@@ -167,8 +167,7 @@ def _passed(
         pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
         if tiling is not None:
-            is_seen = mask.peak_scores(found.feature_maps) > 0
-            seen = found.feature_maps * is_seen[..., None, None]
+            seen = found.feature_maps * (kept[-1].scores > 0)[..., None, None]
             tiles += [picture_tiles(shares, tiling) for shares in seen]
         own = MapMoments.of(found.feature_maps)
         moments = own if moments is None else moments + own

@@ -62,7 +62,7 @@ def trunk_features(
     computed = _computed(model, views, num_workers=num_workers, keeps_whole=keeps_whole, on_progress=on_progress)
     seconds = time.monotonic() - began
     if computed.whole is not None:
-        _keep_whole(cache, whole_key(model, views.preprocessing, views.dataset), computed.whole, seconds)
+        cache.keep(whole_key(model, views.preprocessing, views.dataset), _tensors(computed.whole), seconds)
     _keep_views(cache, key, computed, model.projection, seconds)  # last: where there is room for one, it is this
     return replace(computed, whole=None)
 
@@ -82,8 +82,8 @@ def _keep_views(cache: FeatureCache, key: str, computed: FeatureViews, projectio
         _log.info("trunk features: %.0f s, kept in %s, %d MiB", seconds, cache.directory, size >> 20)
 
 
-def _keep_whole(cache: FeatureCache, key: str, whole: PictureFeatures, seconds: float) -> None:
-    cache.keep(key, {"maps": whole.maps, "sizes": whole.sizes}, seconds)
+def _tensors(whole: PictureFeatures) -> dict[str, Tensor]:
+    return {"maps": whole.maps, "sizes": whole.sizes}
 
 
 def picture_features(
@@ -109,8 +109,7 @@ def picture_features(
     trunk = nn.Sequential(model.trunk, model.projection)
 
     def whole() -> dict[str, Tensor]:
-        made = compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers)
-        return {"maps": made.maps, "sizes": made.sizes}
+        return _tensors(compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers))
 
     def second() -> dict[str, Tensor]:
         made = compute_second_features(trunk, views, num_workers=num_workers)

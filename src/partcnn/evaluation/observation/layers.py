@@ -130,6 +130,10 @@ def observed_maps(
     num_filters, num_parts = maps.shape[1], landmarks.shape[1]
     sizes = {"num_filters": num_filters, "num_classes": num_classes, "num_parts": num_parts}
     observed = LayerObservation("", field, **sizes, background=background, top=top)
-    sums = maps.sum(dim=(2, 3)).float().where(scores > 0, 0)
-    observed.add(cells, scores.float(), sums, labels, landmarks, torch.arange(len(maps)))
+    observed.add(cells, scores.float(), activation_sums(maps, scores), labels, landmarks, torch.arange(len(maps)))
     return observed
+
+
+def activation_sums(maps: Tensor, scores: Tensor) -> Tensor:  # [image, filter], on the CPU
+    """Of each map [image, filter, row, col]; 0 where its filter is silent, by its score [image, filter]."""
+    return maps.sum(dim=(2, 3)).float().cpu().where(scores > 0, 0)

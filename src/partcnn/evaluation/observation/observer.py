@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
-from partcnn.evaluation.observation.layers import LayerObservation
+from partcnn.evaluation.observation.layers import LayerObservation, activation_sums
 from partcnn.evaluation.observation.parts import PartObservation
 from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.evaluation.observation.protocol import Protocol
@@ -189,7 +189,7 @@ class _Observer:
             found = maps[layer.layer]
             places = self._places(found, mask)
             cells, scores = places.round().long(), mask.peak_scores(found).float().cpu()
-            sums = found.sum(dim=(2, 3)).float().cpu().where(scores > 0, 0)
+            sums = activation_sums(found, scores)
             layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
         masked = mask.masked(found)  # of the top layer, the last
         landmarks = batch.example.landmarks

@@ -162,11 +162,9 @@ class _ExportedNetwork(nn.Module):
         if not self.has_parts:
             return (logits,)
         feature_maps, masked = self._masked[-1]
-        outputs: tuple[Tensor, ...] = (logits, masked, self._top.part_cells(feature_maps))
+        outputs = (logits, masked, self._top.part_cells(feature_maps))
         if isinstance(self.network, PartNetwork):
-            outputs = (*outputs, self.network.contributions(masked))
-            surroundings = self.network.surroundings(masked)
-            return outputs if surroundings is None else (*outputs, surroundings)
+            return (*outputs, *(term for term in self.network.logit_terms(masked) if term is not None))
         return outputs
 
     def _keep(self, mask: PartMask, inputs: tuple[Tensor, ...], output: Tensor) -> None:
