@@ -25,6 +25,7 @@ from partcnn.reporting.summary import summary_rows
 from tests.pointing_network import BIRDS, BLUE, GREEN, RED, SIDE, Cell, Drawer, image_ids, pointer, with_classes
 from tests.reference import landmarks as twin
 from tests.reference import map_statistics
+from tests.tiling_network import tiling_network
 
 PARTS = ("beak", "tail")
 TOGETHER = ("parts_followed", "landmark_error", "nmi", "ari", "fg_nmi", "fg_ari", "effective_filters", "crowded")
@@ -67,6 +68,12 @@ def network(*colours: int, classes: Sequence[str] = ("background", "bird"), shar
     if shared:
         top_mask(model)[1].is_shared = True
     return model
+
+
+def with_night(dataset: PartDataset) -> PartDataset:
+    """With the classes that the network set by hand has."""
+    dataset.classes = ["night", "spots"]
+    return dataset
 
 
 @pytest.mark.parametrize("has_boxes", [False, True], ids=["picture", "box"])
@@ -167,7 +174,58 @@ def test_what_decides_leads_in_the_table_the_report_and_the_card(tmp_path: Path)
     }
     text = model_card(config, found.summary)
     assert f"| {MEASURES['parts_followed'].card} | 2 |" in text
-    assert Evaluation.from_json(found.to_json(tmp_path / "found.json")).summary == found.summary
+    known = {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in found.summary.items()}
+    assert Evaluation.from_json(found.to_json(tmp_path / "found.json")).summary == known
+
+
+# --- what filters hold, and parts that are hidden
+
+
+@pytest.mark.parametrize("has_boxes", [False, True], ids=["picture", "box"])
+def test_cells_and_landmarks_that_filters_hold_are_counted(tmp_path: Path, has_boxes: bool) -> None:
+    scene = Scene(tmp_path, has_boxes=has_boxes)
+    found = evaluate(tiling_network(), with_night(scene.birds()))
+    cells = [set(spots.values()) for spots in scene.spots["test"]]
+    at_edge = [cell for one in cells for cell in one if 7 in cell]  # their middles lie beyond the box
+    outside = len(at_edge) / sum(map(len, cells)) if has_boxes else 0
+    assert found.summary["held_outside"] == pytest.approx(outside)
+    assert found.summary["landmarks_held"] == 1
+    for name in ("held_outside", "landmarks_held"):
+        low, high = found.intervals[name]
+        assert low <= found.summary[name] <= high
+        assert found.by_category["spots"][name] == found.summary[name]
+
+
+def test_a_part_that_no_filter_holds_is_told(tmp_path: Path) -> None:
+    model = tiling_network()
+    with torch.no_grad():
+        model.layer_of_parts.scores.prototypes.weight[2].zero_()  # blue: the tail
+    scene = Scene(tmp_path)
+    found = evaluate(model, with_night(scene.birds())).summary
+    pairs = [(spots[RED], spots[BLUE], spots[GREEN]) for spots in scene.spots["test"]]
+    held = [1 + (blue in (red, green)) for red, blue, green in pairs]
+    assert found["landmarks_held"] == pytest.approx(sum(held) / (2 * len(pairs)))
+
+
+def test_where_no_cell_is_nobodys_nothing_is_said_of_what_is_held(tmp_path: Path) -> None:
+    found = evaluate(network(RED, BLUE), Scene(tmp_path).birds())
+    assert all(math.isnan(found.summary[name]) for name in ("held_outside", "landmarks_held", "hidden_firing"))
+    assert found.intervals.keys().isdisjoint({"held_outside", "landmarks_held"})
+
+
+@pytest.mark.parametrize(("painted", "share"), [(False, 0), (True, 1)], ids=["absent", "painted over"])
+def test_filters_that_fire_on_hidden_parts_are_told(tmp_path: Path, painted: bool, share: float) -> None:
+    """A third of the birds have no beak, or one that the annotation calls hidden though it is there to be seen."""
+    scene = Scene(tmp_path)
+    drawer = scene.drawer
+    for split in ("train", "test"):
+        for image_id in image_ids(split)[24:]:
+            spots = {colour: drawer.cell() for colour in (RED, BLUE) if painted or colour != RED}
+            drawer.add(image_id, 1, spots, {"tail": spots[BLUE]})
+    found = evaluate(network(RED, BLUE), scene.birds())
+    assert found.summary["hidden_firing"] == share  # of the beak: the tail is nowhere hidden
+    assert evaluate(network(BLUE), scene.birds()).summary["hidden_firing"] != share  # no filter follows the beak
+    assert evaluate(network(RED, BLUE), scene.birds("train")).summary["hidden_firing"] is None
 
 
 # --- filters that all categories share

@@ -201,14 +201,15 @@ class _Shares:
 
 class _Together:
     """Counts of each class's pictures → what the filters say together. `effective_filters` has no interval: it would
-    need the products of all maps of every picture."""
+    need the products of all maps of every picture; nor has `hidden_firing`, of few pictures that hide a part."""
 
-    names = ("crowded", "landmark_error", "nmi", "ari", "fg_nmi", "fg_ari")
+    names = ("crowded", "landmark_error", "landmarks_held", "held_outside", "nmi", "ari", "fg_nmi", "fg_ari")
 
     def __init__(self, together: TogetherFigures) -> None:
         labels = together.labels
         self._order, self.sizes = _strata(labels)
         self._pairs = torch.stack([together.num_near, together.num_both], dim=1).double()
+        self._held = torch.cat([together.num_points, together.num_held], dim=1).double()
         self._distances = torch.stack(
             [together.distances.nansum(dim=1), (~together.distances.isnan()).sum(dim=1).double()], dim=1
         )
@@ -222,7 +223,8 @@ class _Together:
         drawn = _as_they_came(counts, self._order)
         near, both = (drawn @ self._pairs).unbind(dim=1)
         distance, number = (drawn @ self._distances).unbind(dim=1)
-        rows = [near / both, 100 * distance / number]  # 0 / 0 is nan
+        held_points, points, held, outside = (drawn @ self._held).unbind(dim=1)
+        rows = [near / both, 100 * distance / number, held_points / points, outside / held]  # 0 / 0 is nan
         of_points = drawn[:, self._pictures]
         for entries in self._entries:
             table = drawn.new_zeros(len(drawn), math.prod(self._shape)).index_add_(1, entries, of_points)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, mean
 from partcnn.evaluation.observation.together import TogetherObservation
+from partcnn.metrics.functional.absence import hidden_firing
 from partcnn.metrics.functional.agreement import agreement_of_clusters
 from partcnn.metrics.functional.crowding import crowded_pairs
 from partcnn.metrics.functional.displacement import COVERAGE_R2
@@ -27,6 +28,8 @@ class TogetherFigures:
     Attributes:
         num_near, num_both: [picture] pairs of filters, see `crowded_pairs`.
         distances: [picture, part], see `LandmarkRegression`; nan throughout without `training`.
+        num_held: [picture, 2] cells that filters hold, and those outside the object's box; 0 where nothing is a rest.
+        num_points: [picture, 2] landmarks that filters hold, and all that are visible; 0 where nothing is a rest.
         best_parts: [filter] on the training pictures; −1 where there is none. None without `training`.
     """
 
@@ -35,6 +38,7 @@ class TogetherFigures:
     ) -> None:
         self.figures, self.labels, self.clusters = figures, seen.labels, seen.clusters
         self.places, self.landmarks, self.middles = seen.places, seen.landmarks, seen.middles
+        self.peaks, self.num_held, self.num_points = seen.peaks, seen.held, _held_points(seen)
         self._correlation = None if seen.moments is None else seen.moments.correlation
         self.num_near, self.num_both = (torch.zeros(len(self.labels), dtype=torch.int64) for _ in range(2))
         self.distances = self.landmarks.new_full(self.landmarks.shape[:2], math.nan, dtype=torch.float64)
@@ -70,7 +74,32 @@ class TogetherFigures:
             if correlation is None
             else participation_ratio(correlation[filters][:, filters]),
             "crowded": float(self.num_near[rows].sum() / self.num_both[rows].sum().double()),
+            **self._held_shares(rows),
+            "hidden_firing": self._hidden_firing(category) if has_training else None,
         }
+
+    def _held_shares(self, rows: Tensor | slice) -> dict[str, float]:
+        held, outside = self.num_held[rows].sum(dim=0).double()
+        held_points, points = self.num_points[rows].sum(dim=0).double()
+        return {"landmarks_held": float(held_points / points), "held_outside": float(outside / held)}
+
+    def _hidden_firing(self, category: int | None) -> float:
+        """Mean over the parts that some filter follows on training pictures; of several categories, over all theirs."""
+        if category is None:
+            return mean(share for one in self.figures.owners for share in self._firing_of_parts(one))
+        return mean(self._firing_of_parts(category))
+
+    def _firing_of_parts(self, category: int) -> list[float]:
+        """Of every part with a filter that follows it on training pictures, the best one there."""
+        assert self._training is not None
+        filters, rows = self.figures.filters_of(category), self.pictures_of(category)
+        is_shown = ~self.landmarks[rows].isnan().any(dim=2)
+        is_annotated = is_shown.any(dim=1)
+        r2, best = self._training.figures.r2[filters].nan_to_num(nan=-math.inf).max(dim=0)
+        followed = r2 >= COVERAGE_R2
+        scores = self.peaks[rows][:, filters[best[followed]]]
+        firing: list[float] = hidden_firing(scores[is_annotated], is_shown[is_annotated][:, followed]).tolist()
+        return firing
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Of the middle of the picture, and of one single filter that points at a part exactly, the best such part."""
@@ -111,6 +140,13 @@ class TogetherFigures:
         if r2.isnan().all():
             return math.nan
         return int(num_followed(r2, self.best_parts[filters]))
+
+
+def _held_points(seen: TogetherObservation) -> Tensor:  # [picture, 2]
+    clusters = seen.clusters[..., 0]
+    is_shown, num_filters = clusters >= 0, seen.fires.shape[1]
+    counts = torch.stack([is_shown & (clusters < num_filters), is_shown], dim=2).sum(dim=1)
+    return counts if seen.has_rest else torch.zeros_like(counts)
 
 
 def num_followed(r2: Tensor, best_parts: Tensor) -> Tensor:  # [..., filter, part], [filter] → [...]

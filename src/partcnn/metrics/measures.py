@@ -157,6 +157,37 @@ _ROWS = (
         is_first=True,
     ),
     Measure(
+        name="landmarks_held",
+        title="annotated points held",
+        sentence="Share of the annotated points that lie in a filter's cells, not in those of none.",
+        column="held",
+        is_category_column=True,
+        better=1,
+        highest=1,
+        is_percent=True,
+    ),
+    Measure(
+        name="held_outside",
+        title="held outside the object",
+        sentence="Share of the cells that filters hold whose middle lies outside the object's box.",
+        column="outside",
+        is_category_column=True,
+        better=-1,
+        highest=1,
+        is_percent=True,
+    ),
+    Measure(
+        name="hidden_firing",
+        title="fires on hidden parts",
+        sentence="A filter fires on 90 % of the pictures that show its part: on how many of those that hide it? Mean "
+        "over parts that a filter follows, each filter's chosen on training pictures. One that does not look has 90 %.",
+        column="hidden",
+        better=-1,
+        highest=1,
+        is_percent=True,
+        needs_training=True,
+    ),
+    Measure(
         name="steadiness",
         title="steadiness",
         sentence="Share of a filter's movement that is from picture to picture, not between two views of one; mean "

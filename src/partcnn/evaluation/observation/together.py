@@ -1,4 +1,4 @@
-"""What the filters of the top layer do together: on every picture of an object their places, and whose each part is."""
+"""What filters of the top layer do together, on every picture of an object: their places, whose cells and parts are."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from partcnn.networks.probing.receptive_field import ReceptiveField
 
 
 class TogetherObservation:
-    """Memory grows by 10 bytes a picture and filter.
+    """Memory grows by 14 bytes a picture and filter.
 
     Args:
         mask: of the layer.
@@ -19,10 +19,12 @@ class TogetherObservation:
 
     Attributes:
         moments: of the maps that the layers above see, over all cells of all pictures.
+        has_rest: whether a cell can be nobody's.
     """
 
     def __init__(self, mask: PartMask, field: ReceptiveField, *, background: int | None) -> None:
         self.moments: MapMoments | None = None
+        self.has_rest = False
         self._mask, self._field, self._background = mask, field, background
         self._rows: list[tuple[Tensor, ...]] = []
 
@@ -45,6 +47,7 @@ class TogetherObservation:
         maps, landmarks, scores = maps[is_object.to(maps.device)], landmarks[is_object], scores[is_object]
         height, width = self._field.input_size
         rest = self._mask.rest_of(maps)
+        self.has_rest = rest is not None
         clusters = part_clusters(
             maps,
             (landmarks / landmarks.new_tensor([width, height])).to(maps.device),
@@ -53,7 +56,23 @@ class TogetherObservation:
         )
         whole = boxes.new_tensor([0, 0, width, height])
         boxes = torch.where(boxes[is_object].isnan().any(dim=1, keepdim=True), whole, boxes[is_object])
-        self._rows.append((labels[is_object], cells[is_object], scores > 0, clusters.cpu(), landmarks, boxes))
+        peaks = maps.amax(dim=(2, 3)).float().cpu()
+        held = self._held(maps, rest, boxes)
+        self._rows.append(
+            (labels[is_object], cells[is_object], scores > 0, clusters.cpu(), landmarks, boxes, peaks, held)
+        )
+
+    def _held(self, maps: Tensor, rest: Tensor | None, boxes: Tensor) -> Tensor:  # [picture, 2]
+        """How many cells some filter holds, and how many of these have their middle outside the object's box; 0 where
+        no rest says what is nobody's."""
+        if rest is None:
+            return torch.zeros(len(maps), 2, dtype=torch.int64)
+        is_held = (maps.amax(dim=1) > rest).cpu()
+        rows, cols = torch.meshgrid(*(torch.arange(cells) for cells in self._field.map_size), indexing="ij")
+        x, y = self._field.centers_px(torch.stack([rows, cols], dim=-1).double()).unbind(dim=-1)
+        left, top, right, bottom = boxes[:, :, None, None].unbind(dim=1)
+        is_outside = (x < left) | (x > right) | (y < top) | (y > bottom)
+        return torch.stack([is_held, is_held & is_outside], dim=1).sum(dim=(2, 3))
 
     @property
     def labels(self) -> Tensor:
@@ -74,6 +93,16 @@ class TogetherObservation:
     def clusters(self) -> Tensor:
         """[picture, part, 2], see `part_clusters`: the rest, where there is one, is behind the filters."""
         return self._column(3, torch.zeros(0, 0, 2, dtype=torch.int16))
+
+    @property
+    def peaks(self) -> Tensor:
+        """[picture, filter] of the maps as they are, where `fires` knows nothing of weak ones."""
+        return self._column(6, torch.zeros(0, self._mask.num_filters))
+
+    @property
+    def held(self) -> Tensor:
+        """[picture, 2]: cells that some filter holds, and those of them outside the object's box."""
+        return self._column(7, torch.zeros(0, 2, dtype=torch.int64))
 
     @property
     def places(self) -> Tensor:

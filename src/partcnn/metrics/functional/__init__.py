@@ -1,5 +1,6 @@
 """How well filters follow and cover object parts: functions of tensors. See docs/metrics.md for which to quote."""
 
+from partcnn.metrics.functional.absence import hidden_firing
 from partcnn.metrics.functional.activation import activation_shares, category_confusion, dead_filters, filter_purity
 from partcnn.metrics.functional.agreement import PartAgreement, part_agreement
 from partcnn.metrics.functional.baselines import (
@@ -54,6 +55,7 @@ __all__ = [
     "filter_purity",
     "grid_points",
     "grown_regions",
+    "hidden_firing",
     "identity",
     "instability_of_table",
     "landmark_regression_error",
