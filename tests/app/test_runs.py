@@ -44,10 +44,10 @@ def test_a_network_of_the_first_version_is_saved_again_as_it_was(tmp_path: Path)
 @pytest.mark.parametrize("category", ["giraffe", None])
 @pytest.mark.parametrize(
     ("objective", "network"),
-    [("auto", {}), ("auto", {"new_layers": 2}), ("auto", {"filters": 5}), ("exact", {})],
-    ids=["competing", "two layers", "asked for", "exact"],
+    [("auto", {}), ("auto", {"new_layers": 2}), ("auto", {"filters": 5}), ("auto", {"filters": "auto"}), ("exact", {})],
+    ids=["competing", "two layers", "asked for", "by data", "exact"],
 )
-def test_a_plain_network_has_as_many_filters(category: str | None, objective: str, network: dict[str, int]) -> None:
+def test_a_plain_network_has_as_many_filters(category: str | None, objective: str, network: dict[str, Any]) -> None:
     settings = RunSettings(
         "demo:2", "", category, backbone="demo", objective=objective, network=NetworkSettings(**network)
     )
@@ -66,11 +66,13 @@ def test_a_plain_network_has_as_many_filters(category: str | None, objective: st
         ({"plain": True}, "auto", 8),
         ({"category": None}, "competing", 16),
         ({"network": NetworkSettings(new_layers=2)}, "exact", 32),
+        ({"network": NetworkSettings(filters="auto")}, "competing", "auto"),  # its data say how many
+        ({"network": NetworkSettings(filters="auto"), "plain": True}, "auto", 16),
         ({"head": "original"}, "exact", None),
     ],
-    ids=["default", "plain", "several", "two layers", "original"],
+    ids=["default", "plain", "several", "two layers", "by data", "by data, plain", "original"],
 )
-def test_a_record_says_what_auto_took(changes: dict[str, Any], objective: str, filters: int | None) -> None:
+def test_a_record_says_what_auto_took(changes: dict[str, Any], objective: str, filters: int | str | None) -> None:
     """And it makes the same network again, whatever "auto" means by then."""
     asked = replace(RunSettings("demo:2", "", "cat", backbone="demo"), **changes)
     dataset = load_dataset(asked.data, category=asked.category)

@@ -39,7 +39,7 @@ def convert(
     *,
     num_classes: int,
     new_layers: int = 1,
-    filters: int | None = None,
+    filters: int | str | None = None,
     projection: int | None = 128,
     hidden: int | None = None,
     head: str = "additive",
@@ -66,7 +66,7 @@ def convert(
             block above it.
         num_classes: of the task. With `head="original"` the number of outputs the network has.
         filters: per part layer; None takes 8 that compete for one class and 16 for several, else 32 a class that owns
-            any.
+            any. "auto", where filters compete: `partcnn.training.fit` starts with more and keeps those that are parts.
         head: "additive" replaces what lies above the layer by part layers and a head that is linear in the masked
             maps; "original" puts masks in place, the network above and all its state-dict keys stay.
         objective: "competing", a name in `partcnn.objectives.OBJECTIVES`, or None for no filter loss; "auto" is
@@ -163,7 +163,7 @@ def _part_network(network: nn.Module, shapes: Sequence[LayerShape], settings: Co
         projection,
         _hidden_layer(num_channels, num_hidden) if num_hidden else nn.Identity(),
         _part_layers(num_hidden or num_channels, settings),
-        AdditiveHead(_num_filters(settings), settings.num_classes, grid=settings.grid),
+        AdditiveHead(settings.num_filters, settings.num_classes, grid=settings.grid),
         dropout=settings.dropout,
         erasing=settings.erasing,
         layers=settings.layers,
@@ -177,7 +177,7 @@ def _competing_network(
 ) -> CompetingNetwork:
     """A layer of filters that compete, and a head that sums them, on the network up to its layers."""
     trunk, projection, num_channels = _below_the_parts(network, shapes, settings)
-    num_filters, num_classes = _num_filters(settings), settings.num_classes
+    num_filters, num_classes = settings.num_filters, settings.num_classes
     model = CompetingNetwork(
         trunk,
         projection,
@@ -214,14 +214,9 @@ def _like(network: nn.Module, model: _Model) -> _Model:
 
 
 def _part_layers(num_channels: int, settings: ConversionSettings) -> list[PartConv2d]:
-    num_filters = _num_filters(settings)
+    num_filters = settings.num_filters
     num_inputs = [num_channels, *[num_filters] * (settings.new_layers - 1)]
     return [PartConv2d(number, num_filters, settings.num_classes, **settings.of_masks) for number in num_inputs]
-
-
-def _num_filters(settings: ConversionSettings) -> int:
-    assert settings.filters is not None  # of resolved settings
-    return settings.filters
 
 
 def _check_logits(network: nn.Module, num_classes: int, input_size: tuple[int, int]) -> None:

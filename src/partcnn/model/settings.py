@@ -14,6 +14,10 @@ HEADS = ("additive", "original")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
+_BY_DATA_OF_ONE, _BY_DATA_OF_SEVERAL = (
+    16,
+    32,
+)  # the same with filters="auto", before those that are no parts are dropped
 # Settings that are not read where filters compete, as the record holds them.
 UNREAD_BY_COMPETING: dict[str, Any] = {"masks": False, "hidden": None, "grid": 7, "places": "centroid"}
 _MOST_HIDDEN = 128  # filters of the ordinary layer, unless they are asked for
@@ -34,7 +38,8 @@ class ConversionSettings:
         new_layers: part layers, at least 1 (this and the next three: additive head only). Above 1 the objective "auto"
             is "exact" or "labelled".
         filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
-            that owns any, at most the trunk's channels.
+            that owns any, at most the trunk's channels. "auto", where filters compete, starts with 16 and 32, of which
+            `fit` keeps those that are parts (`drops_filters`).
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
             leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
         hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most 128;
@@ -58,6 +63,8 @@ class ConversionSettings:
         places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
             over all templates, for maps without masks (`objectives.part_places`). Nothing is trained differently.
         loss_weight: λ of each part layer.
+        drops_filters: whether `fit` is to drop filters that are no parts (`partcnn.training.needed_filters`); that is
+            what `filters="auto"` comes to.
 
     Raises:
         ConfigError: an argument is outside what it may be, whatever the network.
@@ -66,7 +73,7 @@ class ConversionSettings:
     layers: tuple[str, ...] = (AUTO,)
     num_classes: int
     new_layers: int = 1
-    filters: int | None = None
+    filters: int | str | None = None
     projection: int | None = 128
     hidden: int | None = None
     head: str = "additive"
@@ -80,6 +87,7 @@ class ConversionSettings:
     masks: bool = True
     places: str = "peak"
     loss_weight: float = 0.2
+    drops_filters: bool = False
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -90,8 +98,13 @@ class ConversionSettings:
             raise ConfigError(f"layers: expected different layers, got {', '.join(self.layers)}")
         if self.new_layers < 1:
             raise ConfigError(f"new_layers: expected at least 1, got {self.new_layers}")
-        if self.filters is not None and self.filters < 1:
-            raise ConfigError(f"filters: expected at least 1 per layer, or None, got {self.filters}")
+        if self.filters == AUTO and not self.is_competing:
+            raise ConfigError(
+                f"filters: 'auto' needs filters that compete, whose objective is {COMPETING!r}, got "
+                f"{self.chosen_objective!r}; give a number"
+            )
+        if self.filters is not None and self.filters != AUTO and (isinstance(self.filters, str) or self.filters < 1):
+            raise ConfigError(f"filters: expected at least 1 per layer, 'auto' or None, got {self.filters!r}")
         if (self.projection or 0) < 0 or (self.hidden or 0) < 0:
             raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
         if self.grid < 1:
@@ -125,14 +138,25 @@ class ConversionSettings:
     @property
     def chosen_filters(self) -> int | None:
         """Filters per part layer; None where their number depends on the trunk's channels, see `resolved`."""
-        if self.filters is not None or not self.is_competing:
+        if isinstance(self.filters, int):
             return self.filters
-        return _COMPETING_OF_ONE if self.num_owners == 1 else _COMPETING_OF_SEVERAL
+        if not self.is_competing:
+            return None
+        of_one, of_several = _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL
+        if self.filters == AUTO:
+            of_one, of_several = _BY_DATA_OF_ONE, _BY_DATA_OF_SEVERAL
+        return of_one if self.num_owners == 1 else of_several
+
+    @property
+    def num_filters(self) -> int:
+        """Filters per part layer of `resolved` settings."""
+        assert isinstance(self.filters, int)
+        return self.filters
 
     @property
     def num_hidden(self) -> int:
         """Filters of the ordinary layer, 0 for none, once the number of part filters is known."""
-        return min(2 * (self.filters or 0), _MOST_HIDDEN) if self.hidden is None else self.hidden
+        return min(2 * self.num_filters, _MOST_HIDDEN) if self.hidden is None else self.hidden
 
     @property
     def of_masks(self) -> dict[str, Any]:
@@ -157,8 +181,11 @@ class ConversionSettings:
         """
         objective = self.chosen_objective
         if self.is_competing:
-            return replace(self, layers=layers, filters=self.chosen_filters, objective=objective, **UNREAD_BY_COMPETING)
-        filters = self.filters or min(_FILTERS_PER_CLASS * self.num_owners, max(num_channels, self.num_owners))
+            drops = self.drops_filters or self.filters == AUTO
+            taken = replace(self, layers=layers, filters=self.chosen_filters, objective=objective, drops_filters=drops)
+            return replace(taken, **UNREAD_BY_COMPETING)
+        most = max(num_channels, self.num_owners)
+        filters = self.chosen_filters or min(_FILTERS_PER_CLASS * self.num_owners, most)
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:
             raise ConfigError(f"filters: expected at least one for each of {self.num_owners} classes, got {filters}")

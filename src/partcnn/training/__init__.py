@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from partcnn.training.batches import EpochBatches, EpochLoader
     from partcnn.training.cached_features import picture_features, trunk_features
     from partcnn.training.features import FeatureViews, compute_features, compute_picture_features
+    from partcnn.training.filters_by_data import needed_filters
     from partcnn.training.fitting import History, check_trunk, fit
     from partcnn.training.module import PartTraining
     from partcnn.training.projection import COMPONENT_VARIANCE, set_projection
@@ -27,6 +28,7 @@ _HOMES = {
     "check_trunk": "fitting",
     "fit": "fitting",
     "PartTraining": "module",
+    "needed_filters": "filters_by_data",
     "COMPONENT_VARIANCE": "projection",
     "set_projection": "projection",
     "prune": "pruning",
@@ -47,6 +49,7 @@ __all__ = [
     "compute_features",
     "compute_picture_features",
     "fit",
+    "needed_filters",
     "picture_features",
     "prune",
     "set_projection",

@@ -1,5 +1,6 @@
 """Train a converted network: `fit`."""
 
+import copy
 import logging
 import os
 import signal
@@ -29,9 +30,11 @@ from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
 from partcnn.training.competing_start import start_competing
 from partcnn.training.features import FeatureViews, compute_features
+from partcnn.training.filters_by_data import needed_filters
 from partcnn.training.head_training import HeadTraining
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
+from partcnn.training.pruning import keep_filters
 from partcnn.training.recipe import PRECISIONS, Recipe
 from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
@@ -39,6 +42,7 @@ from partcnn.training.views import PictureViews
 _log = logging.getLogger("partcnn")
 TRUNKS = ("frozen", "finetune")
 _PICTURES_DTYPE = torch.float16
+_MOST_LOOKED_AT = 256  # pictures, to see which filters are parts
 _PICTURES_IN_MEMORY_BYTES = 2 * 1024**3  # of views that are kept for a trunk that learns; more are decoded every epoch
 # Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
 _EXPECTED_WARNINGS = (
@@ -113,7 +117,8 @@ def fit(
     """Train a converted network on the pictures of a data set, in place.
 
     A network that is not trained yet, by `fit` or before it was loaded, first gets its projection: the principal
-    components of its trunk's maps on the training pictures (`partcnn.training.set_projection`).
+    components of its trunk's maps on the training pictures (`partcnn.training.set_projection`). One that was converted
+    with `filters="auto"` has fewer filters afterwards: those that are parts (`partcnn.training.needed_filters`).
 
     Args:
         model: made by `partcnn.convert`.
@@ -169,6 +174,9 @@ def fit(
     try:
         with fitting_threads(trainer.strategy.root_device):
             _run(trainer, module, batches, history)
+            if isinstance(model, CompetingNetwork) and record.settings.drops_filters and not history.is_interrupted:
+                _drop_filters(model, features if is_frozen else None, views, num_workers)
+                keeper.save(module)
             if isinstance(model, CompetingNetwork) and recipe.head_epochs and not history.is_interrupted:
                 second = replace(recipe, epochs=recipe.head_epochs)
                 again = _trainer(second, None, [_Keeper(None, history)], is_progress_shown)
@@ -180,6 +188,27 @@ def fit(
     record.is_trained = True
     model.eval()
     return history
+
+
+def _drop_filters(
+    model: CompetingNetwork, features: FeatureViews | None, views: PictureViews, num_workers: int
+) -> None:
+    """Keep the filters that are parts, on training pictures of objects; `features` as of `_started`."""
+    background = conversion_of(model).settings.background
+    images = [number for number, sample in enumerate(views.dataset.samples) if sample.label != background]
+    images = images[:: -(-len(images) // _MOST_LOOKED_AT)]
+    if features is not None:
+        maps, frames = features.maps[images, :2], features.frames[images, :2]
+    else:
+        chosen = copy.copy(views.dataset)
+        chosen.samples = [views.dataset.samples[number] for number in images]
+        two_views = PictureViews(chosen, views.preprocessing, num_views=2, seed=views.seed)
+        seen = compute_features(nn.Sequential(model.trunk, model.projection), two_views, num_workers=num_workers)
+        maps, frames = seen.maps, seen.frames
+    num_filters = model.layer_of_parts.mask.num_filters
+    kept = needed_filters(model, maps, frames)
+    keep_filters(model, kept)
+    _log.info("%d of %d filters are parts and stay", len(kept), num_filters)
 
 
 def _fit_head(trainer: L.Trainer, module: HeadTraining, batches: Iterable[Any], history: History) -> None:

@@ -88,8 +88,7 @@ def prune(
     step = -(-len(features.maps) // _MOST_PICTURES)
     maps = features.maps[::step, 0]
     if isinstance(pruned, CompetingNetwork):
-        _keep_competing(pruned, maps, keep)
-        conversion_of(pruned).settings = replace(record.settings, filters=pruned.layer_of_parts.mask.num_filters)
+        keep_filters(pruned, _chosen_of_competing(pruned, maps, keep))
         return pruned
     layers: list[nn.Module] = [pruned.hidden] if isinstance(pruned.hidden, nn.Sequential) else []
     layers += pruned.part_layers
@@ -173,8 +172,7 @@ def num_parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def _keep_competing(model: CompetingNetwork, features: Tensor, keep: float) -> None:
-    """Cut filters out of the layer in which they compete, and out of the head."""
+def _chosen_of_competing(model: CompetingNetwork, features: Tensor, keep: float) -> Tensor:  # [kept]
     layer, head = model.layer_of_parts, model.head
     moments: MapMoments | None = None
     contributions: list[Tensor] = []  # [image, class, filter]
@@ -187,13 +185,27 @@ def _keep_competing(model: CompetingNetwork, features: Tensor, keep: float) -> N
         moments = own if moments is None else moments + own
     assert moments is not None  # there is at least one picture
     importance = torch.cat(contributions).var(dim=0, correction=0).mean(dim=0).sqrt()
-    num_filters = len(importance)
-    kept = chosen_filters(moments.correlation, importance, max(1, round(keep * num_filters)))
-    with_rest = torch.cat([kept, kept.new_tensor([num_filters])])
+    return chosen_filters(moments.correlation, importance, max(1, round(keep * len(importance))))
+
+
+@torch.no_grad()
+def keep_filters(model: CompetingNetwork, kept: Tensor) -> None:
+    """Cut all other filters out of the layer in which they compete, and out of the head, in place.
+
+    Each cell is shared anew among those that stay and the rest. The record says how many they are.
+
+    Args:
+        model: its weights are replaced by new, shorter ones.
+        kept: indices of filters, ascending.
+    """
+    layer, head, record = model.layer_of_parts, model.head, conversion_of(model)
+    num_filters = layer.mask.num_filters
+    with_rest = torch.cat([kept, kept.new_tensor([num_filters])]).to(head.weight.device)
     _keep_outputs(layer.scores.context, with_rest)
     _keep_outputs(layer.scores.prototypes, with_rest)
     _keep_of_mask(layer.mask, kept)
     head.weight = nn.Parameter(head.weight[:, with_rest])
+    record.settings = replace(record.settings, filters=len(kept), drops_filters=False)
 
 
 @torch.no_grad()

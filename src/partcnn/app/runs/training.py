@@ -166,14 +166,20 @@ def as_taken(settings: RunSettings, model: nn.Module) -> RunSettings:
     height, width = taken.input_size
     network = replace(
         settings.network,
-        filters=taken.filters if settings.head == "additive" else settings.network.filters,  # masks in place make none
+        filters=_filters_taken(settings, taken),
         input_size=height if height == width else None,
     )
     objective = taken.objective or settings.objective
     return replace(settings, layers=",".join(taken.layers), objective=objective, network=network)
 
 
-def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | None:
+def _filters_taken(settings: RunSettings, taken: ConversionSettings) -> int | str | None:
+    """Their number, where a run of these settings always has it: masks in place make none, and "auto" looks first."""
+    is_known = settings.head == "additive" and not taken.drops_filters
+    return taken.num_filters if is_known else settings.network.filters
+
+
+def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | str | None:
     """Those that are asked for; of a plain network as many as its objective would take."""
     if not settings.plain or settings.head != "additive":
         return settings.network.filters

@@ -101,6 +101,10 @@ def check_sizes(settings: ConversionSettings, headers: Mapping[str, TensorHeader
     """
     if settings.head != "additive":
         return  # masks take their sizes from the network
+    if not isinstance(settings.filters, int):
+        raise WeightsError(
+            f"{file}: {CONFIG_FILE} says {settings.filters!r} filters, expected the number of those saved"
+        )
     for name, sizes in _claimed_sizes(settings).items():
         in_file = headers[name].shape if name in headers else (0,)
         if in_file[: len(sizes)] != sizes:
@@ -127,12 +131,11 @@ def _check_of_competing(settings: ConversionSettings, file: Path) -> None:
         )
 
 
-def _claimed_sizes(settings: ConversionSettings) -> dict[str, tuple[int | None, ...]]:
+def _claimed_sizes(settings: ConversionSettings) -> dict[str, tuple[int, ...]]:
     """The first axes that the settings say of tensors in the file."""
-    classes, filters = settings.num_classes, settings.filters
+    classes, filters = settings.num_classes, settings.num_filters
     if settings.is_competing:
-        parts = None if filters is None else filters + 1  # with the surroundings
-        return {"head.weight": (classes, parts), "part_layers.0.mask.identities": (filters,)}
+        return {"head.weight": (classes, filters + 1), "part_layers.0.mask.identities": (filters,)}
     return {
         "head.weight": (classes, filters, settings.grid, settings.grid),
         "hidden.0.weight": (settings.num_hidden,),
