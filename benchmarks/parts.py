@@ -6,10 +6,13 @@
     python benchmarks/parts.py --data cub:PATH --categories all --crop object --filters 16 --parts \
         --weights tf_efficientnet_lite0.safetensors --out docs/results/parts_of_species
 
+    python benchmarks/parts.py --data animalpart:PATH --weights tf_efficientnet_lite0.safetensors --methods all
+
 For every category and seed one network is trained three times by the defaults of `partcnn train`, with as many filters
 each, on the same frozen maps: filters compete; an objective of single filters with the equivariance term, the paper's
-Eq. 1 or, with several categories, "labelled", whose filters are of one category each; no filter loss. Figures are of
-pictures kept out. Runs that are there already are read, so that an interrupted comparison goes on.
+Eq. 1 or, with several categories, "labelled", whose filters are of one category each; no filter loss. `--methods` adds
+what others do on these maps (`rivals.py`). Figures are of pictures kept out. Runs that are there already are read, so
+that an interrupted comparison goes on.
 """
 
 import argparse
@@ -17,18 +20,29 @@ import json
 import logging
 import math
 import statistics
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from finished_runs import trained_or_read
+from rivals import RIVALS, rival_evaluation
 from scipy.stats import spearmanr
 
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
+from partcnn.model.saving.checkpoint import METRICS_FILE
 
 ALL = "all"  # in place of a category: they are told apart
 SINGLE = {True: "labelled, equivariance", False: "exact, equivariance"}  # by whether several are told apart
+OURS = ("competing", "single", "plain")
+SAYS = {
+    "competing": "filters share every cell among them, the default of `partcnn train`",
+    "exact, equivariance": "each filter for itself: the paper's loss, and that it moves with its picture",
+    "labelled, equivariance": "each filter for itself, for one category: by labels, and that it moves with its picture",
+    "plain": "a network with as many filters, without a loss of filters",
+    **{name: rival.says for name, rival in RIVALS.items()},
+}
 COLUMNS = {  # heading → measure, its decimals and what it is shown in
     "parts followed": ("parts_followed", 1, 1),
     "landmark error, %": ("landmark_error", 1, 1),
@@ -52,6 +66,9 @@ def main() -> None:
     parser.add_argument(
         "--categories", nargs="+", default=["cat", "dog"], help=f"each against background; {ALL}: all, told apart"
     )
+    parser.add_argument(
+        "--methods", nargs="+", choices=[*OURS, *RIVALS, ALL], default=[*OURS], help=f"rows; {ALL}: every one"
+    )
     parser.add_argument("--crop", choices=["object"], help="cut pictures to their object boxes")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--filters", type=int, default=8)
@@ -65,7 +82,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for category in options.categories:
         for seed in options.seeds:
-            for method in methods_of(category):
+            for method in methods_of(category, options.methods):
                 rows.append(row(options, measured(options, category, seed, method), category, seed, method))
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
@@ -73,10 +90,16 @@ def main() -> None:
     print(page(options, rows))
 
 
-def methods_of(category: str) -> dict[str, dict[str, Any]]:
+def methods_of(category: str, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
     """Row → what differs from the defaults."""
     single = SINGLE[category == ALL]
-    return {"competing": {}, single: {"objective": single.partition(",")[0]}, "plain": {"plain": True}}
+    ours: dict[str, tuple[str, dict[str, Any]]] = {
+        "competing": ("competing", {}),
+        "single": (single, {"objective": single.partition(",")[0]}),
+        "plain": ("plain", {"plain": True}),
+    }
+    rows = ours | {name: (name, {}) for name in RIVALS}
+    return dict(row for name, row in rows.items() if name in wanted or ALL in wanted)
 
 
 def measured(options: argparse.Namespace, category: str, seed: int, method: str) -> Evaluation:
@@ -92,13 +115,26 @@ def measured(options: argparse.Namespace, category: str, seed: int, method: str)
         epochs=options.epochs,
         workers=0,
         network=NetworkSettings(filters=options.filters),
-        **methods_of(category)[method],
+        **methods_of(category, [ALL])[method],
     )
-    return trained_or_read(settings, UNANNOTATED)
+    return _rival(settings, method) if method in RIVALS else trained_or_read(settings, UNANNOTATED)
+
+
+def _rival(settings: RunSettings, name: str) -> Evaluation:
+    """Measured, or read: of a rival no network is kept."""
+    file = Path(settings.out, METRICS_FILE)
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rival_evaluation(settings, name).to_json(file)
+    return Evaluation.from_json(file)
 
 
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
-    found = {measure: _number(evaluation.summary.get(measure)) for measure, _, _ in COLUMNS.values()}
+    unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
+    found = {
+        measure: None if measure in unmeasured else _number(evaluation.summary.get(measure))
+        for measure, _, _ in COLUMNS.values()
+    }
     of_parts = next(iter(evaluation.by_part.values())) if options.parts else {}  # of the one category
     return {
         "category": category,
@@ -117,6 +153,7 @@ def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed
 def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     categories = list(dict.fromkeys(one["category"] for one in rows))
     seeds = sorted({one["seed"] for one in rows})
+    methods = list(dict.fromkeys(one["method"] for one in rows))
     headings = [*COLUMNS, *(f"highest R² on the {part}" for part in options.parts)]
     head = [
         "# Filters that compete, beside filters trained each for itself",
@@ -128,10 +165,11 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
         "NMI and ARI fall with every further place that filters tell apart: filters that all fire at one",
         "place, or hardly anywhere, do well by them.",
         "",
+        *(f"- *{method}*: {SAYS[method]}." for method in methods),
+        "",
         f"| category, pictures | method | {' | '.join(headings)} |",
         f"|---|---|{'---|' * len(headings)}",
     ]
-    methods = list(dict.fromkeys(one["method"] for one in rows))
     lines = [_line(options, rows, [category], method) for category in categories for method in methods]
     if len(categories) > 1:
         lines += [_line(options, rows, categories, method) for method in methods]
