@@ -85,6 +85,15 @@ def rival_evaluation(settings: RunSettings, name: str) -> Evaluation:
         settings: of the run of a network whose filters compete: the data, the trunk, the filters, the recipe.
         name: one of `RIVALS`. "detector" has as many filters as parts are annotated.
     """
+    task = task_of(settings, name)
+    torch.manual_seed(settings.seed)
+    RIVALS[name].fitted(task)
+    known = partial(picture_features, task.model, cache=task.cache, num_workers=settings.workers)
+    return evaluate(task.model, task.dataset.with_split("test"), features=known)
+
+
+def task_of(settings: RunSettings, name: str) -> Task:
+    """The training pictures, their maps, and a network for the rival."""
     dataset = load_dataset(
         settings.data,
         category=settings.category,
@@ -106,10 +115,7 @@ def rival_evaluation(settings: RunSettings, name: str) -> Evaluation:
     )
     cache = default_cache() if settings.cache else None
     features = trunk_features(model, views, num_workers=settings.workers, cache=cache, keeps_whole=True)
-    torch.manual_seed(settings.seed)
-    RIVALS[name].fitted(Task(model, dataset, features, recipe, settings.seed, cache))
-    known = partial(picture_features, model, cache=cache, num_workers=settings.workers)
-    return evaluate(model, dataset.with_split("test"), features=known)
+    return Task(model, dataset, features, recipe, settings.seed, cache)
 
 
 def cluster(task: Task) -> None:
