@@ -35,7 +35,7 @@ from partcnn.training.recipe import Recipe
 from partcnn.training.views import PictureViews
 
 DETECTOR = "detector"
-_HARD = 100.0  # brings scores to where a softmax gives a cell to one cluster alone
+_HARD = 100.0  # brings scores to where a softmax gives a cell to the best one alone
 _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000
 _NMF_ROUNDS, _CELL_ROUNDS = 200, 50  # of multiplicative updates: of the components, and of one cell's shares
@@ -128,7 +128,7 @@ def cluster(task: Task) -> None:
 
 
 class NonNegativeScores(nn.Module):
-    """log h at every cell, where h ≥ 0 minimises ‖x − h B‖², x = ReLU([z, −z]).
+    """100 log h at every cell, where h ≥ 0 minimises ‖x − h B‖², x = ReLU([z, −z]): a cell is its largest h's alone.
 
     Args:
         basis: B, [component, 2 · channel], ≥ 0.
@@ -146,7 +146,7 @@ class NonNegativeScores(nn.Module):
         found = towards
         for _ in range(_CELL_ROUNDS):
             found = found * towards / F.conv2d(found, gram).clamp(min=_TINY)
-        return found.clamp(min=_TINY).log()
+        return _HARD * found.clamp(min=_TINY).log()
 
 
 def both_signs(maps: Tensor) -> Tensor:  # [image or cell, channel, …] → twice the channels, ≥ 0
@@ -195,9 +195,11 @@ class DetectorMask(CompetingMask):
     """Each filter's map is where its part is, as a distribution over cells and "absent", whatever the others say."""
 
     def compete(self, scores: Tensor, features: Tensor) -> Tensor:
+        """As the softmax of `with_absent`, by sums over cells, through which receptive fields are traced."""
         self._features = features
-        shares = with_absent(scores).softmax(dim=2)[..., :-1]
-        recorded: Tensor = self(shares.unflatten(2, scores.shape[2:]))
+        largest = scores.amax(dim=(2, 3), keepdim=True).clamp(min=0)
+        weights = (scores - largest).exp()
+        recorded: Tensor = self(weights / (weights.sum(dim=(2, 3), keepdim=True) + (-largest).exp()))
         return recorded
 
     def peak_scores(self, feature_maps: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.conversion import convert
+from partcnn.model.network import layer_field
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.training.recipe import Recipe
@@ -65,13 +66,14 @@ def test_a_product_that_is_not_negative_is_factorised(rivals: ModuleType, genera
     assert (cosines.amax(dim=1) > 0.95).all()
 
 
-def test_shares_of_components_are_those_that_made_the_cell(rivals: ModuleType, generator: torch.Generator) -> None:
+def test_a_cell_is_the_components_that_made_most_of_it(rivals: ModuleType, generator: torch.Generator) -> None:
     apart = torch.tensor([[1.0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]])
     basis = torch.nn.functional.normalize(torch.cat([apart, 0 * apart], dim=1), dim=1)  # maps of this sign alone
     held = torch.rand(2, 3, 4, 4, generator=generator)
     maps = torch.einsum("ikhw,kd->idhw", held, basis)[:, :8]
-    found = rivals.NonNegativeScores(basis)(maps).softmax(dim=1)
-    torch.testing.assert_close(found, held / held.sum(dim=1, keepdim=True), atol=0.03, rtol=0)
+    scores = rivals.NonNegativeScores(basis)(maps)
+    torch.testing.assert_close((scores / 100).exp(), held, atol=0.01, rtol=0)
+    assert scores.softmax(dim=1).amax(dim=1).median() > 0.99
 
 
 def test_scores_are_squared_distances_to_prototypes(pdisconet: ModuleType, generator: torch.Generator) -> None:
@@ -174,7 +176,26 @@ def test_a_detector_is_silent_where_absent_is_likelier(rivals: ModuleType) -> No
     present = math.exp(2) / (1 + math.exp(2))
     assert mask.peak_scores(maps)[0, 0].item() == pytest.approx(present, abs=1e-3)
     assert mask.peak_scores(maps)[0, 1] == 0
+    torch.testing.assert_close(maps.flatten(2), rivals.with_absent(scores).softmax(dim=2)[..., :-1])
     assert maps[0, 0].argmax() == 5
+
+
+@pytest.mark.parametrize("name", ["NMF", "PDiscoNet", "detector"])
+def test_cells_of_rivals_lie_where_ours_do(rivals: ModuleType, pdisconet: ModuleType, name: str) -> None:
+    """Places are read in the cells' receptive fields, which must be traced through what a rival puts there."""
+    model = _model()
+    ours, layer = layer_field(model, "part_layers.0.mask"), model.layer_of_parts
+    num_channels = layer.scores.hidden.in_channels
+    if name == "NMF":
+        layer.scores = rivals.NonNegativeScores(torch.rand(4, 2 * num_channels))
+    elif name == "PDiscoNet":
+        pdisconet.put_pdisconet_on(model)
+    else:
+        layer.scores = torch.nn.Conv2d(num_channels, 3, 1)
+        layer.mask = rivals.DetectorMask(3, 2, num_channels, background=0)
+    field = layer_field(model, "part_layers.0.mask")
+    assert field.method == "traced"
+    assert (field.stride_px, field.first_center_px) == (ours.stride_px, ours.first_center_px)
 
 
 def test_a_cell_is_its_nearest_clusters_alone(rivals: ModuleType, tmp_path: Path) -> None:
