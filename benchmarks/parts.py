@@ -197,7 +197,9 @@ def _agreement(rows: list[dict[str, Any]]) -> list[str]:
 def _rank_correlation(filters: list[dict[str, float | None]], measure: str) -> str:
     pairs = [(one[measure], one["part_tracking_r2"]) for one in filters]
     known = [(value, r2) for value, r2 in pairs if value is not None and r2 is not None]
-    found = spearmanr(*zip(*known, strict=True)).statistic if len(known) > 2 else math.nan
+    columns = list(zip(*known, strict=True))
+    is_ranked = len(known) > 2 and all(len(set(column)) > 1 for column in columns)
+    found = spearmanr(*columns).statistic if is_ranked else math.nan
     return "–" if math.isnan(found) else f"{found:.2f}"
 
 

@@ -40,7 +40,7 @@ _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000
 _NMF_ROUNDS, _CELL_ROUNDS = 200, 50  # of multiplicative updates: of the components, and of one cell's shares
 _TINY = 1e-12
-_DETECTOR_LR, _DETECTOR_WEIGHT_DECAY = 1e-2, 1e-2
+_DETECTOR_LR, _DETECTOR_WEIGHT_DECAY = 0.1, 1e-2
 _MIRRORED = -100  # views that `cross_entropy` leaves out
 
 
@@ -121,9 +121,9 @@ def task_of(settings: RunSettings, name: str) -> Task:
 def cluster(task: Task) -> None:
     """The start of our filters, and no more: a cell is its nearest cluster's, or the rest's."""
     task.object_share()
-    scores = task.model.layer_of_parts.scores
-    nn.init.zeros_(scores.context.weight)
-    for values in scores.prototypes.parameters():
+    layer = task.model.layer_of_parts
+    layer.scores = prototypes = layer.scores.prototypes
+    for values in prototypes.parameters():
         values.data.mul_(_HARD)
 
 
@@ -159,10 +159,10 @@ def factorise(task: Task) -> None:
     share = task.object_share()
     whole = task.features.maps[:, 0].permute(0, 2, 3, 1)
     generator = torch.Generator().manual_seed(task.seed)
-    inside, outside = (
-        both_signs(_drawn(whole[is_meant], generator)) for is_meant in (eroded(share) > _WITHIN, share <= _WITHIN)
-    )
-    layer = task.model.layer_of_parts
+    layer, is_inside = task.model.layer_of_parts, eroded(share) > _WITHIN
+    if is_inside.sum() < layer.mask.num_filters:  # objects of a cell or two, as where our filters start
+        is_inside = share > 0
+    inside, outside = (both_signs(_drawn(whole[is_meant], generator)) for is_meant in (is_inside, share <= _WITHIN))
     components = factorised(inside, layer.mask.num_filters, generator)
     layer.scores = NonNegativeScores(torch.cat([components, outside.mean(dim=0)[None]]))
 
