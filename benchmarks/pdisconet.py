@@ -11,7 +11,7 @@ cross-entropy weighs 1, as in our loop, and all others half of that.
 
 What is ours: the trunk stays as it is, the logits have a bias, and pictures without an object have the cross-entropy
 alone. Scales are ours, too, since our loop has some hundred steps and theirs many thousand: g starts with a variance of
-1, and parts are summed, each (K + 1) v_k, in place of their small mean. With that the classifier learned next to nothing
+1, and parts are summed, each (K + 1) v_k, in place of their small mean, by which the classifier learned next to nothing
 (dogs against background: an accuracy of 77 %, that of always saying "background").
 """
 
