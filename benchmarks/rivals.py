@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from nmf import HARD, NonNegativeScores, both_signs, factorised
 from pdisconet import EQUIVARIANCE_WEIGHT, FILTER_LOSS_WEIGHT, put_pdisconet_on
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,11 +36,8 @@ from partcnn.training.recipe import Recipe
 from partcnn.training.views import PictureViews
 
 DETECTOR = "detector"
-_HARD = 100.0  # brings scores to where a softmax gives a cell to the best one alone
 _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000
-_NMF_ROUNDS, _CELL_ROUNDS = 200, 50  # of multiplicative updates: of the components, and of one cell's shares
-_TINY = 1e-12
 _DETECTOR_LR, _DETECTOR_WEIGHT_DECAY = 0.1, 1e-2
 _MIRRORED = -100  # views that `cross_entropy` leaves out
 
@@ -124,34 +122,7 @@ def cluster(task: Task) -> None:
     layer = task.model.layer_of_parts
     layer.scores = prototypes = layer.scores.prototypes
     for values in prototypes.parameters():
-        values.data.mul_(_HARD)
-
-
-class NonNegativeScores(nn.Module):
-    """100 log h at every cell, where h ≥ 0 minimises ‖x − h B‖², x = ReLU([z, −z]): a cell is its largest h's alone.
-
-    Args:
-        basis: B, [component, 2 · channel], ≥ 0.
-    """
-
-    basis: Tensor
-
-    def __init__(self, basis: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("basis", F.normalize(basis, dim=1))
-
-    def forward(self, features: Tensor) -> Tensor:  # [image, channel, row, col] → [image, component, row, col]
-        towards = F.conv2d(both_signs(features), self.basis[..., None, None])
-        gram = (self.basis @ self.basis.T)[..., None, None]
-        found = towards
-        for _ in range(_CELL_ROUNDS):
-            found = found * towards / F.conv2d(found, gram).clamp(min=_TINY)
-        return _HARD * found.clamp(min=_TINY).log()
-
-
-def both_signs(maps: Tensor) -> Tensor:  # [image or cell, channel, …] → twice the channels, ≥ 0
-    """Principal components have either sign: the ReLU of the maps and of their negative, which loses nothing."""
-    return torch.cat([maps, -maps], dim=1).relu()
+        values.data.mul_(HARD)
 
 
 def factorise(task: Task) -> None:
@@ -169,16 +140,6 @@ def factorise(task: Task) -> None:
 
 def _drawn(cells: Tensor, generator: torch.Generator) -> Tensor:  # [cell, channel], at most so many
     return cells[torch.randperm(len(cells), generator=generator)[:_MOST_CELLS]].float()
-
-
-def factorised(cells: Tensor, num_components: int, generator: torch.Generator) -> Tensor:  # [component, channel]
-    """B of the non-negative H B that is nearest to cells [cell, channel] ≥ 0, by Lee & Seung's updates (2001)."""
-    held = torch.rand(len(cells), num_components, generator=generator)
-    basis = torch.rand(num_components, cells.shape[1], generator=generator)
-    for _ in range(_NMF_ROUNDS):
-        held = held * (cells @ basis.T) / (held @ (basis @ basis.T)).clamp(min=_TINY)
-        basis = basis * (held.T @ cells) / (held.T @ held @ basis).clamp(min=_TINY)
-    return basis
 
 
 def train_pdisconet(task: Task) -> None:
