@@ -54,8 +54,12 @@ COLUMNS = {  # heading → measure, its decimals and what it is shown in
     "accuracy, %": ("accuracy", 1, 100),
     "steadiness": ("steadiness", 2, 1),
     "identity, %": ("identity", 0, 100),
+    "points held, %": ("landmarks_held", 0, 100),
+    "held outside, %": ("held_outside", 0, 100),
+    "fires on hidden, %": ("hidden_firing", 0, 100),
 }
 UNANNOTATED = ("steadiness", "identity")  # which need no parts, of each filter beside its R²
+MEASURES = [measure for measure, *_ in COLUMNS.values()]
 
 
 def main() -> None:
@@ -117,7 +121,7 @@ def measured(options: argparse.Namespace, category: str, seed: int, method: str)
         network=NetworkSettings(filters=options.filters),
         **methods_of(category, [ALL])[method],
     )
-    return _rival(settings, method) if method in RIVALS else trained_or_read(settings, UNANNOTATED)
+    return _rival(settings, method) if method in RIVALS else trained_or_read(settings, MEASURES)
 
 
 def _rival(settings: RunSettings, name: str) -> Evaluation:

@@ -60,8 +60,8 @@ def test_filters_that_are_seen_and_move_with_their_pictures_stay() -> None:
 def test_who_is_seldom_seen_goes() -> None:
     pictures = Pictures()
     pictures.add(RED, pictures.cells())
-    pictures.add(GREEN, pictures.cells(), number=NUM_PICTURES // 2 - 1)
-    pictures.add(BLUE, pictures.cells(), number=NUM_PICTURES // 2 + 4)
+    pictures.add(GREEN, pictures.cells(), number=27)
+    pictures.add(BLUE, pictures.cells(), number=29)
     assert pictures.kept(tiling_network()) == [RED, BLUE]
 
 
