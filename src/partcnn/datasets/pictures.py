@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import file_state
+from partcnn.foundation.pixels import to_rgb
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
 _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)
@@ -28,14 +28,14 @@ _R = TypeVar("_R")
 def read_picture(path: Path) -> Image.Image:
     """A picture file as 8-bit RGB, turned as its EXIF tag asks.
 
-    Grey, palette, CMYK and 16-bit pictures are converted; transparency is dropped, as torchvision's
-    `ImageFolder` does; of several frames the first is read.
+    Of several frames the first is read. `to_rgb` says what becomes of other pixels.
 
     Raises:
-        DataError: the file is missing, truncated or no picture; the message names it.
+        DataError: the file is missing, truncated or no picture, or the range of its pixels is not known; the message
+            names it.
     """
     with _opened(path) as image:
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(image)
 
 
 def read_reduced(
@@ -63,7 +63,7 @@ def read_reduced(
         if share < 1:
             image.draft(None, (math.ceil(full[0] * share), math.ceil(full[1] * share)))  # ignored by all but JPEG
         is_reduced = image.size != full
-        decoded = _to_rgb(ImageOps.exif_transpose(image))
+        decoded = to_rgb(image)
     if not is_reduced:  # Pillow turns TIFF by itself, and tells the size after the turn
         wanted = decoded.size
     if window is None:
@@ -100,7 +100,7 @@ def check_picture(path: Path) -> CheckedPicture:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
     state = file_state(path)  # before the file is read: a change while it is read gives another one
-    with _told(path), path.open("rb") as file:
+    with told(path), path.open("rb") as file:
         digest = _sha256(file)
         file.seek(0)
         return CheckedPicture(_decoded_size(file), digest, state)
@@ -113,7 +113,7 @@ def _decoded_size(file: IO[bytes]) -> tuple[int, int]:
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         # mode None: JPEG only changes its scale, other formats ignore the call
         is_reduced = image.draft(None, (_CHECK_SIDE_PX, _CHECK_SIDE_PX)) is not None
-        decoded = _to_rgb(ImageOps.exif_transpose(image))
+        decoded = to_rgb(image)
     if not is_reduced:  # Pillow turns TIFF by itself, and tells the size after the turn
         return decoded.height, decoded.width
     return (width, height) if is_turned else (height, width)
@@ -125,7 +125,7 @@ def file_digest(path: Path) -> bytes:
     Raises:
         DataError: the file cannot be read.
     """
-    with _told(path), path.open("rb") as file:
+    with told(path), path.open("rb") as file:
         return _sha256(file)
 
 
@@ -157,26 +157,20 @@ def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _told(path), Image.open(path) as image:
+    with told(path), Image.open(path) as image:
         yield image
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a picture's file within is a DataError that names it."""
+def told(picture: Path | str) -> Iterator[None]:
+    """Whatever goes wrong within with a picture is a DataError that names its file, or the argument that it is."""
     try:
         yield
     except MemoryError:
         raise
+    except DataError as error:
+        raise DataError(f"{picture}: {error}") from error
     except UnidentifiedImageError as error:  # its own words show the object that was read from
-        raise DataError(f"{path}: expected a readable picture, got a file of no known picture format") from error
+        raise DataError(f"{picture}: expected a readable picture, got a file of no known picture format") from error
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …
-        raise DataError(f"{path}: expected a readable picture, got {type(error).__name__}: {error}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits: Pillow would clip at 255, a white picture
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # straight to RGB, Pillow warns about each such file
-    return image.convert("RGB")
+        raise DataError(f"{picture}: expected a readable picture, got {type(error).__name__}: {error}") from error

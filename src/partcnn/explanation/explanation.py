@@ -133,9 +133,9 @@ def explain(
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        ConfigError: a class is unknown, both classes are the same, or `hide` is negative.
+        ConfigError: a class is unknown, both classes are the same, `hide` is negative, or the image is none of these.
         ShapeError: the tensor has other axes.
-        DataError: the file cannot be read.
+        DataError: the picture cannot be read, or nobody knows the range of its pixels (floating point, 32 bits).
     """
     record = conversion_of(model)
     if hide < 0:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from partcnn.datasets import read_picture
-from partcnn.foundation.errors import ShapeError
+from partcnn.datasets.pictures import read_picture, told
+from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.preprocessing import Preprocessing
 
 
@@ -44,14 +45,21 @@ def given_picture(image: str | os.PathLike[str] | Image.Image | Tensor, preproce
 
     Raises:
         ShapeError: the tensor has other axes.
-        DataError: the file cannot be read.
+        ConfigError: it is something else, or a tensor of whole numbers.
+        DataError: the picture cannot be read, or the range of its pixels is not known.
     """
     if isinstance(image, Tensor):
         return _given_tensor(image)
     if isinstance(image, Image.Image):
-        picture = ImageOps.exif_transpose(image).convert("RGB")  # as the same picture read from its file
-    else:
+        with told("image"):  # its file may be read only now
+            picture = to_rgb(image)
+    elif isinstance(image, (str, os.PathLike)):
         picture = read_picture(Path(image))
+    else:
+        raise ConfigError(
+            f"image: expected a path, a Pillow picture or a preprocessed tensor, got {type(image).__name__}; "
+            "make a picture of an array with PIL.Image.fromarray"
+        )
     return GivenPicture(picture, preprocessing(picture)[None], (picture.height, picture.width))
 
 
@@ -59,4 +67,8 @@ def _given_tensor(image: Tensor) -> GivenPicture:
     batch = image[None] if image.ndim == 3 else image
     if batch.ndim != 4 or batch.shape[0] != 1:
         raise ShapeError(f"image: expected a tensor [3, H, W] or [1, 3, H, W], got {tuple(image.shape)}")
+    if not batch.is_floating_point():
+        raise ConfigError(
+            f"image: expected a preprocessed tensor of floats, got {batch.dtype}; give the picture or its file instead"
+        )
     return GivenPicture(None, batch, (batch.shape[2], batch.shape[3]))

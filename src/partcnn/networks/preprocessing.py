@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.pixels import to_rgb
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ class Preprocessing:
         return composed
 
     def __call__(self, picture: Image.Image) -> Tensor:  # [3, height, width]
-        """One picture of any size and mode, through `transform`."""
-        pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+        """One picture of any size and mode, `to_rgb` of it through `transform`.
+
+        Raises:
+            DataError: the range of its pixels is not known.
+        """
+        pixels = torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
         network_input: Tensor = self.transform()(pixels)
         return network_input
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.probing.receptive_field import upsample_map
 
 # Light and dark are told apart without hue; its darkest third would look like shadow on a picture and is left out.
@@ -30,7 +31,7 @@ def heatmap_overlay(
     """A picture with a heat map over it: the stronger, the brighter and the less transparent.
 
     Args:
-        picture: any size and mode.
+        picture: any size and mode; `partcnn.foundation.pixels.to_rgb` is drawn.
         heatmap: [row, col], ≥ 0. Of another size than the picture it is laid evenly over it and upsampled
             bilinearly; see `upsample_map` for cells that do not lie evenly.
         peak: (x, y) in continuous pixels of the picture, marked by a ring.
@@ -40,6 +41,7 @@ def heatmap_overlay(
     Raises:
         ShapeError: the map has other than two axes, or none of its values.
     """
+    picture = to_rgb(picture)
     values = heatmap.detach().cpu() if isinstance(heatmap, Tensor) else np.array(heatmap)  # a copy: may be read-only
     strength = torch.as_tensor(values, dtype=torch.float32)
     if strength.ndim != 2 or not strength.numel():
@@ -52,7 +54,7 @@ def heatmap_overlay(
     shares = strength.numpy()
     colours = np.asarray(_COLOURS(_DARKEST + (1 - _DARKEST) * shares))[..., :3] * 255
     opacity = _MOST_OPAQUE * shares[..., None] ** _OPACITY_POWER
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(picture, dtype=np.float32)
     drawn = Image.fromarray((pixels * (1 - opacity) + colours * opacity).round().astype(np.uint8))
     return drawn if peak is None else _with_ring(drawn, peak)
 
@@ -83,7 +85,7 @@ def heatmap(
         ShapeError: the map has other than two axes, or none of its values.
     """
     drawn = heatmap_overlay(picture, feature_map, peak=peak, full=full)
-    axis.imshow(np.asarray(drawn), extent=(0, picture.width, picture.height, 0))
+    axis.imshow(np.asarray(drawn), extent=(0, drawn.width, drawn.height, 0))
     axis.set_axis_off()
     return axis
 
@@ -105,7 +107,7 @@ def filter_gallery(rows: Mapping[str, Sequence[Image.Image]], axis: Axes, *, til
     sheet = Image.new("RGB", (most * tile_px, len(rows) * tile_px), "white")
     for row, pictures in enumerate(rows.values()):
         for col, picture in enumerate(pictures):
-            fitted = picture.convert("RGB")
+            fitted = to_rgb(picture)
             fitted.thumbnail((tile_px - 4, tile_px - 4))
             room = tile_px - fitted.width, tile_px - fitted.height
             sheet.paste(fitted, (col * tile_px + room[0] // 2, row * tile_px + room[1] // 2))

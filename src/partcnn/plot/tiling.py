@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
 from partcnn.plot.colours import filter_colours
 
@@ -105,6 +106,7 @@ def tiled_picture(
     Raises:
         ShapeError: the regions are not of the picture's size, or there are fewer colours than filters.
     """
+    picture = to_rgb(picture)
     if regions.shape != (picture.height, picture.width):
         raise ShapeError(
             f"regions: expected [height, width] {[picture.height, picture.width]}, got {list(regions.shape)}"
@@ -116,7 +118,7 @@ def tiled_picture(
     table = filter_colours(num_filters) if colours is None else np.asarray(colours)
     if table.ndim != 2 or table.shape[1] != 3 or len(table) < num_filters:
         raise ShapeError(f"colours: expected [filter, 3] of at least {num_filters} filters, got {list(table.shape)}")
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(picture, dtype=np.float32)
     coloured = np.where((drawn >= 0)[..., None], (1 - _OPACITY) * pixels + _OPACITY * table[drawn], pixels)
     lined = _lines(drawn, max(1, round(_LINE_FRAC * max(picture.size))))[..., None]
     return Image.fromarray(np.where(lined, 0.15 * pixels + 0.85 * 255, coloured).round().astype(np.uint8))
