@@ -23,7 +23,8 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         for name, num in num_pictures.items():
             (tmp_path / "pictures" / name).mkdir(parents=True)
             for index in range(num):
-                Image.new("RGB", (5, 4), (index, 0, 0)).save(tmp_path / "pictures" / name / f"{index:03d}.png")
+                colour = (index, *hashlib.sha1(name.encode()).digest()[:2])  # another one in each class
+                Image.new("RGB", (5, 4), colour).save(tmp_path / "pictures" / name / f"{index:03d}.png")
         return tmp_path / "pictures"
 
     return make

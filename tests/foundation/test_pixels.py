@@ -28,7 +28,7 @@ def white_is_zero(path: Path) -> None:
 
 
 def twelve_bits(path: Path) -> None:
-    """Two pixels in three bytes, the lower bits of the first beside the upper bits of the second; Pillow writes none."""
+    """Two pixels in three bytes; Pillow reads such a file and writes none."""
     first, second = (RAMP * 4095).round().astype(np.uint16).reshape(-1, 2).T
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1).astype(np.uint8).tobytes()
     entries = {256: 80, 257: 60, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 60, 279: len(packed)}
@@ -106,7 +106,10 @@ def test_a_picture_whose_white_nobody_knows_is_refused_by_name(tmp_path: Path, v
 def test_a_truncated_picture_is_one_error_from_memory_too(tmp_path: Path) -> None:
     Image.effect_noise((80, 60), 50).save(tmp_path / "x.png")
     (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:2000])
-    with Image.open(tmp_path / "x.png") as picture, pytest.raises(DataError, match="image: expected a readable picture"):
+    with (
+        Image.open(tmp_path / "x.png") as picture,
+        pytest.raises(DataError, match="image: expected a readable picture"),
+    ):
         given_picture(picture, Preprocessing())
 
 

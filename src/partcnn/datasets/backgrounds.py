@@ -4,21 +4,21 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
+from partcnn.datasets.annotations import Skips
 from partcnn.datasets.paths import check_folder
+from partcnn.datasets.picture_files import pictures_below
 from partcnn.datasets.samples import Sample
 from partcnn.foundation.errors import DataError
 
 
-def background_folder(location: str | Path, label: int = 0) -> list[Sample]:
-    """All pictures of a folder and its subfolders, in alphabetical order, without files whose names begin with a dot.
+def background_folder(location: str | Path, skips: Skips, label: int = 0) -> list[Sample]:
+    """All pictures of a folder and its subfolders, in alphabetical order; those of other programs are left out.
 
     Raises:
         DataError: the folder is missing or holds no picture.
     """
     root = check_folder(str(location))
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.name[0] != ".")
+    files = sorted(pictures_below(root, skips))
     if not files:
         raise DataError(f"{root}: expected background pictures (a category is trained against them), found none")
     return [Sample(file, label, None, {}, f"background/{file.relative_to(root).as_posix()}") for file in files]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from partcnn.datasets.annotations import Skips
 from partcnn.datasets.catalogue import Catalogue
+from partcnn.datasets.doubles import told_doubles
 from partcnn.datasets.drawn.dataset import read_demo
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.datasets.pictures import CheckedPicture, results_or_errors
@@ -43,7 +44,8 @@ def load_dataset(
     Every picture file is decoded to its end once (see `pictures.check_picture`). Unreadable ones, and those that
     are annotated at another size, are left out, named in a warning of the logger "partcnn", and counted in
     `num_bad`. Annotations that are left out (boxes without area, parts outside their picture) are counted in
-    `skipped`, and told there, too.
+    `skipped`, and told there, too; and so is a picture that stands on both sides of the split or as two classes, which
+    is not left out.
 
     Args:
         spec: "KIND:PLACE", KIND one of `DATASETS`: "folder:PATH", "animalpart:PATH", "cub:PATH",
@@ -82,6 +84,8 @@ def load_dataset(
         if not any(sample.object_box for sample in samples):
             raise DataError(f"{spec}: expected object boxes to crop to, found none; leave out crop='object'")
         samples = [crop_to_object(sample, size, margin) for sample, size in placed]
+    for sentence in told_doubles(samples, catalogue.classes):
+        _log.warning("%s: %s", spec, sentence)
     return PartDataset(
         replace(catalogue, samples=samples),
         split=split,

@@ -188,6 +188,8 @@ class PartDataset(Dataset[Example]):
         self.split = check_split(split)
         self.samples = _of_split(self._all_samples, split)
         if not self.samples:
+            if not self._all_samples:
+                raise DataError(f"{self.spec or 'catalogue'}: expected pictures, got none; add some")
             raise DataError(
                 f"split: expected pictures in {split!r}, got none of {len(self._all_samples)}; "
                 "add pictures or take split 'all'"

@@ -61,7 +61,7 @@ def _read_compact(root: Path, category: str | None) -> Catalogue:
     wnid = find_category(category, names, is_word_enough=True)
     objects = [_read_sample(root, record, 1, place, skips) for place, record in records if record["wnid"] == wnid]
     return Catalogue(
-        samples=background_folder(root / "background") + objects,
+        samples=background_folder(root / "background", skips) + objects,
         classes=[BACKGROUND, names[wnid]],
         parts=part_names(objects),
         background=0,

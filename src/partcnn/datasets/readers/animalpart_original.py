@@ -78,7 +78,7 @@ def read_original(root: Path, category: str | None) -> Catalogue:
     Raises:
         DataError: a file is missing or damaged, an entry is malformed, or the category is unknown.
     """
-    found = sorted((root / FOLDERS[0]).glob("*_obj"))
+    found = sorted((root / FOLDERS[0]).glob("[!.]*_obj"))
     names = {path.name.removesuffix("_obj"): _NAMES.get(path.name.removesuffix("_obj"), "") for path in found}
     names = {wnid: name or wnid for wnid, name in names.items()}
     if not names:
@@ -91,7 +91,7 @@ def read_original(root: Path, category: str | None) -> Catalogue:
     wnid = find_category(category, names, is_word_enough=True)
     objects = _read_category(root, wnid, 1, skips)
     return Catalogue(
-        samples=background_folder(root / _NEGATIVES) + objects,
+        samples=background_folder(root / _NEGATIVES, skips) + objects,
         classes=[BACKGROUND, names[wnid]],
         parts=part_names(objects),
         background=0,

@@ -53,7 +53,7 @@ def read_cub(location: str, category: str | None) -> Catalogue:
     objects = [replace(sample, label=1) for sample, name in birds if wanted in (ALL_BIRDS, name)]
     others = [replace(sample, label=0, parts={}) for sample, name in birds if wanted not in (ALL_BIRDS, name)]
     return Catalogue(
-        samples=(background_folder(background) if background else others) + objects,
+        samples=(background_folder(background, skips) if background else others) + objects,
         classes=[BACKGROUND, wanted],
         parts=part_names(objects),
         background=0,

@@ -73,7 +73,7 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
     if background and category is None:
         raise DataError("spec: a background folder is for one category; give --category, or leave it out")
     wanted = [category] if category else list(MERGED_PARTS)
-    files = sorted((root / _ANNOTATIONS).glob("*.mat"))
+    files = sorted((root / _ANNOTATIONS).glob("[!.]*.mat"))
     if not files:
         raise DataError(f"{root / _ANNOTATIONS}: expected one .mat file per picture, found none")
     pictures, skips = _picture_folder(root), Skips()
@@ -94,7 +94,7 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
         samples = [replace(sample, label=classes.index(name)) for name, sample in objects]
         return Catalogue(samples, classes, part_names(samples), skips=skips)
     positive = [sample for _, sample in objects]
-    negative = background_folder(background) if background else evenly_chosen(others, len(positive))
+    negative = background_folder(background, skips) if background else evenly_chosen(others, len(positive))
     return Catalogue(
         samples=negative + positive,
         classes=[BACKGROUND, category],

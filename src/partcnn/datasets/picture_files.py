@@ -1,0 +1,59 @@
+"""The picture files below a folder, without those that programs put beside one's own."""
+
+import os
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from partcnn.datasets.annotations import Skips
+
+OF_PROGRAMS = "pictures of other programs (hidden files and folders, thumbnails)"
+# Synology, QNAP, macOS's archives, Windows, Linux, Python; in lower case.
+_TOOL_FOLDERS = frozenset(
+    {
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@__thumb",
+        "__macosx",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__pycache__",
+    }
+)
+# Words that may also name a class, and are then no thumbnails.
+_THUMBNAILS = frozenset(
+    {"thumb", "thumbs", "thumbnail", "thumbnails", "_thumb", "_thumbs", "_thumbnail", "_thumbnails"}
+)
+
+
+def pictures_below(root: Path, skips: Skips, *, has_classes: bool = False) -> list[Path]:
+    """All pictures of a folder and its subfolders, folder by folder in alphabetical order; links are followed.
+
+    Args:
+        root: the folder; its own name may be any.
+        skips: hidden pictures, and those in folders of thumbnails and of other programs, are left out and counted here.
+        has_classes: whether its subfolders are classes: one of them may then be called "thumbs".
+    """
+    found = []
+    for folder, _, names in sorted(os.walk(root, followlinks=True)):
+        inner = Path(folder).relative_to(root).parts
+        is_left_out = any(map(is_of_programs, inner)) or any(
+            name.lower() in _THUMBNAILS for name in inner[int(has_classes) :]
+        )
+        for name in sorted(names):
+            if Path(name).suffix.lower() not in IMG_EXTENSIONS:
+                continue
+            path = Path(folder, name)
+            if is_left_out or name.startswith("."):
+                skips.add(OF_PROGRAMS, str(path))
+            else:
+                found.append(path)
+    return found
+
+
+def is_of_programs(name: str) -> bool:
+    """Whether a folder of this name is hidden or a program's, never a class of one's own."""
+    return name.startswith(".") or name.lower() in _TOOL_FOLDERS
