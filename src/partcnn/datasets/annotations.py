@@ -9,10 +9,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from partcnn.datasets.samples import Box, Point
+import numpy as np
+
+from partcnn.datasets.samples import Box, MaskShape, Point, Shape
 from partcnn.foundation.errors import DataError
 
 NO_AREA = "boxes without area"
+DOUBLED = "annotations that stand twice"
+_MOST_DIGITS = 40  # of an identifier; Python refuses to read thousands of them
+_FLAGS = {None: False, "": False, "0": False, "false": False, "1": True, "true": True}
 
 
 class Skips:
@@ -55,12 +60,24 @@ def whole_number(value: Any, what: str, place: str) -> int:
     Raises:
         DataError: it is none.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value  # identifiers may have more digits than a float
+    if (isinstance(value, int) and not isinstance(value, bool)) or _is_digits(value):
+        return int(value)  # identifiers may have more digits than a float
     found = number(value, what, place)
     if found != int(found):
         raise DataError(f"{place}: expected a whole number for {what}, got {_shown(value)}")
     return int(found)
+
+
+def flag(value: Any, what: str, place: str) -> bool:
+    """Yes or no, also as a number or as text; nothing is no.
+
+    Raises:
+        DataError: it is neither.
+    """
+    key = value if value is None else str(value).strip().lower()
+    if key not in _FLAGS:
+        raise DataError(f"{place}: expected 0 or 1 for {what}, got {_shown(value)}")
+    return _FLAGS[key]
 
 
 def box(corners: Iterable[Any], what: str, place: str, skips: Skips) -> Box | None:
@@ -99,6 +116,15 @@ def point(x: Any, y: Any, what: str, place: str) -> Point:
     return Point(number(x, f"{what}, x", place), number(y, f"{what}, y", place))
 
 
+def add_shape(parts: dict[str, list[Shape]], name: str, shape: Shape, place: str, skips: Skips) -> None:
+    """Give a part one shape more; the same one again is counted: of a part with two shapes no landmark is known."""
+    shapes = parts.setdefault(name, [])
+    if any(_is_same(shape, other) for other in shapes):
+        skips.add(DOUBLED, f"{place}, {name}")
+    else:
+        shapes.append(shape)
+
+
 def text(value: Any, what: str, place: str) -> str:
     """Text that is not empty and could name a file: no zero bytes, no half of a surrogate pair.
 
@@ -119,6 +145,16 @@ def check_new(key: Any, known: dict[Any, str], what: str, place: str) -> None:
     if key in known:
         raise DataError(f"{place}: expected every {what} once, got {_shown(key)} again, first in {known[key]}")
     known[key] = place
+
+
+def _is_same(shape: Shape, other: Shape) -> bool:
+    if isinstance(shape, MaskShape) and isinstance(other, MaskShape):
+        return np.array_equal(shape.mask, other.mask)
+    return type(shape) is type(other) and shape == other
+
+
+def _is_digits(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().isdecimal() and len(value) <= _MOST_DIGITS
 
 
 def _named(values: Iterable[Any], what: str, place: str) -> list[tuple[Any, str]]:

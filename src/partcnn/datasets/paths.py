@@ -50,7 +50,10 @@ def inner_path(root: Path, name: Any, place: str) -> Path:
     Raises:
         DataError: it is no text, or leads out of the folder.
     """
-    inner = Path(text(name, "the picture's file name", place))
+    written = text(name, "the picture's file name", place)
+    if "\\" in written and not (root / written).exists():
+        written = written.replace("\\", "/")  # as Windows writes it
+    inner = Path(written)
     if inner.is_absolute() or ".." in inner.parts:
         raise DataError(f"{place}: expected the name of a picture within {root}, got {name!r}")
     return root / inner

@@ -7,7 +7,7 @@ the animals. A picture is a crop already; the object box lies inside it. Origina
 from pathlib import Path
 from typing import Any
 
-from partcnn.datasets.annotations import Skips, box, check_new, text
+from partcnn.datasets.annotations import Skips, add_shape, box, check_new, text
 from partcnn.datasets.backgrounds import background_folder
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.paths import check_folder, inner_path
@@ -45,12 +45,13 @@ def read_animalpart(location: str, category: str | None) -> Catalogue:
 
 def _read_compact(root: Path, category: str | None) -> Catalogue:
     records = read_json_lines(root / _INDEX, _KEYS)
-    names = {
-        text(record["wnid"], "wnid", place): text(record["category"], "category", place) for place, record in records
-    }
+    names: dict[str, str] = {}
     known: dict[Any, str] = {}
     for place, record in records:
-        check_new(text(record["image"], "image", place), known, "image", place)
+        check_new(str(inner_path(root, record["image"], place)), known, "image", place)
+        wnid, name = text(record["wnid"], "wnid", place), text(record["category"], "category", place)
+        if names.setdefault(wnid, name) != name:
+            raise DataError(f"{place}: expected {wnid} with one category, got {name!r} and before {names[wnid]!r}")
     skips = Skips()
     if category is None:
         classes = sorted(set(names.values()))
@@ -77,7 +78,7 @@ def _read_sample(root: Path, record: dict[str, Any], label: int, place: str, ski
     for entry in _entries(record["parts"], place):
         found = box(entry["box"], "boxes [x0, y0, x1, y1]", place, skips)
         if found is not None:
-            parts.setdefault(text(entry["part"], "part", place), []).append(found)
+            add_shape(parts, text(entry["part"], "part", place), found, place, skips)
     corners = record.get("object_box")
     return Sample(
         image_path=image,

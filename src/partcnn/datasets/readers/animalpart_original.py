@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from partcnn.datasets.annotations import Skips, box, number, text
+from partcnn.datasets.annotations import Skips, add_shape, box, number, text
 from partcnn.datasets.backgrounds import background_folder
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.samples import Box, Sample, Shape
@@ -130,7 +130,7 @@ def _read_sample(
 ) -> Sample | None:
     """None where the object is too small, or where no file has a box of it."""
     wnid = picture.parents[2].name.removesuffix("_obj")
-    object_box, image_id, parts = None, f"{wnid}/{picture.stem}", {}
+    object_box, image_id, parts = None, f"{wnid}/{picture.stem}", dict[str, list[Shape]]()
     if len(data["obj"]):
         object_box = _object_box(data["obj"], f"{picture}, its entry in data.mat", skips)
     for part, (place, entry) in truth.items():
@@ -139,9 +139,8 @@ def _read_sample(
         own_box = _object_box(entry["obj"], place, skips)
         object_box = object_box or own_box
         image_id = text(_first(entry["obj"], place).get("filename"), "filename", place)
-        shapes = [] if own_box is None else _part_boxes(entry, own_box, f"{place}, {part}", skips)
-        if shapes:
-            parts[part] = shapes
+        for shape in [] if own_box is None else _part_boxes(entry, own_box, f"{place}, {part}", skips):
+            add_shape(parts, part, shape, place, skips)
     if object_box is None:
         skips.add("pictures without an object box", str(picture))
         return None

@@ -35,9 +35,14 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], place: str, skip
     return None
 
 
+def is_empty_segmentation(segmentation: Any) -> bool:
+    """None, [] or [[]], as exporters write it where only the box was drawn."""
+    return not segmentation or (isinstance(segmentation, list) and all(polygon == [] for polygon in segmentation))
+
+
 def _polygons(polygons: Any, size: tuple[int, int], place: str) -> npt.NDArray[np.bool_]:
     mask = np.zeros(size, dtype=np.bool_)
-    for polygon in polygons if isinstance(polygons, list) else [None]:
+    for polygon in [one for one in polygons if one != []] if isinstance(polygons, list) else [None]:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise DataError(f"{place}: expected polygons of at least three points [x, y, x, y, …], got {polygon!r:.60}")
         corners = np.array([number(value, "a polygon", place) for value in polygon]).reshape(-1, 2)
@@ -61,7 +66,7 @@ def _filled(corners: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDAr
 
 
 def _runs(segmentation: dict[str, Any], size: tuple[int, int], place: str) -> npt.NDArray[np.bool_]:
-    if segmentation.get("size") != list(size):
+    if _size(segmentation.get("size"), place) != size:
         raise DataError(
             f"{place}: expected run lengths of the picture's [height, width] {list(size)}, "
             f"got {segmentation.get('size')!r:.60}"
@@ -74,6 +79,10 @@ def _runs(segmentation: dict[str, Any], size: tuple[int, int], place: str) -> np
         is_inside = np.arange(len(lengths)) % 2 == 1  # the first run is outside; runs go down the columns
         return np.repeat(is_inside, lengths).reshape(size[::-1]).T
     return _decompressed(counts, size, place)
+
+
+def _size(values: Any, place: str) -> tuple[int, ...] | None:
+    return tuple(whole_number(value, "size", place) for value in values) if isinstance(values, list) else None
 
 
 def _decompressed(counts: Any, size: tuple[int, int], place: str) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from partcnn.datasets.annotations import Skips, box, check_new, point, text, whole_number
+from partcnn.datasets.annotations import Skips, add_shape, box, check_new, point, text, whole_number
 from partcnn.datasets.backgrounds import background_folder
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.paths import check_folder, inner_path, split_places
@@ -77,16 +77,18 @@ def _read_birds(root: Path, skips: Skips) -> list[tuple[Sample, str]]:
 
 
 def _read_compact(root: Path, skips: Skips) -> list[tuple[Sample, str]]:
-    birds, known = [], dict[Any, str]()
+    birds, known, files = [], dict[Any, str](), dict[Any, str]()
     for place, record in read_json_lines(root / _INDEX, _KEYS):
         image_id = whole_number(record["cub_image_id"], "cub_image_id", place)
         check_new(image_id, known, "cub_image_id", place)
+        picture = inner_path(root, record["image"], place)
+        check_new(str(picture), files, "image", place)
         corners = record.get("object_box")
         sample = Sample(
-            image_path=inner_path(root, record["image"], place),
+            image_path=picture,
             label=0,
             object_box=None if corners is None else box(corners, "object_box", place, skips),
-            parts=_points(record["parts"], place),
+            parts=_points(record["parts"], place, skips),
             image_id=f"cub/{image_id}",
             split=split_of(record["is_train"], place),
         )
@@ -94,7 +96,8 @@ def _read_compact(root: Path, skips: Skips) -> list[tuple[Sample, str]]:
     return birds
 
 
-def _points(values: Any, place: str) -> dict[str, list[Shape]]:
+def _points(values: Any, place: str, skips: Skips) -> dict[str, list[Shape]]:
+    """A bird has every part once."""
     if not isinstance(values, list):
         raise DataError(f"{place}: expected parts as a list of objects with part and xy, got {values!r:.80}")
     parts: dict[str, list[Shape]] = {}
@@ -102,5 +105,8 @@ def _points(values: Any, place: str) -> dict[str, list[Shape]]:
         xy = entry.get("xy") if isinstance(entry, dict) else None
         if not isinstance(xy, list) or len(xy) != 2:
             raise DataError(f"{place}: expected each part with part and xy, got {entry!r:.80}")
-        parts.setdefault(text(entry.get("part"), "part", place), []).append(point(xy[0], xy[1], "xy", place))
+        name = text(entry.get("part"), "part", place)
+        add_shape(parts, name, point(xy[0], xy[1], "xy", place), place, skips)
+        if len(parts[name]) > 1:
+            raise DataError(f"{place}: expected every part once, got {name!r} at two places")
     return parts

@@ -12,7 +12,7 @@ def read_json(path: Path) -> Any:
     """The value in a file.
 
     Raises:
-        DataError: the file is missing, or no JSON in UTF-8.
+        DataError: the file is missing, or no JSON in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
     """
     return _parsed(_read_text(path), str(path))
 
@@ -40,7 +40,8 @@ def read_json_lines(path: Path, keys: Collection[str]) -> list[tuple[str, dict[s
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        return content.decode(json.detect_encoding(content))  # UTF-8, or what a byte order mark says
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a file in UTF-8, got {type(error).__name__}: {error}") from error
 

@@ -7,13 +7,15 @@ cat/felix.jpg,tail tip,14,33,,
 
 `image` is the path below the folder; pixels count from the picture's upper left edge, x to the right, after the
 turn that an EXIF tag asks for. Without x1 and y1 the part is a point. The part `object` is the box of the object.
-A part may have several rows; a row that stands twice is an error.
+A part may have several rows; a row that stands twice is an error, and so is a part in two spellings ("Tail", "tail").
 """
 
 import csv
+import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from partcnn.datasets.annotations import Skips, box, check_new, point, text
@@ -42,26 +44,47 @@ def read_parts_csv(file: Path, images: Collection[str], skips: Skips) -> dict[st
         skips: boxes without area are counted here.
 
     Raises:
-        DataError: the file cannot be read, its header is another, or a row is malformed, stands twice, gives a
-            second object box or a picture that is not there; the message names file and line.
+        DataError: the file cannot be read, its header is another, or a row is malformed, stands twice in whatever
+            spelling, gives a second object box, a picture that is not there or a part that is spelt otherwise
+            elsewhere; the message names file and line.
     """
     found: dict[str, Annotation] = {}
     known: dict[Any, str] = {}
-    for place, row in _rows(file):
-        image, part, *corners = row
-        if image not in images:
-            raise DataError(f"{place}: expected a picture below {file.parent}, found no {image!r} there")
-        text(part, "part", place)
-        check_new((image, OBJECT) if part == OBJECT else tuple(row), known, "row", place)
+    spellings: dict[str, tuple[str, str]] = {}
+    canonical = {_canonical(image): image for image in images}
+    for place, (written, part, *corners) in _rows(file):
+        image = written if written in images else canonical.get(_canonical(written))
+        if image is None:
+            raise DataError(f"{place}: expected a picture below {file.parent}, found no {written!r} there")
+        part = _one_spelling(text(part, "part", place), spellings, place)
         annotation = found.setdefault(image, Annotation())
         if part == OBJECT:
+            check_new((image, OBJECT), known, "row", place)
             annotation.object_box = box(corners, "the object", place, skips)
             continue
         is_point = corners[2:] == ["", ""]
         shape = point(corners[0], corners[1], part, place) if is_point else box(corners, part, place, skips)
         if shape is not None:
+            check_new((image, part, *shape), known, "row", place)
             annotation.parts.setdefault(part, []).append(shape)
     return found
+
+
+def _canonical(image: str) -> str:
+    """A path however it is written: with "./", "//", backslashes, letters and accents apart."""
+    return unicodedata.normalize("NFC", PurePosixPath(image.replace("\\", "/")).as_posix())
+
+
+def _one_spelling(part: str, known: dict[str, tuple[str, str]], place: str) -> str:
+    """The part's name, which must be spelt alike in all rows."""
+    part = unicodedata.normalize("NFC", part)
+    key = re.sub(r"[\s_-]+", " ", part.casefold())
+    if key == OBJECT:
+        return OBJECT
+    first, where = known.setdefault(key, (part, place))
+    if part != first:
+        raise DataError(f"{place}: expected one spelling of a part, got {part!r}, and {first!r} in {where}")
+    return part
 
 
 def _rows(file: Path) -> list[tuple[str, list[str]]]:

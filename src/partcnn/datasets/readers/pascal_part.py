@@ -8,7 +8,7 @@ JPEGImages/2008_000008.jpg           or below VOC2010/ or VOCdevkit/VOC2010/
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partcnn.datasets.annotations import Skips, text
+from partcnn.datasets.annotations import DOUBLED, Skips, text
 from partcnn.datasets.backgrounds import background_folder, evenly_chosen
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.packed_shapes import PackedShapes
@@ -80,7 +80,7 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
     objects: list[tuple[str, Sample]] = []
     others: list[Sample] = []
     for file in files:
-        picture, annotated = pictures / f"{file.stem}.jpg", list(_read_objects(file))
+        picture, annotated = pictures / f"{file.stem}.jpg", _joined(_read_objects(file), file, skips)
         shown = [one for one in annotated if one[0] in wanted]
         if not shown:
             largest = max((_mask_box(mask) for _, mask, _ in annotated), key=_area, default=None)
@@ -106,9 +106,10 @@ def read_pascal_part(location: str, category: str | None) -> Catalogue:
 
 
 _Parts = list[tuple[str, npt.NDArray[np.bool_]]]
+_Object = tuple[str, npt.NDArray[np.bool_], _Parts]
 
 
-def _read_objects(file: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], _Parts]]:
+def _read_objects(file: Path) -> Iterator[_Object]:
     """Class, mask and parts of every object of a picture; an object without a pixel is passed over.
 
     Parts are read of the six animals only: the other classes of the ten thousand files have many.
@@ -132,6 +133,19 @@ def _read_objects(file: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], _Par
             parts.append((piece, part_mask))
         if mask.any():
             yield name, mask, parts
+
+
+def _joined(objects: Iterable[_Object], file: Path, skips: Skips) -> list[_Object]:
+    """An object that stands twice is one, with the parts of both."""
+    found: list[_Object] = []
+    for name, mask, parts in objects:
+        same = next((one for one in found if one[0] == name and np.array_equal(one[1], mask)), None)
+        if same is None:
+            found.append((name, mask, parts))
+        else:
+            same[2].extend(parts)
+            skips.add(DOUBLED, f"{file}, {name}")
+    return found
 
 
 def _structs(values: Any, place: str) -> list[dict[str, Any]]:
