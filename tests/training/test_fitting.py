@@ -530,6 +530,36 @@ def test_another_number_of_classes_than_the_model_has_is_refused(dataset: PartDa
     assert conversion_of(model).classes == ["0", "1", "2"]
 
 
+def reordered(dataset: PartDataset) -> PartDataset:
+    return dataset.with_classes(["square", "clutter"], [1, 0])
+
+
+def test_classes_in_another_order_are_learned_on_by_their_names(model: nn.Module, dataset: PartDataset) -> None:
+    run(model, dataset)
+    twin = copy.deepcopy(model)
+    run(model, dataset)
+    run(twin, reordered(dataset))
+    assert conversion_of(twin).classes == ["clutter", "square"]
+    assert changed(state(model), twin) == set()
+
+
+def test_features_of_another_order_are_refused(model: nn.Module, dataset: PartDataset) -> None:
+    run(model, dataset)
+    views = PictureViews(reordered(dataset), conversion_of(model).preprocessing, num_views=2)
+    features = compute_features(nn.Sequential(model.trunk, model.projection), views)
+    with pytest.raises(ConfigError, match="features: expected labels in the model's order of classes"):
+        run(model, reordered(dataset), features=features)
+
+
+def test_other_classes_take_the_place_of_those_known_and_are_told(
+    model: nn.Module, dataset: PartDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(model, dataset)
+    run(model, dataset.with_classes(["noise", "square"], [0, 1]))
+    assert conversion_of(model).classes == ["noise", "square"]
+    assert "the model knew ['clutter', 'square'], and is trained to tell ['noise', 'square'] apart" in caplog.text
+
+
 # --- pictures and their views
 
 

@@ -29,8 +29,8 @@ def _on_both_sides(samples: Iterable[Sample]) -> Iterable[str]:
     if both:
         first, copy = kept_out[both[0]].image_path, trained[both[0]].image_path
         yield (
-            f"{len(both)} pictures kept out stand in training too, byte for byte, the first: {first} is {copy}; "
-            "figures on them are too good: remove one of each"
+            f"pictures kept out that stand in training too, byte for byte: {len(both)}, the first {first}, which is "
+            f"{copy}; figures on them are too good: remove one of each"
         )
 
 
@@ -48,7 +48,7 @@ def _as_two_classes(samples: Iterable[Sample], classes: Sequence[str]) -> Iterab
         has_boxes = any(sample.object_box and not isinstance(sample, CroppedSample) for sample in both[0].values())
         way_out = "crop='object' (--crop object) cuts out each object" if has_boxes else "leave each in one class"
         yield (
-            f"{len(both)} pictures are given as two classes or more, pixel for pixel the same, the first: "
+            f"pictures that are given as two classes or more, pixel for pixel the same: {len(both)}, the first "
             f"{one.image_path} as {classes[label]!r} and {classes[other_label]!r}{other_path}; {way_out}"
         )
 

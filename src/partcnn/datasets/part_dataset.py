@@ -118,6 +118,20 @@ class PartDataset(Dataset[Example]):
         other._resized_to = resized_to if transform else self.image_size
         return other
 
+    def with_classes(self, classes: Sequence[str], labels: Sequence[int]) -> "PartDataset":
+        """The same pictures, transform and split, the classes in another order.
+
+        Args:
+            classes: the names in the new order.
+            labels: of every class as it is numbered now, its number there.
+        """
+        other = copy.copy(self)
+        other.classes = list(classes)
+        other.background = None if self.background is None else labels[self.background]
+        other._all_samples = [sample.with_label(labels[sample.label]) for sample in self._all_samples]
+        other.samples = _of_split(other._all_samples, self.split)
+        return other
+
     def counts(self, split: str = "all") -> dict[str, ClassCount]:
         """Pictures per class and part. Drawn pictures are all drawn for it.
 

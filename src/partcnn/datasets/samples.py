@@ -4,6 +4,7 @@ Points and boxes are (x, y) and xyxy in continuous pixels of the picture as `loa
 edge is x = 0, the right edge x = width, the middle of the first pixel 0.5.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,12 @@ class Sample:
     split: str | None = None
     size: tuple[int, int] | None = None
     checked: CheckedPicture | None = field(default=None, compare=False, repr=False)
+
+    def with_label(self, label: int) -> "Sample":
+        """The same picture under another number."""
+        other = copy.copy(self)
+        object.__setattr__(other, "label", label)  # not `replace`: a subclass may be made of other fields
+        return other
 
     def load_image(self) -> Image.Image:
         """The picture in RGB, turned as its EXIF tag asks.

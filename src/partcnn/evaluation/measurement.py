@@ -31,6 +31,7 @@ from partcnn.evaluation.unannotated import OF_TWO_VIEWS, UnannotatedFigures
 from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.measures import MEASURES
+from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import ALL_CATEGORIES, part_masks, top_mask
 from partcnn.model.network import PictureFeatures, conversion_of
 
@@ -57,7 +58,8 @@ def evaluate(
 
     Args:
         model: made by `partcnn.convert`.
-        dataset: the pictures to measure on; to say something, pictures the model was not trained on.
+        dataset: the pictures to measure on; to say something, pictures the model was not trained on. Its classes are
+            the model's by their names, in whatever order; those of a model that was never told names, by their numbers.
         selection: the pictures that the model was trained on: on them "best" filters and their parts are chosen, and
             the regression from places to landmarks is fitted. None takes the data set's training split where
             `dataset` is its test split; otherwise those figures are None. With a picture that is also in `dataset`,
@@ -79,6 +81,8 @@ def evaluate(
             f"top: expected none beside a protocol, which has its own, got {top}; give Protocol(top={top})"
         )
     protocol = protocol or (Protocol() if top is None else Protocol(top=top))
+    dataset = with_classes_of(model, dataset)
+    selection = None if selection is None else with_classes_of(model, selection)
     if selection is None and dataset.split == "test":
         selection = dataset.with_split("train")
     passes: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "num_workers": num_workers}

@@ -11,6 +11,7 @@ from partcnn.datasets import PartDataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import write_text
+from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
 from partcnn.plot import read_curves
 from partcnn.reporting.gathering import gather
@@ -53,6 +54,7 @@ def report(
     path = Path(path)
     if path.is_dir():
         raise RunError(f"path: expected a file name, got the directory {path}; add report.html")
+    dataset = with_classes_of(model, dataset)
     if evaluation is None:
         evaluation = evaluate(model, dataset)
     _check_evaluation(model, dataset, evaluation)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.foundation.disk_cache import FeatureCache
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, conversion_of
@@ -122,7 +123,8 @@ def fit(
 
     Args:
         model: made by `partcnn.convert`.
-        dataset: the training split. Its classes and the model's must agree in number.
+        dataset: the training split. Its classes and the model's must agree in number. A model that was trained on
+            the same classes in another order keeps its own.
         recipe: None takes the defaults.
         trunk: "frozen" trains what `convert` put on it, on features computed once; "finetune" trains all.
         directory: where logs (log/) and the model are written; None writes nothing.
@@ -144,6 +146,7 @@ def fit(
     recipe = (recipe or Recipe()).resolved(len(dataset))
     record = conversion_of(model)
     _check_arguments(model, dataset, trunk, features)
+    dataset = _in_known_order(model, dataset, features)
     is_frozen = trunk == "frozen"
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
@@ -230,6 +233,26 @@ def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, feature
         raise ConfigError(
             f"dataset: expected {num_classes} classes, as the model has logits, got {len(dataset.classes)}"
         )
+
+
+def _in_known_order(model: nn.Module, dataset: PartDataset, features: FeatureViews | None) -> PartDataset:
+    """What was trained on the same classes learns them on in its own order; other classes are learned in its place."""
+    names = conversion_of(model).classes
+    if dataset.classes == names or not has_names(names):
+        return dataset
+    try:
+        known = with_classes_of(model, dataset)
+    except DataError:
+        _log.warning(
+            "classes: the model knew %s, and is trained to tell %s apart from now on", names, list(dataset.classes)
+        )
+        return dataset
+    if features is not None and known is not dataset:
+        raise ConfigError(
+            f"features: expected labels in the model's order of classes, {names}, got those of {dataset.classes}; "
+            "leave the features out"
+        )
+    return known
 
 
 def _started(

@@ -16,7 +16,7 @@ from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.records import PictureRecords
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
-from partcnn.foundation.errors import DataError
+from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.network import (
     PartNetwork,
@@ -74,7 +74,7 @@ def observe(
 
     Args:
         model: made by `partcnn.convert`.
-        dataset: the pictures.
+        dataset: the pictures; its classes are the model's by their names.
         protocol: numbers of the measures.
         batch_size, num_workers: of the pass.
         features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run. Where they
@@ -86,9 +86,7 @@ def observe(
         DataError: the data set has other classes than the model.
     """
     record = conversion_of(model)
-    num_classes = record.settings.num_classes
-    if len(dataset.classes) != num_classes:
-        raise DataError(f"dataset: expected {num_classes} classes as the model has, got {', '.join(dataset.classes)}")
+    dataset = with_classes_of(model, dataset)
     protocol = protocol or Protocol()
     seconds = SecondViews(dataset, record.preprocessing) if has_second_views else None
     observer = _Observer(model, dataset, protocol, seconds)
