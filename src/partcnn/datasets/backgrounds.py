@@ -31,7 +31,8 @@ def evenly_chosen(samples: Sequence[Sample], most: int) -> list[Sample]:
     """
 
     def rank(sample: Sample) -> bytes:  # salted: the split takes the low hashes of the bare identifier for training
-        return hashlib.sha1(f"chosen/{sample.image_id}".encode(), usedforsecurity=False).digest()
+        salted = f"chosen/{sample.image_id}".encode(errors="surrogateescape")
+        return hashlib.sha1(salted, usedforsecurity=False).digest()
 
     ranked = sorted(samples, key=rank)
     chosen = {id(sample) for sample in ranked[:most]}

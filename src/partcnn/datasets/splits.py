@@ -14,7 +14,8 @@ def assign_split(image_id: str) -> str:
     SHA-1 of the identifier alone decides: neither the order of the files nor the other files matter, and
     crops of one photograph, which share its identifier, fall on the same side.
     """
-    digest = hashlib.sha1(image_id.encode(), usedforsecurity=False).digest()
+    # A file's name may hold bytes that are no text.
+    digest = hashlib.sha1(image_id.encode(errors="surrogateescape"), usedforsecurity=False).digest()
     return "train" if int.from_bytes(digest[:8], "big") < TRAIN_SHARE * 2**64 else "test"
 
 

@@ -17,8 +17,11 @@ def file_state(path: Path) -> tuple[int, ...] | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it: a reader sees the old file or the new one."""
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write a text file under a temporary name and rename it: a reader sees the old file or the new one.
+
+    Names of files may hold bytes that are no text; each becomes a "?".
+    """
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:

@@ -61,4 +61,4 @@ class SecondViews(Dataset[tuple[Tensor, Tensor]]):
 
 def _name_hash(sample: Sample) -> int:
     """The same everywhere, and wherever the file lies."""
-    return zlib.crc32(f"{sample.image_id} {sample.image_path.name}".encode())
+    return zlib.crc32(f"{sample.image_id} {sample.image_path.name}".encode(errors="surrogateescape"))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from partcnn.plot.colours import ink_on, web_colour
+from partcnn.plot.lettering import lettering, printable
 
 _MARGIN_FRAC = 0.05  # of the picture's width, between it and the names
 _LEAST_GAP = 0.1  # of the picture's height, between two names
@@ -35,15 +36,16 @@ def draw_callouts(callouts: Sequence[Callout], axis: Axes, size: tuple[int, int]
         column = sorted(column, key=lambda one: one.place_px[1])
         heights = apart([one.place_px[1] / height for one in column])
         for one, share in zip(column, heights, strict=True):
+            text = printable(one.text)
             axis.annotate(
-                one.text,
+                text,
                 one.place_px,
                 xytext=(edge * width, share * height),
                 ha=align,
                 va="center",
                 fontsize=9,
                 color=ink_on(one.colour),
-                parse_math=False,
+                **lettering([text]),
                 bbox={
                     "boxstyle": "round,pad=0.3",
                     "facecolor": web_colour(one.colour),

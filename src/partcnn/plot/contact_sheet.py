@@ -15,6 +15,7 @@ from PIL import Image
 from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample, Shape
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file
+from partcnn.plot.lettering import letter_legend, lettering, printable
 
 _MOST_CLASSES = 12
 _NUM_PICTURES = 6
@@ -54,14 +55,17 @@ def contact_sheet(
             axis.set_axis_off()
         for axis, sample in zip(row, chosen, strict=False):
             _draw(sample, axis, colours)
-        row[0].set_title(dataset.classes[label], loc="left", fontsize=9)
+        name = printable(dataset.classes[label])
+        row[0].set_title(name, loc="left", fontsize=9, **lettering([name]))
     names = "" if len(labels) == len(present) else f" ({len(labels)} of {len(present)} classes)"
-    figure.suptitle(f"{dataset.spec}{names}", fontsize=8)
-    handles = [Line2D([], [], color=colour, linewidth=4, label=part) for part, colour in colours.items()]
+    title = printable(f"{dataset.spec}{names}")
+    figure.suptitle(title, fontsize=8, **lettering([title]))
+    handles = [Line2D([], [], color=colour, linewidth=4, label=printable(part)) for part, colour in colours.items()]
     if handles:
-        figure.legend(
+        legend = figure.legend(
             handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8, frameon=False
         )
+        letter_legend(legend)
     return figure
 
 

@@ -90,7 +90,7 @@ def _paper(options: Namespace) -> int:
         for directory in train_missing(wanted, is_progress_shown=not options.json):
             figures.append(read_figures(directory))
             text = write_tables(figures, out)
-    print((out / "paper.json").read_text() if options.json else text)
+    print((out / "paper.json").read_text(encoding="utf-8") if options.json else text)
     return DONE
 
 
@@ -118,7 +118,7 @@ def _objectives(options: Namespace) -> int:
     for rows in finished if options.data is None else run_benchmark(config, options.data, file, cache=cache):
         write_text(out.with_suffix(".md"), page(rows, config))
         plot(rows, config, out.with_suffix(".png"))
-    print(out.with_suffix(".json" if options.json else ".md").read_text())
+    print(out.with_suffix(".json" if options.json else ".md").read_text(encoding="utf-8"))
     return DONE
 
 

@@ -15,7 +15,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.logging import RichHandler
 
-from partcnn.app.cli.exit_status import BAD_INPUT, INTERRUPTED
+from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
+from partcnn.app.cli.streams import drop_output, flush, set_up_streams
 from partcnn.foundation.errors import PartCNNError
 
 COMMANDS = {
@@ -35,7 +36,12 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done; 2: bad input, told in one line; 130: interrupted, what was trained is saved."""
+    """Run one command. 0: done; 2: bad input, told in one line; 130: interrupted, what was trained is saved.
+
+    What the terminal, or the file that output goes to, cannot show is replaced. Output that nobody reads on is no
+    error; a file that cannot be written is told in one line.
+    """
+    set_up_streams()
     errors = Console(stderr=True, soft_wrap=True, markup=False)
     _set_up_logging(errors)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -43,10 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = _parser(given_command(arguments))
         options = parser.instantiate(parser.parse_args(arguments))
         result: int = _module(options.command).execute(options[options.command])
+        flush()
         return result
     except (PartCNNError, ArgumentError) as error:
         message = " ".join(str(error).split())
         errors.print(f"partcnn: {message}", style="red", highlight=False)
+        return BAD_INPUT
+    except BrokenPipeError:  # of `| head`
+        drop_output()
+        return DONE
+    except OSError as error:
+        drop_output()
+        errors.print(f"partcnn: the system refuses: {error}", style="red", highlight=False)
         return BAD_INPUT
     except KeyboardInterrupt:
         errors.print("partcnn: interrupted")

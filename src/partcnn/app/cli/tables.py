@@ -12,9 +12,15 @@ from partcnn.foundation.number_text import NOT_SEEN
 _MOST_COLUMNS = 6  # parts beside each other in a table
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """For `main`; rich would end the process."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Names of files, classes and parts are printed as they are: brackets in them are no markup."""
-    return Console(markup=False)
+    return _Console(markup=False)
 
 
 def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], most: int = 10) -> Table:

@@ -157,6 +157,8 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from partcnn.plot.lettering import lettering, printable
+
     rows = read_as(rows, "expected") or rows
     found = averages(rows, config.part)
     figure = Figure(figsize=(7, 0.55 * len(found) + 1.4), layout="constrained")
@@ -172,10 +174,12 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
         "a constant point", (0, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
     )
     counts = [len(_values(_of(rows, method), "category")) for method in found]
-    axis.set_yticks(range(len(found)), [f"{method} ({count})" for method, count in zip(found, counts, strict=True)])
+    methods = [printable(f"{method} ({count})") for method, count in zip(found, counts, strict=True)]
+    axis.set_yticks(range(len(found)), methods, **lettering(methods))
     axis.invert_yaxis()
-    label = f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)"
-    figure.supxlabel(label, fontsize="medium")  # by the figure's width: methods with long names leave the axis less
+    label = printable(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)")
+    # By the figure's width: methods with long names leave the axis less.
+    figure.supxlabel(label, fontsize="medium", **lettering([label]))
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     replace_file(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 

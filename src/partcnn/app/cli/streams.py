@@ -1,0 +1,56 @@
+"""What commands print to: a terminal, a file or a pipe, of whatever letters, which may be closed or full."""
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+
+_LIKENESSES = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "×": "x",
+        "²": "2",
+        "≥": ">=",
+        "≤": "<=",
+        "→": "->",
+        "·": ".",
+        "λ": "lambda",
+        "β": "beta",
+        "τ": "tau",
+        "±": "+-",
+        "━": "-",
+    }
+)
+
+
+def set_up_streams() -> None:
+    """From now on what a stream cannot show is replaced: signs by their likenesses, all else by "?"."""
+    codecs.register_error("partcnn", _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="partcnn")
+
+
+def flush() -> None:
+    """Now, where an error is told, and not when the process ends."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """What is left of it would raise the same error again when the process ends."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end].translate(_LIKENESSES)
+    return "".join(letter if letter.isascii() else "?" for letter in found), error.end
