@@ -69,6 +69,18 @@ class TestFilesOfPrograms:
         paint(two_classes, "stray.jpg")
         assert load(two_classes).skipped == {"pictures in no class folder": 1}
 
+    def test_pictures_of_formats_that_are_not_read_are_told(self, two_classes: Path) -> None:
+        for name in ("cat/a.HEIC", "cat/b.gif", "cat/.c.gif", "dog/d.jfif", "dog/notes.txt"):
+            (two_classes / name).write_bytes(b"some bytes")
+        assert load(two_classes).skipped == {"pictures of a format that is not read here": 3, OF_PROGRAMS: 1}
+
+    def test_classes_that_differ_in_spelling_only_are_told(
+        self, two_classes: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        paint(two_classes, "Cat/0.jpg")
+        assert load(two_classes).classes == ["Cat", "cat", "dog"]
+        assert "classes that differ in spelling only: 'Cat', 'cat'" in caplog.text
+
     def test_a_class_of_nothing_else_has_no_pictures(self, two_classes: Path) -> None:
         paint(two_classes, "bird/.thumbnails/0.jpg")
         with pytest.raises(DataError, match="found none in bird"):

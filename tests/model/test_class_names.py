@@ -105,6 +105,11 @@ def test_a_network_without_names_takes_classes_by_number(drawer: Drawer) -> None
     assert with_classes_of(named(["0", "1", "2"]), data) is data
 
 
+def test_numbers_that_are_names_are_matched_too(drawer: Drawer) -> None:
+    data = drawer.dataset(["2", "0", "1"])
+    assert [one.label for one in with_classes_of(named(["0", "1", "2"]), data).samples[:3]] == [2, 0, 1]
+
+
 def test_drawn_and_cropped_samples_can_be_renumbered() -> None:
     data = load_dataset("demo:2", split="all", crop="object")
     moved: Sample = data.samples[0].with_label(4)

@@ -1,5 +1,8 @@
 """What a reader returns, and how a category is found among those of a data set."""
 
+import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +37,19 @@ class Catalogue:
 def part_names(samples: Iterable[Sample]) -> list[str]:
     """The names of all annotated parts, sorted."""
     return sorted({part for sample in samples for part in sample.parts})
+
+
+def spelling_key(name: str) -> str:
+    """The same for names that differ in capitals, blanks, "_", "-", or in how accents are written."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def alike(names: Iterable[str]) -> list[str]:
+    """The first names that differ in spelling only; none where all are apart."""
+    groups = defaultdict[str, list[str]](list)
+    for name in names:
+        groups[spelling_key(name)].append(name)
+    return next((group for group in groups.values() if len(group) > 1), [])
 
 
 def find_category(wanted: str, names: Mapping[str, str], *, is_word_enough: bool = False) -> str:

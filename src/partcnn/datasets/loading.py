@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from partcnn.datasets.annotations import Skips
-from partcnn.datasets.catalogue import Catalogue
+from partcnn.datasets.catalogue import Catalogue, alike
 from partcnn.datasets.doubles import told_doubles
 from partcnn.datasets.drawn.dataset import read_demo
 from partcnn.datasets.part_dataset import PartDataset
@@ -59,7 +59,8 @@ def load_dataset(
 
     Raises:
         DataError: the kind is unknown, the place is missing or malformed, the category is unknown, the split
-            is empty, more than `max_bad` pictures are unreadable, or there is no object box to crop to.
+            is empty, more than `max_bad` pictures are unreadable, a part is spelt in two ways, or there is no object
+            box to crop to.
         ConfigError: the split or the crop is unknown, or `max_bad` or `margin` negative.
     """
     check_split(split)
@@ -76,6 +77,12 @@ def load_dataset(
             + ("" if colon else f" (pictures in class folders: 'folder:{spec}')")
         )
     catalogue = DATASETS[kind](place, category)
+    if spellings := alike(catalogue.parts):
+        raise DataError(
+            f"{spec}: expected every part in one spelling, got {', '.join(map(repr, spellings))}; rename them"
+        )
+    if spellings := alike(catalogue.classes):
+        _log.warning("%s: classes that differ in spelling only: %s", spec, ", ".join(map(repr, spellings)))
     placed = _readable(catalogue, spec, max_bad)
     for sentence in catalogue.skips.sentences():
         _log.warning("%s: left out %s", spec, sentence)

@@ -7,6 +7,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from partcnn.datasets.annotations import Skips
 
+OTHER_FORMAT = "pictures of a format that is not read here"
+_OTHER_ENDINGS = (".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".svg", ".tga")
 OF_PROGRAMS = "pictures of other programs (hidden files and folders, thumbnails)"
 # Synology, QNAP, macOS's archives, Windows, Linux, Python; in lower case.
 _TOOL_FOLDERS = frozenset(
@@ -34,7 +36,8 @@ def pictures_below(root: Path, skips: Skips, *, has_classes: bool = False) -> li
 
     Args:
         root: the folder; its own name may be any.
-        skips: hidden pictures, and those in folders of thumbnails and of other programs, are left out and counted here.
+        skips: hidden pictures, those in folders of thumbnails and of other programs, and pictures of formats that are
+            not read (GIF, HEIC, …) are left out and counted here.
         has_classes: whether its subfolders are classes: one of them may then be called "thumbs".
     """
     found = []
@@ -44,11 +47,14 @@ def pictures_below(root: Path, skips: Skips, *, has_classes: bool = False) -> li
             name.lower() in _THUMBNAILS for name in inner[int(has_classes) :]
         )
         for name in sorted(names):
-            if Path(name).suffix.lower() not in IMG_EXTENSIONS:
-                continue
             path = Path(folder, name)
+            ending = path.suffix.lower()
+            if ending not in (*IMG_EXTENSIONS, *_OTHER_ENDINGS):
+                continue
             if is_left_out or name.startswith("."):
                 skips.add(OF_PROGRAMS, str(path))
+            elif ending in _OTHER_ENDINGS:
+                skips.add(OTHER_FORMAT, str(path))
             else:
                 found.append(path)
     return found

@@ -26,7 +26,10 @@ def with_classes_of(model: nn.Module, dataset: PartDataset) -> PartDataset:
         raise DataError(
             f"dataset: expected {len(names)} classes as the model has{_of_names(names)}, got {_listed(dataset.classes)}"
         )
-    if not has_names(names) or dataset.classes == names:
+    if dataset.classes == names:
+        return dataset
+    if not has_names(names) and {*dataset.classes} != {*names}:
+        _log.info("%s: the model names no classes; by their numbers: %s", dataset.spec, _listed(dataset.classes))
         return dataset
     places = {unicodedata.normalize("NFC", name): place for place, name in enumerate(names)}
     found = [places.get(unicodedata.normalize("NFC", name)) for name in dataset.classes]

@@ -186,6 +186,13 @@ class TestPascalPart:
         assert len(load_dataset(f"pascal-part:{tmp_path}", split="all")) == 1
 
 
+@pytest.mark.parametrize("names", [("Head", "head"), ("left eye", "left_eye"), ("Tail-Tip", "tail tip")])
+def test_a_part_in_two_spellings_is_an_error_of_any_reader(tmp_path: Path, names: tuple[str, str]) -> None:
+    records = [{"parts": [{"part": name, "box": [1, 2, 9, 9]}]} for name in names]
+    with pytest.raises(DataError, match=rf"every part in one spelling, got '{names[0]}', '{names[1]}'"):
+        TestAnimalPart.compact(tmp_path, *records)
+
+
 def test_shapes_are_compared_by_what_they_are() -> None:
     from partcnn.datasets import MaskShape
     from partcnn.datasets.annotations import Skips, add_shape

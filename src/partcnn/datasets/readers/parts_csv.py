@@ -11,7 +11,6 @@ A part may have several rows; a row that stands twice is an error, and so is a p
 """
 
 import csv
-import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from partcnn.datasets.annotations import Skips, box, check_new, point, text
+from partcnn.datasets.catalogue import spelling_key
 from partcnn.datasets.samples import Box, Shape
 from partcnn.foundation.errors import DataError
 
@@ -78,7 +78,7 @@ def _canonical(image: str) -> str:
 def _one_spelling(part: str, known: dict[str, tuple[str, str]], place: str) -> str:
     """The part's name, which must be spelt alike in all rows."""
     part = unicodedata.normalize("NFC", part)
-    key = re.sub(r"[\s_-]+", " ", part.casefold())
+    key = spelling_key(part)
     if key == OBJECT:
         return OBJECT
     first, where = known.setdefault(key, (part, place))
