@@ -103,6 +103,7 @@ class TestSplitsOfTheFoldersOwn:
             ("Training", "Validation"),
             ("train2017", "val2017"),
             ("train_set", "test_set"),
+            ("trainval", "test"),
         ],
     )
     @pytest.mark.parametrize("form", ["{split}/{name}", "{name}/{split}", "{split}/{name}/deep"])
@@ -141,6 +142,14 @@ class TestSplitsOfTheFoldersOwn:
                 ["train/cat/0.jpg", "train/dog/0.jpg"],
                 r"only the folder 'train'; it holds folders itself: give 'folder:",
             ),
+            (
+                ["trainA/0.jpg", "trainB/0.jpg", "testA/0.jpg", "testB/0.jpg"],
+                "class folders with pictures in the splits",
+            ),
+            (
+                ["cat_train/0.jpg", "cat_test/0.jpg", "dog_train/0.jpg"],
+                "cat_test, cat_train, dog_train, which name both",
+            ),
             (["photos/cat/0.jpg", "photos/dog/0.jpg"], r"only the folder 'photos'; .*give 'folder:.*/photos'"),
         ],
     )
@@ -151,7 +160,9 @@ class TestSplitsOfTheFoldersOwn:
         with pytest.raises(DataError, match=message):
             load(tmp_path)
 
-    @pytest.mark.parametrize("names", [("train", "bus"), ("testing ground", "sea"), ("trainer", "boot")])
+    @pytest.mark.parametrize(
+        "names", [("train", "bus"), ("testing ground", "sea"), ("trainer", "boot"), ("crash_test", "sea")]
+    )
     def test_a_class_may_be_called_alike(self, tmp_path: Path, names: tuple[str, str]) -> None:
         paint(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in range(2)))
         assert load(tmp_path).classes == sorted(names)

@@ -2,7 +2,9 @@
 
 import copy
 import csv
+import io
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -549,6 +551,19 @@ def test_features_of_another_order_are_refused(model: nn.Module, dataset: PartDa
     features = compute_features(nn.Sequential(model.trunk, model.projection), views)
     with pytest.raises(ConfigError, match="features: expected labels in the model's order of classes"):
         run(model, reordered(dataset), features=features)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_cannot_show_the_bars_ends_no_training(
+    model: nn.Module, dataset: PartDataset, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    history = fit(model, dataset, QUICK, is_progress_shown=True)
+    assert len(history.epochs) > 0
+    assert b"Epoch" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+    with pytest.raises(UnicodeEncodeError):  # as it was before
+        terminal.write("猫")
 
 
 def test_other_classes_take_the_place_of_those_known_and_are_told(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from partcnn.datasets import PartDataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks
@@ -101,6 +102,7 @@ class _Keeper(Callback):
             save(module.model, self.directory)
 
 
+@replacing()  # a bar's signs end no training where the terminal cannot show them
 def fit(
     model: nn.Module,
     dataset: PartDataset,

@@ -114,6 +114,15 @@ def test_evaluate_takes_other_numbers_of_the_measures_and_leaves_the_runs_figure
     assert "top: expected at least 2" in one_line_error(capsys, ["evaluate", str(run), "--top", "1"])
 
 
+def test_evaluate_refuses_pictures_of_other_classes_by_name(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, name in (("cat", "a cat"), ("giraffe", "giraffe")):
+        (tmp_path / name).symlink_to(pictures / kind)
+    said = one_line_error(capsys, ["evaluate", str(run), "--data", f"folder:{tmp_path}", "--workers", "0"])
+    assert "expected the classes that the model was trained on, cat, giraffe; got a cat, giraffe" in said
+
+
 def test_evaluate_writes_a_row_per_filter(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tables" / "filters.csv"
     assert main(["evaluate", str(run), "--csv", str(file), "--workers", "0"]) == 0

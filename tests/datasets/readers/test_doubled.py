@@ -131,6 +131,10 @@ class TestBirds:
         with pytest.raises(DataError, match="line 2: expected every image once"):
             self.compact(tmp_path, {}, {"image": "./images//0.jpg"})
 
+    @pytest.mark.parametrize(("written", "side"), [(True, "train"), ("1", "train"), (False, "test"), ("false", "test")])
+    def test_the_split_of_the_compact_layout_may_be_a_flag(self, tmp_path: Path, written: Any, side: str) -> None:
+        assert self.compact(tmp_path, {"is_train": written}, {}).samples[0].split == side
+
 
 class TestAnimalPart:
     @staticmethod

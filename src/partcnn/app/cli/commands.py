@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
-from partcnn.app.cli.streams import drop_output, flush, set_up_streams
 from partcnn.foundation.errors import PartCNNError
+from partcnn.foundation.streams import drop_output, flush, set_up_streams
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",

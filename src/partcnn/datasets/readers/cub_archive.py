@@ -55,9 +55,11 @@ def split_of(is_train: object, place: str) -> str:
     Raises:
         DataError: it is neither.
     """
-    if str(is_train) not in ("0", "1"):
+    sides = {"1": "train", "true": "train", "0": "test", "false": "test"}
+    written = str(is_train).strip().lower()
+    if written not in sides:
         raise DataError(f"{place}: expected 1 (training) or 0 (test), got {is_train!r}")
-    return "train" if str(is_train) == "1" else "test"
+    return sides[written]
 
 
 def _table(file: Path, *, is_name: bool = True, is_rest_text: bool = False) -> dict[int, tuple[str, str]]:

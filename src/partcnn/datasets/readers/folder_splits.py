@@ -19,7 +19,9 @@ from partcnn.foundation.errors import DataError
 
 NO_CLASS = "pictures in no class folder"
 VALIDATION = "pictures for validation, beside a test split"
-_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)([-_ ]?(set|data|split|images|\d+))?")
+_WORD = r"(train|training|trainval|val|valid|validation|test|testing)"
+_SPLIT_NAME = re.compile(_WORD + r"([-_ ]?(set|data|split|images|\d+|[ab]))?")
+_AT_THE_END = re.compile(r".+[-_ ]" + _WORD)
 _log = logging.getLogger("partcnn")
 
 
@@ -73,7 +75,16 @@ def _side(name: str) -> str | None:
 
 
 def _check_classes(root: Path, folders: Sequence[tuple[str, ...]]) -> None:
-    """Raises where some of the first folders are splits all the same: they hold the same folders, or all are."""
+    """Raises where some of the first folders are splits all the same: they hold the same folders, or all are.
+
+    And where all say a split at the end of their names, such as cat_train and cat_test.
+    """
+    names = {inner[0] for inner in folders}
+    if len(names) > 1 and all(_AT_THE_END.fullmatch(name.lower()) for name in names):
+        raise DataError(
+            f"{root}: expected one folder per class, or the splits train and test with class folders in each; got "
+            f"{_listed(names)}, which name both; move them into {root / 'train'} and {root / 'test'}"
+        )
     splits = sorted({inner[0] for inner in folders if _side(inner[0])})
     inner_names = [{inner[1] for inner in folders if inner[0] == name and len(inner) > 1} for name in splits]
     is_alike = len(splits) > 1 and bool(set.intersection(*inner_names))

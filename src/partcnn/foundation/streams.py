@@ -1,10 +1,11 @@
-"""What commands print to: a terminal, a file or a pipe, of whatever letters, which may be closed or full."""
+"""What is printed to: a terminal, a file or a pipe, of whatever letters, which may be closed or full."""
 
 import codecs
 import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 
 _LIKENESSES = str.maketrans(
     {
@@ -33,6 +34,18 @@ def set_up_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="partcnn")
+
+
+@contextlib.contextmanager
+def replacing() -> Iterator[None]:
+    """`set_up_streams` for a while; also a decorator."""
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    set_up_streams()
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            stream.reconfigure(errors=errors)
 
 
 def flush() -> None:
