@@ -1,7 +1,8 @@
 """Save a converted network to a directory and load it again: safetensors and JSON, nothing that runs.
 
     model.safetensors   all parameters and buffers
-    config.json         format version, how the network was converted, classes, preprocessing
+    config.json         format version, how the network was converted, classes, preprocessing, and what it gives for a
+                        picture of noise
     README.md           a model card, with the figures of metrics.json once the network was measured
 
 A run directory of `partcnn train` holds these and more.
@@ -24,6 +25,7 @@ from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
 from partcnn.foundation.files import replace_file, write_text
 from partcnn.model.conversion import converted
 from partcnn.model.network import conversion_of, unwrapped
+from partcnn.model.saving.answers import answer_of, other_answer
 from partcnn.model.saving.checkpoint_files import (
     CONFIG_FILE,
     FORMAT,
@@ -73,6 +75,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         "arguments": record.arguments,
         "classes": record.classes,
         "preprocessing": record.preprocessing.to_spec(),
+        "answer": answer_of(model),
     }
     before = _digest(directory / WEIGHTS_FILE)
     replace_file(directory / WEIGHTS_FILE, lambda file: save_file(tensors, file))
@@ -104,7 +107,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
 
     Raises:
         RunError: the directory or its files are missing, malformed, or of a later format; or the network has no
-            library name and `model` is None.
+            library name and `model` is None; or the network computes something else than the saved one.
         ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist.
         WeightsError: the weights do not fit the network.
     """
@@ -138,7 +141,25 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
     if dtypes:
         network.to(dtypes.pop())
-    return network.eval()
+    _check_answer(network.eval(), config, directory, is_passed=is_passed)
+    return network
+
+
+def _check_answer(network: nn.Module, config: dict[str, Any], directory: Path, *, is_passed: bool) -> None:
+    """The network computes what the saved one did. Directories of before hold no answer to compare with."""
+    answer = config.get("answer")
+    found = None if answer is None else other_answer(network, answer)
+    if found is None:
+        return
+    if is_passed:
+        raise RunError(
+            f"model: expected a network that computes what the one saved in {directory} does, got one that gives "
+            f"{found}; build it with the same settings, code and hooks"
+        )
+    raise RunError(
+        f"{directory} holds a network that was made from {config['network'].get('name')!r:.50} and then changed: as "
+        f"its library builds it, it gives {found}; pass the changed one, load(path, model=MyNetwork())"
+    )
 
 
 def _above_the_trunk(names: Iterable[str], expected: Container[str], whole: Container[str]) -> set[str]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from partcnn.foundation.errors import RunError, WeightsError
+from partcnn.model.saving.answers import problems_of_answer
 from partcnn.model.settings import ConversionSettings
 
 FORMAT = 1
@@ -224,6 +225,7 @@ def _check_entries(config: Mapping[str, Any], file: Path) -> None:
         )
     problems = [text for name, value in arguments.items() for text in _problems_of_setting(name, value)]
     problems += [*_problems_of_preprocessing(config["preprocessing"]), *_problems_of_classes(config)]
+    problems += problems_of_answer(config.get("answer"))
     if problems:
         raise RunError(f"{file}: {'; '.join(problems)}")
 
@@ -253,6 +255,6 @@ def _problems_of_classes(config: Mapping[str, Any]) -> list[str]:
     if not all(isinstance(name, str) for name in classes) or len(classes) != num_classes:
         problems.append(f"classes: expected {num_classes!r:.50} names, got {len(classes)} entries")
     num_outputs = (config["network"] or {}).get("num_classes", 1)
-    if not (_is_count(num_outputs) and 1 <= num_outputs <= _MOST_CLASSES):
-        problems.append(f"network: num_classes: expected 1 to {_MOST_CLASSES}, got {num_outputs!r:.50}")
+    if not (_is_count(num_outputs) and num_outputs <= _MOST_CLASSES):  # a trunk of timm's has none
+        problems.append(f"network: num_classes: expected 0 to {_MOST_CLASSES}, got {num_outputs!r:.50}")
     return problems

@@ -43,6 +43,18 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def left_as_it_was(network: nn.Module) -> Iterator[None]:
+    """Modes, and attributes that hooks or the forward pass set, are put back on exit."""
+    before = [(module, dict(vars(module))) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+@contextmanager
 def recorded_outputs(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
     """Within the context, copies of the tensors that each named module gave, run by run.
 

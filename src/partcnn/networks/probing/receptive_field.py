@@ -5,8 +5,7 @@ counted from 0, is half a pixel less than its middle.
 """
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.networks.probing.gradient import measured_field
-from partcnn.networks.probing.probe import num_input_channels
+from partcnn.networks.probing.probe import left_as_it_was, num_input_channels
 from partcnn.networks.probing.tracing import WHOLE, Field, FieldTracer, Place
 
 
@@ -105,7 +104,7 @@ def receptive_field(model: nn.Module, layer: str, input_size: tuple[int, int] = 
     if min(input_size) < 1:
         raise ConfigError(f"input_size: expected (height, width) of at least 1, got {input_size}")
     picture = _noise(model, input_size)
-    with torch.inference_mode(False), _left_as_it_was(model):  # inference mode records neither way
+    with torch.inference_mode(False), left_as_it_was(model):  # inference mode records neither way
         model.eval()
         try:
             place, shape = _traced(model, layer, picture)
@@ -146,7 +145,7 @@ def traced_fields(
     """
     tracer = FieldTracer()
     picture = _noise(model, input_size)
-    with torch.inference_mode(False), _left_as_it_was(model), torch.no_grad(), tracer:
+    with torch.inference_mode(False), left_as_it_was(model), torch.no_grad(), tracer:
         model.eval()
         tracer.start(picture)
         maps = _maps_of(model, layers, picture)
@@ -216,18 +215,6 @@ def _noise(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     noise = torch.rand(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
     return noise.to(weight)
-
-
-@contextmanager
-def _left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Modes, and attributes that hooks or the forward pass set, are put back on exit."""
-    before = [(module, dict(vars(module))) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
 
 
 def upsample_map(feature_map: Tensor, size: tuple[int, int], field: ReceptiveField | None = None) -> Tensor:
