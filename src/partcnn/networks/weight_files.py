@@ -14,16 +14,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import WeightsError
+from partcnn.networks.weight_content import CONTAINERS, other_kind, tensors_in, unreadable
 
 _log = logging.getLogger("partcnn")
-_WRAPPERS = ("state_dict", "model")  # what training scripts nest the tensors under
 _AUXILIARY = (
     "AuxLogits.",
     "aux1.",
@@ -33,7 +31,7 @@ _NAMED_AT_MOST = 3
 _NUMBERS = r"\s*=\s*\(?\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)"
 _MINUS_ONE_TO_ONE = re.compile(r"RGB\s*/\s*127\.5\s*-\s*1\b")
 _TENSORFLOW = re.compile(r"\b(TF|TensorFlow)\s+SAME\b", re.IGNORECASE)
-_SUFFIXES = (".safetensors", ".pt", ".pth")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")  # .tar: of .pth.tar
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,9 @@ class WeightFile:
 
 
 def read_weights(path: str | Path) -> WeightFile:
-    """Read .safetensors, or .pt and .pth with `weights_only=True`, on the CPU.
+    """Read .safetensors, or what torch.save wrote (.pt, .pth, .pth.tar, .ckpt, .bin), on the CPU; nothing in it runs.
 
-    A dictionary that nests the tensors under "state_dict" or "model" is unwrapped, and the prefix "module."
-    of data-parallel training is taken off.
+    Dictionaries that nest the tensors, as trainings do, are unwrapped: `partcnn.networks.weight_content`.
 
     Raises:
         WeightsError: there is no such file, its ending is another one, or it cannot be read as weights.
@@ -68,17 +65,17 @@ def read_weights(path: str | Path) -> WeightFile:
         raise WeightsError(f"weights: expected a file ending in {', '.join(_SUFFIXES)}, got {str(path)!r}")
     if not path.is_file():
         raise WeightsError(f"weights: no file at {path}")
+    if path.suffix != ".safetensors":
+        return WeightFile(path, tensors_in(path), FeedingRecipe())
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt", device="cpu") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-                recipe = _feeding_recipe(file.metadata() or {}, path)
-        else:
-            tensors, recipe = _unwrapped(torch.load(path, map_location="cpu", weights_only=True)), FeedingRecipe()
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"weights: {path} cannot be read as plain weights: {reason}") from error
-    return WeightFile(path, {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, recipe)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            recipe = _feeding_recipe(file.metadata() or {}, path)
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise unreadable(path, other_kind(path) or "it is damaged, cut short, or no safetensors file") from error
+    return WeightFile(path, tensors, recipe)
 
 
 def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
@@ -95,7 +92,8 @@ def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
         WeightsError: a tensor has no place in the network or another shape; the network is then unchanged.
     """
     expected = network.state_dict()
-    tensors = {name: tensor for name, tensor in file.tensors.items() if not name.startswith(_AUXILIARY)}
+    at_home = _at_home(file.tensors, expected, file.path)
+    tensors = {name: tensor for name, tensor in at_home.items() if not name.startswith(_AUXILIARY)}
     _drop_other_classifier(network, tensors, file.path)
     strangers = [name for name in tensors if name not in expected]
     if strangers or not tensors:
@@ -138,13 +136,40 @@ def _triple(word: str, text: str) -> tuple[float, float, float] | None:
     return (float(found[1]), float(found[2]), float(found[3])) if found else None
 
 
-def _unwrapped(content: object) -> dict[str, Tensor]:
-    for key in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError("expected a dictionary of named tensors")
-    return dict(content)
+def _at_home(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors by the network's names: without those of what it was a part of in training.
+
+    A beginning ("module.", "model.backbone.") under which most of the tensors have a place is taken off. What stands
+    beside it, a loss or another head, is left out.
+
+    Raises:
+        WeightsError: several networks like this one are in the file.
+    """
+    prefix = _prefix(tensors, expected, path)
+    left_out = [name for name in tensors if not name.startswith(prefix)]
+    if left_out:
+        _log.info("%s: %d tensors beside %s are left out: %s", path, len(left_out), prefix, _named(left_out))
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> str:
+    num_placed: dict[str, int] = {}
+    for name in tensors:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in expected:
+                prefix = "".join(f"{part}." for part in parts[:start])
+                num_placed[prefix] = num_placed.get(prefix, 0) + 1
+    most = max(num_placed.values(), default=0)
+    best = [prefix for prefix, count in num_placed.items() if count == most]
+    if "" in best or not best:
+        return ""
+    if len(best) > 1 and len(best) * most > len(tensors) / 2:
+        known = [prefix for name in CONTAINERS for prefix in best if prefix.split(".")[0] == name]
+        if not known:
+            raise WeightsError(f"weights: {path} holds several networks: {', '.join(best)}; keep the tensors of one")
+        return known[0]
+    return best[0] if most > len(tensors) / 2 else ""
 
 
 def _drop_other_classifier(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
