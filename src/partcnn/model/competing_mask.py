@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from partcnn.model.mask import PartMask, is_backward_pass
+from partcnn.model.mask import PartMask, is_backward_pass, keep_finite
 from partcnn.objectives import competing
 from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.values import ObjectiveValue
@@ -114,6 +114,11 @@ class CompetingMask(PartMask):
         return ObjectiveValue(of_filters, {name: term.detach() for name, term in terms.items()})
 
     @property
+    def has_loss(self) -> bool:
+        """As of `PartMask`; the objective is the mask's own."""
+        return self.loss_weight > 0
+
+    @property
     def last_features(self) -> Tensor | None:
         """The features of the last forward pass."""
         return self._features
@@ -128,7 +133,8 @@ class CompetingMask(PartMask):
         features = at_least_float32(self._features[is_object]).to(maps)
         found = competing.mean_features(maps[is_object], features).mean(dim=0)
         is_first = not bool(self.identities.any())
-        self.identities.lerp_(found.to(self.identities), 1.0 if is_first else _IDENTITY_RATE)
+        rate = 1.0 if is_first else _IDENTITY_RATE
+        keep_finite(self.identities, self.identities.lerp(found.to(self.identities), rate))
 
     def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
         """How far filters fail to move with their pictures: `partcnn.objectives.competing.steadiness_loss`."""

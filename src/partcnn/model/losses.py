@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from partcnn.foundation.errors import LayerError
-from partcnn.model.mask import part_masks
+from partcnn.foundation.errors import ConfigError, LayerError
+from partcnn.model.mask import PartMask, part_masks
 
 
 def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
@@ -28,7 +28,8 @@ def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) 
     Raises:
         ShapeError: not one label per image.
         LayerError: the network has no part layers.
-        ConfigError: no forward pass yet, or an unknown objective.
+        ConfigError: no forward pass yet, or one whose maps have no graph although the network is in training mode and
+            gradients are on: the loss would teach nothing; or an unknown objective; or within torch.func.
     """
     loss, _ = filter_loss_terms(model, labels, objective)
     return loss
@@ -40,13 +41,14 @@ def filter_loss_terms(
     """`filter_loss`, and its terms as means over filters, summed over layers without λ, for a log."""
     total: Tensor | None = None
     terms: dict[str, Tensor] = {}
-    for _, mask in part_masks(model):
+    for name, mask in part_masks(model):
+        _check_graph(model, name, mask, asks=mask.has_loss or objective is not None)
         with torch.autocast(labels.device.type, enabled=False):
             value = mask.filter_objective(labels, objective)
         loss = mask.loss_weight * value.loss.mean()
         total = loss if total is None else total + loss
-        for name, term in value.terms.items():
-            terms[name] = terms.get(name, 0) + term.mean()
+        for term_name, term in value.terms.items():
+            terms[term_name] = terms.get(term_name, 0) + term.mean()
     assert total is not None  # part_masks yields at least one
     return total, terms
 
@@ -77,6 +79,7 @@ def equivariance_loss(
     for name, mask in part_masks(model):
         if name not in centers:
             raise LayerError(f"centers: expected the part layer {name}, got {', '.join(centers) or 'none'}")
+        _check_graph(model, name, mask, asks=mask.has_loss)
         with torch.autocast(labels.device.type, enabled=False):
             loss = mask.equivariance(labels, frames, centers[name]).mean()
         total = loss if total is None else total + loss
@@ -98,9 +101,23 @@ def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
         ShapeError, ConfigError, LayerError: as in `filter_loss`.
     """
     total: Tensor | None = None
-    for _, mask in part_masks(model):
+    for name, mask in part_masks(model):
+        _check_graph(model, name, mask, asks=mask.has_loss)
         with torch.autocast(labels.device.type, enabled=False):
             loss = mask.diversity(labels)
         total = loss if total is None else total + loss
     assert total is not None  # part_masks yields at least one
     return total
+
+
+def _check_graph(model: nn.Module, name: str, mask: PartMask, *, asks: bool) -> None:
+    """In training, maps without a graph mean that the term trains nothing."""
+    maps = mask.feature_maps
+    is_training = mask.training and torch.is_grad_enabled() and next(model.parameters(), None) is not None
+    if maps is None or not (asks and is_training and len(maps)) or maps.requires_grad:
+        return
+    raise ConfigError(
+        f"filter_loss: expected maps with a graph in training, got those of {name or 'the mask'} without one, so that the "
+        "loss would teach nothing; run the forward pass with gradients (not under torch.no_grad; of checkpoint take "
+        "use_reentrant=False), or, where all below is frozen on purpose, set the mask's loss_weight to 0"
+    )

@@ -123,7 +123,9 @@ class PartMask(nn.Module):
 
     def forward(self, feature_maps: Tensor) -> Tensor:
         """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
-        if not is_backward_pass():
+        if is_within_transform():
+            self.release()  # maps that a transform of torch.func wraps mean nothing outside of it
+        elif not is_backward_pass():
             self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
             self._observed, self._slopes_before = (), None
         return self.masked(feature_maps)
@@ -184,7 +186,8 @@ class PartMask(nn.Module):
     def observe(self, maps: Tensor, labels: Tensor) -> None:
         """Take the maps of one forward pass into the statistics: what the filter loss learns beside the weights.
 
-        Updates `mean_peak` and `class_activation`; `filter_category` where the assignment is by activation; the maps
+        What comes out other than finite, of maps that are not, is left as it was. Updates `mean_peak` and
+        `class_activation`; `filter_category` where the assignment is by activation; the maps
         that later batches remember, and `slopes`, where the mask's objective asks for them. Every call is one more
         observation. A loop of one's own need not call it: the filter loss does, once a pass, in training mode.
 
@@ -202,7 +205,8 @@ class PartMask(nn.Module):
             if row.counts_earlier and self._memory_size("maps"):
                 self._memory_of("maps").remember(maps, belongs, self.filter_category)
             if row.slope_target is not None:
-                self.slopes.lerp_(row.slope_target(maps, belongs, beta=self.slopes).to(self.slopes), _SLOPE_RATE)
+                target = row.slope_target(maps, belongs, beta=self.slopes).to(self.slopes)
+                keep_finite(self.slopes, self.slopes.lerp(target, _SLOPE_RATE))
 
     def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
         """`partcnn.objectives.equivariance.equivariance` of the maps of the last forward pass, in float32.
@@ -253,6 +257,11 @@ class PartMask(nn.Module):
         return self.is_shared and num_owners(self.num_classes, self.background) > 1
 
     @property
+    def has_loss(self) -> bool:
+        """Whether the filter loss asks anything of these filters."""
+        return self.objective is not None and self.loss_weight > 0
+
+    @property
     def template_slope(self) -> float | Tensor:
         """β: a number, or [filter] where it is learned."""
         return self.slopes if "slopes" in self._buffers else self.beta
@@ -294,13 +303,13 @@ class PartMask(nn.Module):
     def _observe_activation(self, maps: Tensor, labels: Tensor) -> None:
         """Running means over batches, and the categories that follow from them."""
         peak = maps.amax(dim=(2, 3)).to(self.mean_peak).mean()
-        self.mean_peak.copy_(torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
+        keep_finite(self.mean_peak, torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
         activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
         is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
         counts = is_class.sum(dim=0)
         mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
         blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
-        self.class_activation.copy_(torch.where(counts > 0, blend, self.class_activation))
+        keep_finite(self.class_activation, torch.where(counts > 0, blend, self.class_activation))
         if self.assignment == "activation":
             self.filter_category.copy_(self._most_active_category())
 
@@ -323,6 +332,11 @@ class PartMask(nn.Module):
         return torch.where(scale > 0, scale, 1.0)
 
     def _recorded(self, labels: Tensor) -> Tensor:
+        if is_within_transform():
+            raise ConfigError(
+                "filter_loss: expected a call outside of torch.func (grad, vmap, jvp, …), got one within; the loss reads "
+                "what the masks recorded and learns statistics: take loss.backward() or torch.autograd.grad"
+            )
         if self.feature_maps is None:
             raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
         maps = self.feature_maps
@@ -375,6 +389,16 @@ def is_backward_pass() -> bool:
     """Whether layers run within the backward pass: an activation checkpoint runs them again there, which is no new look
     at pictures."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def is_within_transform() -> bool:
+    """Whether layers run within torch.func.grad, vmap, jvp or their like."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def keep_finite(buffer: Tensor, values: Tensor) -> None:
+    """Set a buffer where the new values are finite; one bad batch spoils no statistic."""
+    buffer.copy_(torch.where(values.isfinite(), values, buffer))
 
 
 def _row(objective: str | None) -> Objective:

@@ -39,14 +39,17 @@ class CategoryMemory:
     ) -> None:
         """Another batch: what was the newest joins what is recalled, and this becomes the newest.
 
-        Values of another shape, type or device than the last ones empty the memory first.
+        Values of another shape, type or device than the last ones empty the memory first. Of what is not finite
+        nothing is remembered.
         """
+        is_finite = values.detach().isfinite().flatten(2).all(dim=2)  # [image, filter]
+        values, belongs = torch.where(_wide(is_finite, values), values.detach(), 0), belongs & is_finite
         state = self._state
         if state is None or not _are_alike(state.kept.values, values):
             kept = self._nothing(values)
         else:
             kept = _newest(state.kept, state.latest, filter_category)
-        self._state = _State(kept, _Batch(values.detach(), torch.where(belongs, filter_category, -1)))
+        self._state = _State(kept, _Batch(values, torch.where(belongs, filter_category, -1)))
 
     def recalled(
         self, like: Tensor, filter_category: Tensor
