@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation.baselines import measured_baselines
 from partcnn.evaluation.figures import (
     CHOSEN_SHARES,
@@ -80,6 +81,8 @@ def evaluate(
         raise ConfigError(
             f"top: expected none beside a protocol, which has its own, got {top}; give Protocol(top={top})"
         )
+    conversion_of(model)  # raises for another network
+    check_dataset(dataset)
     protocol = protocol or (Protocol() if top is None else Protocol(top=top))
     dataset = with_classes_of(model, dataset)
     selection = None if selection is None else with_classes_of(model, selection)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation.result import COVERAGE_R2
 from partcnn.foundation.number_text import NONE
 from partcnn.metrics.functional.map_statistics import (
@@ -71,6 +72,7 @@ def measure_redundancy(
         LayerError: the network was not made by `partcnn.convert`.
     """
     record, inner = conversion_of(model), unwrapped(model)
+    check_dataset(dataset)
     name, mask = top_mask(inner)
     preprocessing = record.preprocessing
     pictures = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)

@@ -124,8 +124,8 @@ def explain(
 
     Args:
         model: made by `partcnn.convert`.
-        image: a file, a Pillow picture, or a preprocessed tensor [3, H, W] or [1, 3, H, W]. Positions are in
-            pixels of the picture as one sees it (after its EXIF turn), or of the tensor.
+        image: a file, a Pillow picture, or a preprocessed tensor [channel, H, W] or [1, channel, H, W]. Positions are
+            in pixels of the picture as one sees it (after its EXIF turn), or of the tensor.
         label: index or name of the class; None explains the predicted one.
         against: index or name of a second class: explain the first one's logit minus this one's.
         hide: for how many of the strongest contributions to ask what the logit were if their place was hidden.
@@ -133,13 +133,14 @@ def explain(
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        ConfigError: a class is unknown, both classes are the same, `hide` is negative, or the image is none of these.
-        ShapeError: the tensor has other axes.
+        ConfigError: a class is unknown, both classes are the same, `hide` is negative, `image` is something else, or it
+            is a picture and the network takes neither colour nor grey.
+        ShapeError: the tensor has other axes or channels, or whole numbers.
         DataError: the picture cannot be read, or nobody knows the range of its pixels (floating point, 32 bits).
     """
     record = conversion_of(model)
-    if hide < 0:
-        raise ConfigError(f"hide: expected a count of at least 0, got {hide}")
+    if not isinstance(hide, int) or hide < 0:
+        raise ConfigError(f"hide: expected a count of at least 0, got {hide!r:.50}")
     wanted = None if label is None else class_index(label, record.classes, "label")
     other = None if against is None else class_index(against, record.classes, "against")
     given = given_picture(image, record.preprocessing)

@@ -20,7 +20,7 @@ class GivenPicture:
 
     Args:
         picture: turned as its EXIF tag asks; None where the network's input itself was given.
-        network_input: [1, 3, H, W], preprocessed.
+        network_input: [1, channel, H, W], preprocessed.
         size: (height, width) in pixels of what was given.
     """
 
@@ -41,34 +41,42 @@ class GivenPicture:
 
 
 def given_picture(image: str | os.PathLike[str] | Image.Image | Tensor, preprocessing: Preprocessing) -> GivenPicture:
-    """From a file, a picture, or a network input [3, H, W] or [1, 3, H, W].
+    """From a file, a picture, or a network input [channel, H, W] or [1, channel, H, W].
 
     Raises:
-        ShapeError: the tensor has other axes.
-        ConfigError: it is something else, or a tensor of whole numbers.
+        ConfigError: it is something else, or the network takes neither colour nor grey.
+        ShapeError: the tensor has other axes, channels, or whole numbers.
         DataError: the picture cannot be read, or the range of its pixels is not known.
     """
     if isinstance(image, Tensor):
-        return _given_tensor(image)
-    if isinstance(image, Image.Image):
-        with told("image"):  # its file may be read only now
-            picture = to_rgb(image)
-    elif isinstance(image, (str, os.PathLike)):
-        picture = read_picture(Path(image))
-    else:
-        raise ConfigError(
-            f"image: expected a path, a Pillow picture or a preprocessed tensor, got {type(image).__name__}; "
-            "make a picture of an array with PIL.Image.fromarray"
-        )
+        return _given_tensor(image, preprocessing.channels)
+    picture = _picture(image)
     return GivenPicture(picture, preprocessing(picture)[None], (picture.height, picture.width))
 
 
-def _given_tensor(image: Tensor) -> GivenPicture:
+def _picture(image: object) -> Image.Image:
+    """In RGB, turned as its EXIF tag asks."""
+    if isinstance(image, Image.Image):
+        with told("image"):  # its file may be read only now
+            return to_rgb(image)
+    if isinstance(image, (str, os.PathLike)):
+        return read_picture(Path(image))
+    way_out = "; PIL.Image.fromarray makes a picture of RGB pixels [row, col, 3]" * hasattr(
+        image, "__array_interface__"
+    )
+    raise ConfigError(
+        f"image: expected a path, a Pillow picture or a preprocessed tensor, got a {type(image).__name__}{way_out}"
+    )
+
+
+def _given_tensor(image: Tensor, num_channels: int) -> GivenPicture:
     batch = image[None] if image.ndim == 3 else image
-    if batch.ndim != 4 or batch.shape[0] != 1:
-        raise ShapeError(f"image: expected a tensor [3, H, W] or [1, 3, H, W], got {tuple(image.shape)}")
+    if batch.ndim != 4 or batch.shape[:2] != (1, num_channels):
+        raise ShapeError(
+            f"image: expected a tensor [{num_channels}, H, W] or [1, {num_channels}, H, W], got {tuple(image.shape)}"
+        )
     if not batch.is_floating_point():
-        raise ConfigError(
-            f"image: expected a preprocessed tensor of floats, got {batch.dtype}; give the picture or its file instead"
+        raise ShapeError(
+            f"image: expected a preprocessed tensor of floats, got {image.dtype}; give the picture or its file instead"
         )
     return GivenPicture(None, batch, (batch.shape[2], batch.shape[3]))

@@ -1,5 +1,6 @@
 """What is asked of a picture: why this class, or why this class and not that one."""
 
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,15 @@ def class_index(label: int | str, classes: list[str], name: str) -> int:
     """
     if isinstance(label, str) and label in classes:
         return classes.index(label)
-    if isinstance(label, int) and 0 <= label < len(classes):
-        return label
+    index = _whole(label)
+    if index is not None and 0 <= index < len(classes):
+        return index
     raise ConfigError(f"{name}: expected one of {', '.join(classes)} or an index below {len(classes)}, got {label!r}")
+
+
+def _whole(label: object) -> int | None:
+    """A whole number of Python's, of numpy's, or a tensor of one; None of anything else."""
+    try:
+        return operator.index(label)  # type: ignore[arg-type]
+    except TypeError:
+        return None

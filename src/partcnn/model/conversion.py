@@ -4,7 +4,6 @@ Two ways. `head="additive"`: the network up to the chosen layer becomes a trunk,
 head stand on it. `head="original"`: masks are hooked onto the chosen layers, everything else stays as it was.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -14,16 +13,17 @@ from torch import Tensor, nn
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.model.competing import SumOfParts
 from partcnn.model.competing_network import CompetingLayer, CompetingNetwork
+from partcnn.model.copying import check_network, copied
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
-from partcnn.model.network import RECORD_NAME, Conversion, PartNetwork
-from partcnn.model.settings import HEADS, ConversionSettings
+from partcnn.model.network import RECORD_NAME, Conversion, PartNetwork, unwrapped, wrapped_in
+from partcnn.model.settings import HEADS, ConversionSettings, layers_named, sides
 from partcnn.model.trunks import trunk_of
 from partcnn.networks.identification import identify_network
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.probing.layer_choice import AUTO, check_masks_in_place, chosen_layers
 from partcnn.networks.probing.layer_shapes import LayerShape
-from partcnn.networks.probing.probe import probed
+from partcnn.networks.probing.probe import num_input_channels, probed
 from partcnn.networks.probing.skip_connections import branch_below, residual_branches
 
 __all__ = ["HEADS", "MASK_NAME", "convert", "converted", "remove_masks"]
@@ -73,7 +73,7 @@ def convert(
             "competing" with the additive head.
         background: the class that owns no filter (pictures without an object), or None.
         input_size: (height, width) in pixels, to choose and check layers by.
-        inplace: True changes `cnn` itself; otherwise it stays untouched.
+        inplace: True changes `cnn` itself; otherwise it is copied and stays untouched.
 
     Returns:
         `PartNetwork` for the additive head, else the network itself with masks.
@@ -81,11 +81,11 @@ def convert(
     Raises:
         LayerError: unknown layer, a map smaller than 2 × 2, or (original head) maps that can be negative or have
             the channels last, or no skip connection for `mask_skip=False`.
-        ConfigError: an argument is outside what it may be, or (original head) the network gives no logits.
+        ConfigError: an argument is outside what it may be; `cnn` is no network of Python modules, was converted
+            already, or cannot be copied; or (original head) the network gives no logits.
     """
-    height, width = input_size
     settings = ConversionSettings(
-        layers=(layers,) if isinstance(layers, str) else tuple(layers),
+        layers=layers_named(layers),
         num_classes=num_classes,
         new_layers=new_layers,
         filters=filters,
@@ -95,7 +95,7 @@ def convert(
         mask_skip=mask_skip,
         objective=objective,
         background=background,
-        input_size=(height, width),
+        input_size=sides(input_size),
         grid=grid,
         dropout=dropout,
         erasing=erasing,
@@ -108,8 +108,11 @@ def convert(
 
 def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = False) -> nn.Module:
     """`convert`, its settings in one object."""
+    check_unconverted(cnn, "cnn")
+    cnn = _without_wrappers(cnn, settings.layers)
     specification = identify_network(cnn)
-    network = cnn if inplace else copy.deepcopy(cnn)
+    network = cnn if inplace else copied(cnn, "cnn", "change it itself with inplace=True")
+    channels = num_input_channels(network, settings.input_size)
     chosen, masked = _layers(network, settings)
     num_channels = (
         sum(shape.num_channels for shape in chosen) if settings.head == "additive" else chosen[0].num_channels
@@ -122,9 +125,32 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
     else:
         model = _part_network(network, chosen, settings)
     classes = [str(label) for label in range(settings.num_classes)]
-    record = Conversion(settings, specification, classes, Preprocessing(input_size=settings.input_size))
-    setattr(model, RECORD_NAME, record)
+    preprocessing = Preprocessing(input_size=settings.input_size, channels=channels)
+    setattr(model, RECORD_NAME, Conversion(settings, specification, classes, preprocessing))
     return model
+
+
+def check_unconverted(network: object, argument: str) -> None:
+    """Whether `convert` can take it.
+
+    Raises:
+        ConfigError: it is no network, or one that was converted already.
+    """
+    check_network(network, argument)
+    assert isinstance(network, nn.Module)  # just checked
+    if isinstance(unwrapped(network), PartNetwork):
+        raise ConfigError(
+            f"{argument}: expected a network as it is before partcnn.convert, got one that was converted; give the one "
+            "that it was made from"
+        )
+
+
+def _without_wrappers(cnn: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """The network within torch.compile, DataParallel and their like, unless layers are named as the wrapper does."""
+    inner = wrapped_in(cnn)
+    while inner is not None and not set(layers) <= {name for name, _ in cnn.named_modules()}:
+        cnn, inner = inner, wrapped_in(inner)
+    return cnn
 
 
 def _layers(network: nn.Module, settings: ConversionSettings) -> tuple[list[LayerShape], list[LayerShape]]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
-from partcnn.model.mask import PartMask, part_masks
+from partcnn.model.mask import PartMask, check_tensor, part_masks
 
 
 def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) -> Tensor:
@@ -39,6 +39,7 @@ def filter_loss_terms(
     model: nn.Module, labels: Tensor, objective: str | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """`filter_loss`, and its terms as means over filters, summed over layers without λ, for a log."""
+    check_tensor(labels, "labels", "[image] of class indices")
     total: Tensor | None = None
     terms: dict[str, Tensor] = {}
     for name, mask in part_masks(model):
@@ -75,6 +76,8 @@ def equivariance_loss(
     Raises:
         ShapeError, ConfigError, LayerError: as in `filter_loss`, or a layer without centres.
     """
+    check_tensor(labels, "labels", "[2 · picture] of class indices")
+    check_tensor(frames, "frames", "[2 · picture, 2, 3]")
     total: Tensor | None = None
     for name, mask in part_masks(model):
         if name not in centers:
@@ -100,6 +103,7 @@ def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
     Raises:
         ShapeError, ConfigError, LayerError: as in `filter_loss`.
     """
+    check_tensor(labels, "labels", "[image] of class indices")
     total: Tensor | None = None
     for name, mask in part_masks(model):
         _check_graph(model, name, mask, asks=mask.has_loss)
@@ -117,7 +121,7 @@ def _check_graph(model: nn.Module, name: str, mask: PartMask, *, asks: bool) -> 
     if maps is None or not (asks and is_training and len(maps)) or maps.requires_grad:
         return
     raise ConfigError(
-        f"filter_loss: expected maps with a graph in training, got those of {name or 'the mask'} without one, so that the "
-        "loss would teach nothing; run the forward pass with gradients (not under torch.no_grad; of checkpoint take "
+        f"filter_loss: expected maps with a graph in training, got those of {name or 'the mask'} without one, so that "
+        "the loss would teach nothing; run the forward pass with gradients (not under torch.no_grad; a checkpoint with "
         "use_reentrant=False), or, where all below is frozen on purpose, set the mask's loss_weight to 0"
     )

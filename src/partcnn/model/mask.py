@@ -21,6 +21,7 @@ from partcnn.objectives.values import ObjectiveValue
 
 ASSIGNMENTS = ("even", "activation")
 ALL_CATEGORIES = "all categories"  # what filters serve that serve every class of objects alike, as a name to show
+_NOTHING_YET = "none by this network (a copy has seen none); call model(images) first"
 _MOMENTUM = 0.1  # of the running statistics; the authors' code keeps 0.9 of the old value too
 _SLOPE_RATE = 0.02  # of a learned β: the authors' multiplier, learning rate and momentum together, per step
 
@@ -115,6 +116,7 @@ class PartMask(nn.Module):
         self.assignment, self.loss_weight = assignment, loss_weight
         self.fitness_scale, self.beta, self.is_signed = fitness_scale, beta, is_signed
         self.feature_maps: Tensor | None = None
+        self._instead_of_maps = _NOTHING_YET  # where there are none, in an error's words
         self.register_buffer("mean_peak", torch.zeros(()))
         self.register_buffer("filter_category", _even_categories(num_filters, num_classes, background))
         self.register_buffer("class_activation", torch.zeros(num_filters, num_classes))
@@ -125,6 +127,7 @@ class PartMask(nn.Module):
         """[image, filter, row, col], ≥ 0 unless `is_signed` → the masked maps (unchanged when not `enabled`)."""
         if is_within_transform():
             self.release()  # maps that a transform of torch.func wraps mean nothing outside of it
+            self._instead_of_maps = "one within torch.func, whose maps cannot be kept; call model(images) outside of it"
         elif not is_backward_pass():
             self.feature_maps = feature_maps.clamp(min=0) if self.is_signed else feature_maps
             self._observed, self._slopes_before = (), None
@@ -249,6 +252,8 @@ class PartMask(nn.Module):
 
     def release(self) -> None:
         """Let go of what the last forward pass recorded, and of its graph."""
+        if self.feature_maps is not None:
+            self._instead_of_maps = "one whose maps were let go, as explain and evaluate do; call model(images) again"
         self.feature_maps = None
 
     @property
@@ -274,7 +279,7 @@ class PartMask(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps with a graph can be neither copied nor pickled, and belong to one forward pass only.
-        of_a_pass = {"feature_maps": None, "_observed": (), "_slopes_before": None}
+        of_a_pass = {"feature_maps": None, "_instead_of_maps": _NOTHING_YET, "_observed": (), "_slopes_before": None}
         return {**self.__dict__, **of_a_pass, "_remembered": {}}
 
     def _counts_earlier(self, what: str, maps: Tensor) -> bool:
@@ -334,12 +339,15 @@ class PartMask(nn.Module):
     def _recorded(self, labels: Tensor) -> Tensor:
         if is_within_transform():
             raise ConfigError(
-                "filter_loss: expected a call outside of torch.func (grad, vmap, jvp, …), got one within; the loss reads "
-                "what the masks recorded and learns statistics: take loss.backward() or torch.autograd.grad"
+                "filter_loss: expected a call outside of torch.func (grad, vmap, jvp, …), got one within; the loss "
+                "reads what the masks recorded and learns statistics: take loss.backward() or torch.autograd.grad"
             )
         if self.feature_maps is None:
-            raise ConfigError("filter_loss: expected a forward pass before it, got none; call model(images) first")
+            raise ConfigError(f"filter_loss: expected a forward pass just before it, got {self._instead_of_maps}")
         maps = self.feature_maps
+        check_tensor(labels, "labels", "[image] of class indices")
+        if labels.device != maps.device:
+            raise ShapeError(f"labels: expected them on {maps.device} as the maps are, got {labels.device}")
         if labels.shape != maps.shape[:1] or labels.is_floating_point():
             raise ShapeError(
                 f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
@@ -364,6 +372,8 @@ def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:
     Raises:
         LayerError: there is none.
     """
+    if not isinstance(model, nn.Module):
+        raise LayerError(f"model: expected a network with part filters, got a {type(model).__name__}")
     masks = [(name, module) for name, module in model.named_modules() if isinstance(module, PartMask)]
     if not masks:
         raise LayerError("model: expected a network with part filters, got one without; see partcnn.convert")
@@ -389,6 +399,18 @@ def is_backward_pass() -> bool:
     """Whether layers run within the backward pass: an activation checkpoint runs them again there, which is no new look
     at pictures."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def check_tensor(value: object, argument: str, expected: str) -> None:
+    """Whether a tensor stands where one belongs.
+
+    Raises:
+        ShapeError: a list, an array or a number does.
+    """
+    if not isinstance(value, Tensor):
+        raise ShapeError(
+            f"{argument}: expected a tensor {expected}, got a {type(value).__name__}; torch.as_tensor makes one"
+        )
 
 
 def is_within_transform() -> bool:

@@ -18,6 +18,7 @@ from partcnn.networks.probing.receptive_field import ReceptiveField
 
 RECORD_NAME = "part_conversion"  # of the attribute that holds a network's `Conversion`
 
+_CHECKPOINT = "torch.distributed.algorithms._checkpoint.checkpoint_wrapper"
 # Modules that pass their inputs on to one other: by where their type is, and the attribute that holds the other.
 _WRAPPERS = (
     ("torch.nn.parallel.data_parallel", "DataParallel", "module"),
@@ -27,6 +28,13 @@ _WRAPPERS = (
     ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
     ("lightning.fabric.wrappers", "_FabricModule", "module"),
     ("lightning_fabric.wrappers", "_FabricModule", "module"),
+    (_CHECKPOINT, "ActivationWrapper", "_checkpoint_wrapped_module"),
+    ("timm.utils.model_ema", "ModelEmaV2", "module"),
+    ("timm.utils.model_ema", "ModelEmaV3", "module"),
+    ("deepspeed.runtime.engine", "DeepSpeedEngine", "module"),
+    ("apex.parallel.distributed", "DistributedDataParallel", "module"),
+    ("fairscale.nn.data_parallel.sharded_ddp", "ShardedDataParallel", "module"),
+    ("opacus.grad_sample.grad_sample_module", "GradSampleModule", "_module"),
 )
 
 
@@ -64,21 +72,42 @@ def conversion_of(model: nn.Module) -> Conversion:
     Raises:
         LayerError: the network was not made by `convert`.
     """
-    record = _record(unwrapped(model))
+    inner = unwrapped(model)
+    record = _record(inner)
     if record is None:
-        raise LayerError("model: expected a network made by partcnn.convert, got another one")
+        raise LayerError(f"model: expected a network made by partcnn.convert, got {_another(inner)}")
     return record
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network within DataParallel, DistributedDataParallel, torch.compile, AveragedModel and their like.
 
-    Wrappers are taken off one after the other, down to the network that `convert` made; what it holds itself is never
-    taken for a wrapped network. Of a network without a record that is no wrapper, nothing is taken off.
+    Wrappers are known by their type, not by what they call what they hold, and are taken off one after the other, down
+    to the network that `convert` made; what it holds itself is never taken for a wrapped network.
     """
-    while _record(model) is None and (inner := _wrapped(model)) is not None:
+    while _record(model) is None and (inner := wrapped_in(model)) is not None:
         model = inner
     return model
+
+
+def wrapped_in(model: nn.Module) -> nn.Module | None:
+    """What a wrapper holds; None of any other module."""
+    for home, name, attribute in _WRAPPERS:
+        kind = getattr(sys.modules.get(home), name, None)  # not imported: nothing can be of that type
+        if kind is not None and isinstance(model, kind):
+            return getattr(model, attribute)  # type: ignore[no-any-return]
+    return None
+
+
+def _another(model: object) -> str:
+    """What came in place of a converted network, and where in it one is."""
+    if not isinstance(model, nn.Module):
+        is_compiled = hasattr(model, "_torchdynamo_orig_callable")
+        return f"a {type(model).__name__}{', as torch.compile gives; pass the network itself' if is_compiled else ''}"
+    within = next((name for name, child in model.named_modules() if name and _record(child) is not None), None)
+    if within is None:
+        return f"a {type(model).__name__} that was not"
+    return f"a {type(model).__name__} that holds one and may compute something else; pass its {within}"
 
 
 def layer_field(model: nn.Module, layer: str, input_size: tuple[int, int] | None = None) -> ReceptiveField:
@@ -104,21 +133,9 @@ def layer_field(model: nn.Module, layer: str, input_size: tuple[int, int] | None
     return record.fields.field(inner, layer, input_size or record.preprocessing.input_size)
 
 
-def _record(model: nn.Module) -> Conversion | None:
-    record = vars(model).get(RECORD_NAME)  # not what a wrapper gives as if it were its own
+def _record(model: object) -> Conversion | None:
+    record = getattr(model, "__dict__", {}).get(RECORD_NAME)  # not what a wrapper gives as if it were its own
     return record if isinstance(record, Conversion) else None
-
-
-def _wrapped(model: nn.Module) -> nn.Module | None:
-    """What a wrapper holds; None of any other module."""
-    for home, name, attribute in _WRAPPERS:
-        kind = getattr(sys.modules.get(home), name, None)  # not imported: nothing can be of that type
-        if kind is not None and isinstance(model, kind):
-            return getattr(model, attribute)  # type: ignore[no-any-return]
-    # Wrappers of other libraries follow torch's: they call the network `module`, and add no weights to it.
-    inner = model._modules.get("module")
-    is_all = inner is not None and len(model._modules) == 1 and not any(True for _ in model.parameters(recurse=False))
-    return inner if is_all else None
 
 
 class PartNetwork(nn.Module):

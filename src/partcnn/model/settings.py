@@ -1,8 +1,9 @@
 """What a conversion is asked for: every argument of `convert`, said and checked once."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.competing_mask import COMPETING
@@ -11,6 +12,10 @@ from partcnn.networks.probing.layer_choice import AUTO
 from partcnn.objectives.registry import default_objective, objective_named
 
 HEADS = ("additive", "original")
+_COUNTS = ("num_classes", "new_layers", "filters", "projection", "hidden", "background", "grid")
+_MAY_BE_NONE = ("filters", "projection", "hidden", "background")
+_NUMBERS = ("dropout", "erasing", "loss_weight")
+_FLAGS = ("mask_skip", "masks")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
@@ -90,6 +95,15 @@ class ConversionSettings:
     drops_filters: bool = False
 
     def __post_init__(self) -> None:
+        for name in _COUNTS:
+            object.__setattr__(self, name, _count(name, getattr(self, name), may_be_none=name in _MAY_BE_NONE))
+        for name in _NUMBERS:
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), (bool, int)):  # 0 and 1 are what JSON may hold
+                raise ConfigError(f"{name}: expected True or False, got {getattr(self, name)!r:.50}")
+        if not 0 <= self.dropout <= 1:
+            raise ConfigError(f"dropout: expected a share in [0, 1], got {self.dropout}")
         if self.head not in HEADS:
             raise ConfigError(f"head: expected one of {', '.join(HEADS)}, got {self.head!r}")
         if self.num_classes < 2:
@@ -210,3 +224,54 @@ class ConversionSettings:
             classes = cls(num_classes=entries["num_classes"], background=entries.get("background"))
             entries["objective"] = default_objective(classes.num_owners)
         return cls(**entries)
+
+
+def layers_named(layers: object) -> tuple[str, ...]:
+    """One dotted name or several.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    names = (layers,) if isinstance(layers, str) else layers
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"layers: expected dotted names of modules, or 'auto', got {layers!r:.50}; model.named_modules() has them"
+        )
+    return tuple(names)
+
+
+def sides(input_size: object) -> tuple[int, int]:
+    """(height, width), whole numbers from 1.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(input_size, Sequence) and len(input_size) == 2 and not isinstance(input_size, str):
+        height, width = (_whole(side) for side in input_size)
+        if height is not None and width is not None and min(height, width) > 0:
+            return height, width
+    raise ConfigError(f"input_size: expected (height, width) in whole pixels from 1, got {input_size!r:.50}")
+
+
+def _count(name: str, value: object, *, may_be_none: bool) -> int | None:
+    count = _whole(value)
+    if count is None and not (value is None and may_be_none):
+        raise ConfigError(f"{name}: expected a whole number{' or None' * may_be_none}, got {value!r:.50}")
+    return count
+
+
+def _whole(value: object) -> int | None:
+    """As a number of Python's, also of numpy's and of a tensor of one; None of anything else."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, (int, float)):
+        return value
+    try:
+        return float(value if isinstance(value, SupportsFloat) else "no number")
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"{name}: expected a number, got {value!r:.50}") from None

@@ -78,9 +78,9 @@ class _Comparison:
             return None if one.shape == other.shape and self._are_twins(one, other) else name
         if isinstance(one, Tensor):
             return None if _are_equal(one, other) else name
-        parts = _parts(one), _parts(other)
-        if parts[0] is not None and parts[1] is not None:
-            return self._of_tables(*parts, name) if self._is_new(one, other) else None
+        mine, its = _parts(one), _parts(other)
+        if mine is not None and its is not None:
+            return self._of_tables(mine, its, name) if self._is_new(one, other) else None
         return None if _is_same(one, other) else name
 
     def _of_tables(self, one: Mapping[Any, Any], other: Mapping[Any, Any], name: str) -> str | None:

@@ -131,8 +131,8 @@ def _names_of_one(pickles: io.BytesIO) -> Iterator[str]:
             yield ".".join(strings[-2:])
         elif opcode.name == "MEMOIZE":
             remembered.append(strings[-1] if strings else None)
-        elif opcode.name in ("BINGET", "LONG_BINGET") and argument < len(remembered):
-            strings += [text for text in [remembered[argument]] if text is not None]
+        elif opcode.name in ("BINGET", "LONG_BINGET") and isinstance(argument, int):
+            strings += [text for text in remembered[argument : argument + 1] if text is not None]
         elif isinstance(argument, str):
             strings.append(argument)
 

@@ -149,11 +149,17 @@ def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tenso
     peaks = map_peaks(feature_maps.detach())
     row_gaps = (torch.arange(height, device=device)[:, None] - peaks[:, None, :, 0]).abs().to(dtype)
     col_gaps = (torch.arange(width, device=device)[:, None] - peaks[:, None, :, 1]).abs().to(dtype)
-    if feature_maps.is_contiguous(memory_format=torch.channels_last):  # filters last in memory, as the maps
+    if _has_filters_last(feature_maps):  # in memory, and the templates will too
         distances = (row_gaps[:, :, None] + col_gaps[:, None]).permute(0, 3, 1, 2)
     else:
         distances = row_gaps.mT.contiguous()[..., None] + col_gaps.mT.contiguous()[:, :, None]
     return distances.mul_(-slope).add_(1).clamp_(min=0)
+
+
+def _has_filters_last(feature_maps: Tensor) -> bool:
+    """By the strides; what vmap wraps cannot be asked for a memory format."""
+    _, num_filters, height, width = feature_maps.shape
+    return num_filters > 1 and feature_maps.stride()[1:] == (1, num_filters * width, num_filters) and height * width > 1
 
 
 def _slope(size: tuple[int, int], beta: float) -> float:

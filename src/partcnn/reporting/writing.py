@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import write_text
@@ -51,6 +52,7 @@ def report(
         ConfigError: the evaluation is of another model or of other pictures; an own panel gives no text.
         RunError: the path is a directory.
     """
+    check_dataset(dataset)
     path = Path(path)
     if path.is_dir():
         raise RunError(f"path: expected a file name, got the directory {path}; add report.html")

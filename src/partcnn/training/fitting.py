@@ -20,13 +20,14 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks
-from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
@@ -124,7 +125,7 @@ def fit(
     with `filters="auto"` has fewer filters afterwards: those that are parts (`partcnn.training.needed_filters`).
 
     Args:
-        model: made by `partcnn.convert`.
+        model: made by `partcnn.convert`; what wraps it is not used.
         dataset: the training split. Its classes and the model's must agree in number. A model that was trained on
             the same classes in another order keeps its own.
         recipe: None takes the defaults.
@@ -145,8 +146,9 @@ def fit(
     Raises:
         ConfigError: an argument is outside what it may be, or does not fit the model or the data.
     """
+    record, model = conversion_of(model), unwrapped(model)
+    check_dataset(dataset)
     recipe = (recipe or Recipe()).resolved(len(dataset))
-    record = conversion_of(model)
     _check_arguments(model, dataset, trunk, features)
     dataset = _in_known_order(model, dataset, features)
     is_frozen = trunk == "frozen"

@@ -17,17 +17,20 @@ Filters that compete are cut in one step: importance is the spread of what a fil
 merged, for the cells of one that goes fall to those that stay, and to the rest, by the softmax.
 """
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import copy
 from typing import Any
 
+import dataclass
+import replace
 import torch
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.metrics.functional.map_statistics import MapMoments, chosen_filters, dropped_filters, merging_weights
 from partcnn.model.competing_network import CompetingNetwork
+from partcnn.model.copying import copied
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
@@ -77,12 +80,13 @@ def prune(
     if not 0 < keep <= 1:
         raise ConfigError(f"keep: expected a share above 0 and at most 1, got {keep}")
     record, inner = conversion_of(model), unwrapped(model)
+    check_dataset(dataset)
     if not isinstance(inner, PartNetwork):
         raise LayerError(
             "model: expected head='additive': with head='original' filters belong to the network above them, "
             "which no general rule can cut"
         )
-    pruned: PartNetwork = copy.deepcopy(inner).eval()
+    pruned: PartNetwork = copied(inner, "model", "prune it as it is before its first forward pass").eval()
     if features is None:
         features = training_features(pruned, dataset, num_workers=num_workers)
     step = -(-len(features.maps) // _MOST_PICTURES)

@@ -31,7 +31,8 @@ def execute(options: Namespace) -> int:
         f"{path}: {size:.1f} MiB, gives {', '.join(output_names(model, parts=options.parts))}", soft_wrap=True
     )
     if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is not None:
-        noise = torch.randn(3, 3, *conversion_of(model).preprocessing.input_size)
+        preprocessing = conversion_of(model).preprocessing
+        noise = torch.randn(3, preprocessing.channels, *preprocessing.input_size)
         gap = max(onnx_differences(model, path, noise).values())
         console().print(f"onnxruntime gives the same on three pictures of noise, to {gap:.1e}")
     return DONE

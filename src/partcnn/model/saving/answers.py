@@ -122,4 +122,5 @@ def _is_description(value: Any) -> bool:
     ):
         return False
     count = min(_MOST_NUMBERS, math.prod(side for side in value["shape"] if isinstance(side, int)))
-    return len(value["numbers"]) == count and all(map(_is_number, [*value["numbers"], value.get("rms")]))
+    are_numbers = all(_is_number(number) for number in value["numbers"])
+    return len(value["numbers"]) == count and are_numbers and _is_number(value.get("rms"))

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Container, Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from torch import nn
 
 from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
 from partcnn.foundation.files import replace_file, write_text
-from partcnn.model.conversion import converted
+from partcnn.model.conversion import check_unconverted, converted
+from partcnn.model.copying import copied
 from partcnn.model.network import conversion_of, unwrapped
 from partcnn.model.saving.answers import answer_of, other_answer
 from partcnn.model.saving.checkpoint_files import (
@@ -108,13 +110,16 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     Raises:
         RunError: the directory or its files are missing, malformed, or of a later format; or the network has no
             library name and `model` is None; or the network computes something else than the saved one.
-        ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist.
+        ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist; `model` is no
+            network, a converted one, or one that cannot be copied.
         WeightsError: the weights do not fit the network.
     """
     directory = Path(path)
     file = directory / WEIGHTS_FILE
     config, headers = read_config(directory), read_headers(file)
     is_passed = model is not None
+    if is_passed:
+        check_unconverted(model, "model")
     if model is None and config["network"] is None:
         raise RunError(f"model: {directory} holds a network of your own; pass it, load(path, model=MyNetwork())")
     try:
@@ -176,11 +181,14 @@ def _above_the_trunk(names: Iterable[str], expected: Container[str], whole: Cont
 
 def _rebuilt(config: dict[str, Any], settings: ConversionSettings, network: nn.Module, *, is_own: bool) -> nn.Module:
     """The network that config.json describes, with whatever weights it starts from; one's own is copied."""
-    rebuilt = converted(network, settings, inplace=not is_own)
+    if is_own:
+        network = copied(network, "model", "give a new one, as it is before its first forward pass")
+    rebuilt = converted(network, settings, inplace=True)
     record = conversion_of(rebuilt)
     record.network = config["network"]
     record.classes, record.is_trained = list(config["classes"]), True
-    record.preprocessing = Preprocessing.from_spec(config["preprocessing"])
+    channels = record.preprocessing.channels  # as the network takes them; files of before do not tell
+    record.preprocessing = replace(Preprocessing.from_spec(config["preprocessing"]), channels=channels)
     return rebuilt
 
 

@@ -2,7 +2,7 @@
 
 Inputs and outputs by name, the number of images free:
 
-    images                [image, 3, row, col], preprocessed; the size the network was converted for
+    images                [image, channel, row, col], preprocessed; the size the network was converted for
     logits                [image, class]
     masked_feature_maps   [image, filter, row, col] of the top part layer    (these only with `parts`)
     peaks                 [image, filter, 2], the cell (row, col) of each filter's part, read as `PartMask.places` says
@@ -21,7 +21,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,9 @@ from torch import Tensor, nn
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.foundation.files import replace_file
 from partcnn.model.competing_network import CompetingNetwork
+from partcnn.model.copying import copied
 from partcnn.model.mask import PartMask, part_masks, top_mask
 from partcnn.model.network import PartNetwork, conversion_of, layer_field, unwrapped
-from partcnn.networks.probing.probe import num_input_channels
 
 FORMATS = ("onnx", "torch-export")
 METADATA_KEY = "partcnn"
@@ -104,7 +103,7 @@ def file_metadata(model: nn.Module) -> dict[str, Any]:
         "classes": record.classes,
         "preprocessing": {
             **record.preprocessing.to_spec(),
-            "pixels": "RGB / 255, stretched to input_size, - mean, / std",
+            "pixels": f"{record.preprocessing.pixels}, stretched to input_size, - mean, / std",
         },
         "bias": inner.bias.tolist() if isinstance(inner, PartNetwork) else None,
         "part_layer": layer,
@@ -147,7 +146,8 @@ class _ExportedNetwork(nn.Module):
     def __init__(self, model: nn.Module, *, has_parts: bool) -> None:
         super().__init__()
         conversion_of(model)  # raises for another network
-        self.network = deepcopy(unwrapped(model)).cpu().float().eval()
+        way_out = "load it anew, and export that"
+        self.network = copied(unwrapped(model), "model", way_out).cpu().float().eval()
         self.has_parts = has_parts
         self._masked: list[tuple[Tensor, Tensor]] = []
         masks = [mask for _, mask in part_masks(self.network)]
@@ -198,7 +198,8 @@ def _free_batch() -> dict[str, dict[int, Any]]:
 
 
 def _input_shape(model: nn.Module) -> tuple[int, int, int]:
-    return (num_input_channels(model), *conversion_of(model).preprocessing.input_size)
+    preprocessing = conversion_of(model).preprocessing
+    return (preprocessing.channels, *preprocessing.input_size)
 
 
 @contextmanager

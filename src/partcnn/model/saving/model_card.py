@@ -8,6 +8,7 @@ import yaml
 
 from partcnn.metrics.measures import measures_for_people
 from partcnn.model.settings import ConversionSettings
+from partcnn.networks.preprocessing import Preprocessing
 
 MARK = "<!-- Written by partcnn.save. Take this line out to keep a README.md of your own. -->"
 
@@ -28,6 +29,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
     """
     settings, preprocessing = ConversionSettings.from_spec(config["arguments"]), config["preprocessing"]
     network = (config["network"] or {}).get("name", "a network of its own (pass it as `model=`)")
+    pixels = Preprocessing.from_spec(preprocessing).pixels
     header = {
         "library_name": "partcnn",
         "pipeline_tag": "image-classification",
@@ -57,7 +59,7 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         f"| objective | {settings.objective or 'none (plain)'} |",
         f"| a filter's place | {_PLACES.get(settings.places, '?')} |",
         f"| classes | {len(config['classes'])} |",
-        f"| input | RGB / 255, stretched to {_by(preprocessing['input_size'])} pixels (height × width), "
+        f"| input | {pixels}, stretched to {_by(preprocessing['input_size'])} pixels (height × width), "
         f"− {preprocessing['mean']}, / {preprocessing['std']} |",
         "",
         "```python",

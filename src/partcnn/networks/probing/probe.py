@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from partcnn.foundation.errors import LayerError
 
+_COLOURS = 3
+_MOST_TRIED = 8  # numbers of channels beside the first convolution's
+
 
 def probed(cnn: nn.Module, input_size: tuple[int, int]) -> Any:
     """What the network gives for one picture of noise in eval mode, without a graph.
@@ -16,18 +19,39 @@ def probed(cnn: nn.Module, input_size: tuple[int, int]) -> Any:
     Raises:
         LayerError: the network does not take pictures of this size.
     """
+    return _probed(cnn, input_size)[1]
+
+
+def num_input_channels(cnn: nn.Module, input_size: tuple[int, int]) -> int:
+    """How many channels the pictures have that the network takes; it is left as it was.
+
+    It runs where its first convolution is not one of colours.
+
+    Raises:
+        LayerError: the network does not take pictures of this size.
+    """
+    if _possible_channels(cnn)[0] == _COLOURS:
+        return _COLOURS
+    with left_as_it_was(cnn):
+        return _probed(cnn, input_size)[0]
+
+
+def _probed(cnn: nn.Module, input_size: tuple[int, int]) -> tuple[int, Any]:
+    """The first number of channels that the network takes, and what it then gives."""
     reference = next(cnn.parameters(), torch.zeros(()))
-    num_channels = num_input_channels(cnn)
-    picture = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
-    with evaluation_mode(cnn), torch.no_grad():
-        try:
-            return cnn(picture.to(reference.device, reference.dtype))
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LayerError(
-                f"input_size: the network stops on a picture of {input_size[0]}×{input_size[1]} pixels with "
-                f"{num_channels} channels ({reason}); give the size it was made for"
-            ) from error
+    refused: Exception | None = None
+    for num_channels in _possible_channels(cnn):
+        picture = torch.randn(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
+        with evaluation_mode(cnn), torch.no_grad():
+            try:
+                return num_channels, cnn(picture.to(reference.device, reference.dtype))
+            except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+                refused = refused or error
+    reason = (str(refused).strip() or type(refused).__name__).splitlines()[0]
+    raise LayerError(
+        f"input_size: the network stops on a picture of {input_size[0]}×{input_size[1]} pixels with "
+        f"{_possible_channels(cnn)[0]} channels ({reason}); give the size it was made for"
+    ) from refused
 
 
 @contextmanager
@@ -87,16 +111,17 @@ def watched(network: nn.Module, names: Sequence[str], see: Any) -> Iterator[None
             handle.remove()
 
 
-def num_input_channels(model: nn.Module) -> int:
-    """Of the first convolution; 3 where there is none.
+def _possible_channels(model: nn.Module) -> list[int]:
+    """Of the first convolution, then of pictures in colour and grey, and of the other convolutions, fewest first.
 
-    A convolution of its own class, such as timm's with standardised weights, is after tracing a plain module with
-    a weight of four axes.
+    The first that is registered need not be the first that runs. A convolution of its own class, such as timm's with
+    standardised weights, is after tracing a plain module with a weight of four axes.
     """
+    channels = []
     for module in model.modules():
         weight = module._parameters.get("weight")
         if isinstance(module, nn.Conv2d):
-            return module.in_channels
-        if weight is not None and weight.ndim == 4 and type(module) is nn.Module:
-            return weight.shape[1]
-    return 3
+            channels.append(module.in_channels)
+        elif weight is not None and weight.ndim == 4 and type(module) is nn.Module:
+            channels.append(weight.shape[1])
+    return list(dict.fromkeys([*channels[:1], _COLOURS, 1, *sorted(channels)[:_MOST_TRIED]]))

@@ -211,7 +211,7 @@ def _whole(
 
 
 def _noise(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
-    num_channels = num_input_channels(model)
+    num_channels = num_input_channels(model, input_size)
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     noise = torch.rand(1, num_channels, *input_size, generator=torch.Generator().manual_seed(0))
     return noise.to(weight)
