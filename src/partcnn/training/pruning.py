@@ -17,11 +17,10 @@ Filters that compete are cut in one step: importance is the spread of what a fil
 merged, for the cells of one that goes fall to those that stay, and to the rest, by the softmax.
 """
 
-from dataclasses import copy
+import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
-import dataclass
-import replace
 import torch
 from torch import Tensor, nn
 

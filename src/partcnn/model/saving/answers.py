@@ -102,7 +102,7 @@ def _described(tensor: Tensor) -> dict[str, Any]:
 
 def _difference(answer: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:
     for name, kept in answer["tensors"].items():
-        found = _described(tensors[name]) if name in tensors else {"shape": None}
+        found: dict[str, Any] = _described(tensors[name]) if name in tensors else {"shape": None}
         if found["shape"] != kept["shape"]:
             return f"{name} of shape {found['shape']}, not {kept['shape']}"
         limit = answer["tolerance"] * kept["rms"]
