@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.optim.swa_utils import AveragedModel
 
 from partcnn.explanation.explanation import explain
@@ -25,15 +26,18 @@ Wrap = Callable[[nn.Module], nn.Module]
 
 
 class Holder(nn.Module):
-    """A wrapper of another library: it calls the network `module`, and has a count of its own."""
+    """Looks like a wrapper, and computes something else."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.register_buffer("count", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.module(images)  # type: ignore[no-any-return]
+        return self.module(images).softmax(dim=1)  # type: ignore[no-any-return]
+
+
+class DataParallel(Holder):
+    """Is called as torch's wrapper."""
 
 
 class Net(nn.Module):
@@ -63,6 +67,10 @@ def compiled(model: nn.Module) -> nn.Module:
     return torch.compile(model, backend="eager")  # type: ignore[return-value]
 
 
+def compiled_twice() -> object:
+    return torch.compile(compiled(small()), backend="eager")
+
+
 def distributed(model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
 
@@ -80,7 +88,7 @@ WRAPPERS: dict[str, Wrap] = {
     "DataParallel": nn.DataParallel,
     "compile": compiled,
     "AveragedModel": AveragedModel,
-    "Holder": Holder,
+    "checkpoint": checkpoint_wrapper,
     "distributed": distributed,
 }
 PAIRS = [pair for pair in product(WRAPPERS, repeat=2) if pair != ("compile", "compile")]  # torch gives a function then
@@ -126,15 +134,58 @@ def test_children_of_a_converted_network_are_not_taken_for_what_it_wraps(network
 
 
 def test_another_network_has_no_record_and_is_given_back_as_it_is() -> None:
-    class WithClassifier(Holder):
-        def __init__(self, module: nn.Module) -> None:
-            super().__init__(module)
-            self.classifier = nn.Linear(2, 3)
+    net = Net()
+    assert unwrapped(net) is net
+    with pytest.raises(LayerError, match=r"made by partcnn\.convert, got a Net that was not"):
+        conversion_of(net)
 
-    for model in (Net(), WithClassifier(small()), nn.Sequential(small(), nn.Softmax(dim=1))):
-        assert unwrapped(model) is model
-        with pytest.raises(LayerError, match=r"made by partcnn\.convert"):
-            conversion_of(model)
+
+@pytest.mark.parametrize(
+    ("holder", "within"),
+    [
+        (lambda: Holder(small()), "a Holder .* pass its module"),
+        (lambda: DataParallel(small()), "a DataParallel .* pass its module"),
+        (lambda: nn.Sequential(small(), nn.Softmax(dim=1)), "a Sequential .* pass its 0"),
+        (lambda: nn.ModuleDict({"_orig_mod": small()}), "a ModuleDict .* pass its _orig_mod"),
+        (lambda: nn.DataParallel(Holder(small())), "a Holder .* pass its module"),
+    ],
+    ids=["module", "a wrapper's name", "a sequence", "_orig_mod", "within a wrapper"],
+)
+def test_what_only_looks_like_a_wrapper_is_not_taken_off(
+    holder: Callable[[], nn.Module], within: str, tmp_path: Path
+) -> None:
+    model = holder()
+    for use in (conversion_of, lambda m: save(m, tmp_path / "run"), lambda m: explain(m, torch.randn(3, *SIZE))):
+        with pytest.raises(LayerError, match=f"got {within}"):
+            use(model)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["ModelEmaV2", "ModelEmaV3"])
+def test_timms_averages_are_wrappers(name: str) -> None:
+    timm = pytest.importorskip("timm", reason="pip install 'partcnn[timm]'")
+    average = getattr(timm.utils, name)(small())
+    assert unwrapped(average) is average.module
+
+
+@pytest.mark.parametrize("value", ["model", None, 3, compiled_twice], ids=["text", "None", "number", "function"])
+def test_what_is_no_network_is_named(value: object) -> None:
+    given = value() if callable(value) else value
+    with pytest.raises(LayerError, match=f"made by partcnn.convert, got a {type(given).__name__}"):
+        conversion_of(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, compiled, AveragedModel, lambda net: nn.DataParallel(compiled(net))])
+@pytest.mark.parametrize("layers", ["auto", "module.1"])
+def test_a_wrapped_network_is_converted_without_its_wrapper(wrap: Wrap, layers: str, tmp_path: Path) -> None:
+    model = convert(wrap(Net()), layers, num_classes=2, input_size=SIZE)
+    bare = convert(Net(), layers, num_classes=2, input_size=SIZE)
+    assert conversion_of(model).settings.layers == conversion_of(bare).settings.layers
+    loaded, images = load(save(model, tmp_path), model=Net()), torch.randn(1, 3, *SIZE)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.features(images), model.eval().features(images))
+    named = convert(nn.DataParallel(Net()), "module.module.1", num_classes=2, input_size=SIZE)
+    assert conversion_of(named).settings.layers == ("module.module.1",)  # as it was asked for
 
 
 def test_the_top_mask_is_the_last_one() -> None:

@@ -229,8 +229,7 @@ def test_a_network_that_cannot_be_copied_is_not_exported_in_torchs_words(tmp_pat
 
 
 def scripted() -> Any:
-    with pytest.warns(DeprecationWarning):
-        return torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    return torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
 
 
 NO_NETWORKS: dict[str, tuple[Callable[[], Any], str]] = {

@@ -61,11 +61,10 @@ def _picture(image: object) -> Image.Image:
             return to_rgb(image)
     if isinstance(image, (str, os.PathLike)):
         return read_picture(Path(image))
-    way_out = "; PIL.Image.fromarray makes a picture of RGB pixels [row, col, 3]" * hasattr(
-        image, "__array_interface__"
-    )
+    is_array = hasattr(image, "__array_interface__")
     raise ConfigError(
-        f"image: expected a path, a Pillow picture or a preprocessed tensor, got a {type(image).__name__}{way_out}"
+        f"image: expected a path, a Pillow picture or a preprocessed tensor, got a {type(image).__name__}"
+        + ("; PIL.Image.fromarray makes a picture of RGB pixels [row, col, 3]" if is_array else "")
     )
 
 

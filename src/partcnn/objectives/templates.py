@@ -153,7 +153,7 @@ def peak_templates(feature_maps: Tensor, *, beta: float | Tensor = 4.0) -> Tenso
         distances = (row_gaps[:, :, None] + col_gaps[:, None]).permute(0, 3, 1, 2)
     else:
         distances = row_gaps.mT.contiguous()[..., None] + col_gaps.mT.contiguous()[:, :, None]
-    return distances.mul_(-slope).add_(1).clamp_(min=0)
+    return distances.mul_(-slope).add_(1).relu_()  # not clamp_, for which vmap has no rule
 
 
 def _has_filters_last(feature_maps: Tensor) -> bool:
