@@ -203,6 +203,12 @@ def test_pixels_that_were_not_preprocessed_are_refused() -> None:
         explain(small(), torch.zeros(3, *SIZE, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("images", [torch.zeros(1, 3, *SIZE).numpy(), [[0.0]], 3, None], ids=kind_of)
+def test_the_network_itself_refuses_what_is_no_tensor_by_name(images: Any) -> None:
+    with pytest.raises(ShapeError, match=f"^images: expected a tensor .* got a {type(images).__name__}"):
+        small()(images)
+
+
 @pytest.mark.parametrize("dataset", ["folder:pictures", [1, 2], None], ids=kind_of)
 def test_a_data_set_of_another_kind_is_refused_by_name(dataset: Any) -> None:
     from partcnn.evaluation.measurement import evaluate

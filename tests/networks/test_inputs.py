@@ -154,6 +154,12 @@ def test_channels_are_those_that_the_network_takes(network: nn.Module, layer: st
     assert explain(model, torch.randn(channels, *SIZE)).is_exact
 
 
+@pytest.mark.parametrize("argument", ["mean", "std"])
+def test_a_mean_of_one_number_is_refused_for_one_channel_too(argument: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{argument}: expected three numbers"):
+        Preprocessing(SIZE, channels=1, **{argument: (0.5,)})
+
+
 OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
     "a map": lambda maps: maps,
     "a list of maps": lambda maps: [maps, maps],

@@ -402,12 +402,12 @@ def is_backward_pass() -> bool:
 
 
 def check_tensor(value: object, argument: str, expected: str) -> None:
-    """Whether a tensor stands where one belongs.
+    """Whether a tensor, or what stands for one while torch.fx traces, is where one belongs.
 
     Raises:
         ShapeError: a list, an array or a number does.
     """
-    if not isinstance(value, Tensor):
+    if not isinstance(value, (Tensor, torch.fx.Proxy)):
         raise ShapeError(
             f"{argument}: expected a tensor {expected}, got a {type(value).__name__}; torch.as_tensor makes one"
         )

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
-from partcnn.model.mask import PartMask, part_masks
+from partcnn.model.mask import PartMask, check_tensor, part_masks
 from partcnn.model.modules import MapErasing
 from partcnn.model.settings import ConversionSettings
 from partcnn.networks.preprocessing import Preprocessing
@@ -182,7 +182,12 @@ class PartNetwork(nn.Module):
         return self.forward_from_features(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """The trunk's projected maps: the same in every epoch when the trunk is frozen."""
+        """The trunk's projected maps: the same in every epoch when the trunk is frozen.
+
+        Raises:
+            ShapeError: a list, an array or a number stands in place of the tensor.
+        """
+        check_tensor(images, "images", "[image, channel, row, col]")
         return self.projection(self.trunk(images))  # type: ignore[no-any-return]
 
     def forward_from_features(self, features: Tensor) -> Tensor:

@@ -21,12 +21,20 @@ class Preprocessing:
 
     Of one channel: its grey, less the mean's grey, over the std's. Pictures have no more than three channels, so that a
     network of another number takes tensors alone.
+
+    Raises:
+        ConfigError: `mean` or `std` has not three numbers.
     """
 
     input_size: tuple[int, int] = (224, 224)  # (height, width) in pixels
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in 0–1
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     channels: int = 3  # of the network's input
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3:
+                raise ConfigError(f"{name}: expected three numbers, of red, green and blue, got {values!r:.50}")
 
     def transform(self) -> Callable[..., Any]:
         """The torchvision v2 transform: the whole picture stretched, float32, normalised. Boxes follow it.
