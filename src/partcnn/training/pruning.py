@@ -79,7 +79,6 @@ def prune(
     if not 0 < keep <= 1:
         raise ConfigError(f"keep: expected a share above 0 and at most 1, got {keep}")
     record, inner = conversion_of(model), unwrapped(model)
-    check_dataset(dataset)
     if not isinstance(inner, PartNetwork):
         raise LayerError(
             "model: expected head='additive': with head='original' filters belong to the network above them, "
@@ -87,6 +86,7 @@ def prune(
         )
     pruned: PartNetwork = copied(inner, "model", "prune it as it is before its first forward pass").eval()
     if features is None:
+        check_dataset(dataset)
         features = training_features(pruned, dataset, num_workers=num_workers)
     step = -(-len(features.maps) // _MOST_PICTURES)
     maps = features.maps[::step, 0]
