@@ -91,16 +91,22 @@ def test_one_stays_where_none_is_a_part() -> None:
     assert pictures.kept(tiling_network()) == [BLUE]  # steady where it is seen, which is seldom
 
 
-def test_what_is_asked_for_and_what_comes_of_it() -> None:
-    taken = ConversionSettings(num_classes=2, background=0, filters="auto").resolved(("features",), 64)
-    assert (taken.filters, taken.drops_filters) == (16, True)
-    assert ConversionSettings(num_classes=5, filters="auto").resolved(("features",), 64).filters == 32
-    assert not ConversionSettings(num_classes=2, background=0).resolved(("features",), 64).drops_filters
-    with pytest.raises(
-        ConfigError, match="'auto' needs filters that compete, whose objective is 'competing', got 'exact'"
-    ):
+@pytest.mark.parametrize(("num_classes", "background", "number"), [(2, 0, 16), (5, None, 32)])
+def test_what_is_asked_for_and_what_comes_of_it(num_classes: int, background: int | None, number: int) -> None:
+    asked = convert(
+        DemoNet(2), "features", num_classes=num_classes, background=background, filters="auto", input_size=(48, 48)
+    )
+    assert conversion_of(asked).settings.filters == number
+    assert conversion_of(asked).drops_filters
+    usual = convert(DemoNet(2), "features", num_classes=num_classes, background=background, input_size=(48, 48))
+    assert not conversion_of(usual).drops_filters
+
+
+def test_other_filters_and_other_words_are_refused() -> None:
+    needed = "'auto' needs filters that compete, whose objective is 'competing', got 'exact'"
+    with pytest.raises(ConfigError, match=needed):
         ConversionSettings(num_classes=2, background=0, filters="auto", objective="exact")
-    with pytest.raises(ConfigError, match="filters: expected at least 1 per layer, 'auto' or None, got 'many'"):
+    with pytest.raises(ConfigError, match="filters: expected a whole number or None, got 'many'"):
         ConversionSettings(num_classes=2, filters="many")
 
 
@@ -124,7 +130,7 @@ def test_a_training_keeps_parts_and_says_how_many(trunk: str, tmp_path: Path) ->
     assert isinstance(model, CompetingNetwork)
     assert settings.filters == model.layer_of_parts.mask.num_filters == model.head.weight.shape[1] - 1
     assert 1 <= settings.num_filters < 16  # 6 × 6 cells have no 16 places apart
-    assert not settings.drops_filters
+    assert not conversion_of(model).drops_filters
     loaded = partcnn.load(partcnn.save(model, tmp_path / "run"))
     images = torch.rand(2, 3, 48, 48)
     torch.testing.assert_close(loaded(images), model.eval()(images), atol=1e-6, rtol=0)

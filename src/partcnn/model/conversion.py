@@ -117,6 +117,7 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
     num_channels = (
         sum(shape.num_channels for shape in chosen) if settings.head == "additive" else chosen[0].num_channels
     )
+    drops_filters = settings.filters == AUTO
     settings = settings.resolved(tuple(shape.name for shape in chosen), num_channels)
     if settings.head == "original":
         model = _masked_in_place(network, masked, settings)
@@ -126,7 +127,8 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
         model = _part_network(network, chosen, settings)
     classes = [str(label) for label in range(settings.num_classes)]
     preprocessing = Preprocessing(input_size=settings.input_size, channels=channels)
-    setattr(model, RECORD_NAME, Conversion(settings, specification, classes, preprocessing))
+    record = Conversion(settings, specification, classes, preprocessing, drops_filters=drops_filters)
+    setattr(model, RECORD_NAME, record)
     return model
 
 

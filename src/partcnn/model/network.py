@@ -48,6 +48,8 @@ class Conversion:
         classes: names of the classes in the order of the logits.
         preprocessing: how a picture becomes an input.
         is_trained: `fit` has trained it, or it was loaded: its projection is set.
+        drops_filters: `fit` is to drop filters that are no parts (`partcnn.training.needed_filters`): they were asked
+            for by `filters="auto"`, and are still as many as at the start.
 
     Attributes:
         fields: receptive fields that were found of it; see `layer_field`.
@@ -58,6 +60,7 @@ class Conversion:
     classes: list[str]
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     is_trained: bool = False
+    drops_filters: bool = False
     fields: FieldMemory = field(default_factory=lambda: FieldMemory((PartMask,)), init=False, repr=False, compare=False)
 
     @property

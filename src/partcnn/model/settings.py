@@ -44,7 +44,7 @@ class ConversionSettings:
             is "exact" or "labelled".
         filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
             that owns any, at most the trunk's channels. "auto", where filters compete, starts with 16 and 32, of which
-            `fit` keeps those that are parts (`drops_filters`).
+            `fit` keeps those that are parts (`Conversion.drops_filters`).
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
             leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
         hidden: filters of an ordinary 3 × 3 layer below the part layers; None takes twice `filters`, at most 128;
@@ -68,8 +68,6 @@ class ConversionSettings:
         places: how the place of a filter's part is read from its map: "peak", as in the paper, or "expected", the mean
             over all templates, for maps without masks (`objectives.part_places`). Nothing is trained differently.
         loss_weight: λ of each part layer.
-        drops_filters: whether `fit` is to drop filters that are no parts (`partcnn.training.needed_filters`); that is
-            what `filters="auto"` comes to.
 
     Raises:
         ConfigError: an argument is outside what it may be, whatever the network.
@@ -92,11 +90,12 @@ class ConversionSettings:
     masks: bool = True
     places: str = "peak"
     loss_weight: float = 0.2
-    drops_filters: bool = False
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            object.__setattr__(self, name, _count(name, getattr(self, name), may_be_none=name in _MAY_BE_NONE))
+            value = getattr(self, name)
+            if name != "filters" or value != AUTO:
+                object.__setattr__(self, name, _count(name, value, may_be_none=name in _MAY_BE_NONE))
         for name in _NUMBERS:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         for name in _FLAGS:
@@ -117,8 +116,8 @@ class ConversionSettings:
                 f"filters: 'auto' needs filters that compete, whose objective is {COMPETING!r}, got "
                 f"{self.chosen_objective!r}; give a number"
             )
-        if self.filters is not None and self.filters != AUTO and (isinstance(self.filters, str) or self.filters < 1):
-            raise ConfigError(f"filters: expected at least 1 per layer, 'auto' or None, got {self.filters!r}")
+        if isinstance(self.filters, int) and self.filters < 1:
+            raise ConfigError(f"filters: expected at least 1 per layer, 'auto' or None, got {self.filters}")
         if (self.projection or 0) < 0 or (self.hidden or 0) < 0:
             raise ConfigError(f"projection, hidden: expected channels, 0 or None, got {self.projection}, {self.hidden}")
         if self.grid < 1:
@@ -195,9 +194,7 @@ class ConversionSettings:
         """
         objective = self.chosen_objective
         if self.is_competing:
-            drops = self.drops_filters or self.filters == AUTO
-            taken = replace(self, layers=layers, filters=self.chosen_filters, objective=objective, drops_filters=drops)
-            return replace(taken, **UNREAD_BY_COMPETING)
+            return replace(self, layers=layers, filters=self.chosen_filters, objective=objective, **UNREAD_BY_COMPETING)
         most = max(num_channels, self.num_owners)
         filters = self.chosen_filters or min(_FILTERS_PER_CLASS * self.num_owners, most)
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"

@@ -181,7 +181,7 @@ def fit(
     try:
         with fitting_threads(trainer.strategy.root_device):
             _run(trainer, module, batches, history)
-            if isinstance(model, CompetingNetwork) and record.settings.drops_filters and not history.is_interrupted:
+            if isinstance(model, CompetingNetwork) and record.drops_filters and not history.is_interrupted:
                 _drop_filters(model, features if is_frozen else None, views, num_workers)
                 keeper.save(module)
             if isinstance(model, CompetingNetwork) and recipe.head_epochs and not history.is_interrupted:

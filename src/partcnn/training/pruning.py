@@ -208,7 +208,7 @@ def keep_filters(model: CompetingNetwork, kept: Tensor) -> None:
     _keep_outputs(layer.scores.prototypes, with_rest)
     _keep_of_mask(layer.mask, kept)
     head.weight = nn.Parameter(head.weight[:, with_rest])
-    record.settings = replace(record.settings, filters=len(kept), drops_filters=False)
+    record.settings, record.drops_filters = replace(record.settings, filters=len(kept)), False
 
 
 @torch.no_grad()

@@ -166,17 +166,18 @@ def as_taken(settings: RunSettings, model: nn.Module) -> RunSettings:
     height, width = taken.input_size
     network = replace(
         settings.network,
-        filters=_filters_taken(settings, taken),
+        filters=_filters_taken(settings, model),
         input_size=height if height == width else None,
     )
     objective = taken.objective or settings.objective
     return replace(settings, layers=",".join(taken.layers), objective=objective, network=network)
 
 
-def _filters_taken(settings: RunSettings, taken: ConversionSettings) -> int | str | None:
+def _filters_taken(settings: RunSettings, model: nn.Module) -> int | str | None:
     """Their number, where a run of these settings always has it: masks in place make none, and "auto" looks first."""
-    is_known = settings.head == "additive" and not taken.drops_filters
-    return taken.num_filters if is_known else settings.network.filters
+    record = conversion_of(model)
+    is_known = settings.head == "additive" and not record.drops_filters
+    return record.settings.num_filters if is_known else settings.network.filters
 
 
 def _num_filters(settings: RunSettings, num_classes: int, background: int | None) -> int | str | None:
