@@ -463,7 +463,7 @@ def test_a_file_of_the_first_version_is_read(drawer: Drawer, tmp_path: Path) -> 
     assert found.filters[0].part_tracking_r2 == pytest.approx(1.0)
     assert math.isnan(found.filters[0].purity)
     assert found.intervals == found.by_category == found.baselines == {}
-    without_training = [name for name in old["summary"] if not MEASURES[name].needs_training]
+    without_training = [name for name in old["summary"] if not MEASURES[name].is_optional]
     assert list(found.table().columns[0].cells) == without_training
     assert found.filter_table().row_count == 3
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from partcnn.datasets.pictures import check_picture, read_picture, read_reduced
 from partcnn.explanation.given import given_picture
-from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.errors import ConfigError, DataError, ShapeError
 from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.plot import filter_gallery, heatmap_overlay
@@ -130,5 +130,5 @@ def test_what_is_no_picture_is_told_what_would_be_one(image: Any) -> None:
 
 
 def test_a_tensor_of_whole_numbers_is_not_taken_for_a_preprocessed_one() -> None:
-    with pytest.raises(ConfigError, match=r"image: expected a preprocessed tensor of floats, got torch\.uint8"):
+    with pytest.raises(ShapeError, match=r"image: expected a preprocessed tensor of floats, got torch\.uint8"):
         given_picture(torch.zeros(3, 8, 8, dtype=torch.uint8), Preprocessing())

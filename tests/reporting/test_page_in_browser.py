@@ -20,6 +20,7 @@ from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.foundation.number_text import decimal, signed
+from partcnn.model.network import conversion_of
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.templates import part_mask
 from partcnn.reporting import report
@@ -97,6 +98,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert dark.exists()
     dataset = load_dataset(f"folder:{root / 'pictures'}", category="disc", split="all")
     model = disc_model()
+    conversion_of(model).classes = list(dataset.classes)
     measured = evaluate(model, dataset)
     log = root / "metrics.csv"
     log.write_text("epoch,task_loss,filter_loss\n0,2,1\n1,1,0.5\n", encoding="utf-8")

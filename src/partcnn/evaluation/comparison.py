@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from partcnn.evaluation.result import Evaluation, needs_training, shown
+from partcnn.evaluation.result import Evaluation, is_optional, shown
 from partcnn.foundation.errors import ConfigError
 from partcnn.metrics.measures import MEASURES
 from partcnn.metrics.significance import paired_p_value
@@ -62,7 +62,7 @@ class Comparison:
                 table.add_column("p", justify="right")
         for measure in self.evaluations[first].summary:
             values = [shown(evaluation.summary.get(measure)) for evaluation in self.evaluations.values()]
-            if needs_training(measure) and set(values) == {shown(None)}:
+            if is_optional(measure) and set(values) == {shown(None)}:
                 continue
             cells: list[str] = []
             for name, evaluation in self.evaluations.items():

@@ -156,7 +156,7 @@ class Evaluation:
         table.add_column("constant point", justify="right")
         table.add_column("random filter", justify="right")
         for name, value in self.summary.items():
-            if shown(value) == _NOTHING and (not self.parts or needs_training(name)):
+            if shown(value) == _NOTHING and (not self.parts or is_optional(name)):
                 continue
             baselines = (self.baselines.get(kind, {}).get(name) for kind in ("constant_point", "random_filter"))
             table.add_row(name, shown(value), shown_interval(self.intervals.get(name)), *map(shown, baselines))
@@ -277,9 +277,9 @@ def shown(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def needs_training(name: str) -> bool:
-    """Whether a measure has no row where pictures that were trained on were not at hand."""
-    return name in MEASURES and MEASURES[name].needs_training
+def is_optional(name: str) -> bool:
+    """Whether a measure has no row where it was not measured, see `Measure`."""
+    return name in MEASURES and MEASURES[name].is_optional
 
 
 def shown_interval(interval: tuple[float, float] | None) -> str:

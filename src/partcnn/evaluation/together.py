@@ -42,7 +42,7 @@ class TogetherFigures:
         self._correlation = None if seen.moments is None else seen.moments.correlation
         self.num_near, self.num_both = (torch.zeros(len(self.labels), dtype=torch.int64) for _ in range(2))
         self.distances = self.landmarks.new_full(self.landmarks.shape[:2], math.nan, dtype=torch.float64)
-        self._training = training
+        self._training, self._has_rest = training, seen.has_rest
         cells, fires = seen.cells, seen.fires
         for category in figures.owners:
             rows, filters = self.pictures_of(category), figures.filters_of(category)
@@ -78,16 +78,20 @@ class TogetherFigures:
             "hidden_firing": self._hidden_firing(category) if has_training else None,
         }
 
-    def _held_shares(self, rows: Tensor | slice) -> dict[str, float]:
+    def _held_shares(self, rows: Tensor | slice) -> dict[str, float | None]:
+        """None where no cell can be nobody's."""
+        if not self._has_rest:
+            return {"landmarks_held": None, "held_outside": None}
         held, outside = self.num_held[rows].sum(dim=0).double()
         held_points, points = self.num_points[rows].sum(dim=0).double()
         return {"landmarks_held": float(held_points / points), "held_outside": float(outside / held)}
 
-    def _hidden_firing(self, category: int | None) -> float:
-        """Mean over the parts that some filter follows on training pictures; of several categories, over all theirs."""
-        if category is None:
-            return mean(share for one in self.figures.owners for share in self._firing_of_parts(one))
-        return mean(self._firing_of_parts(category))
+    def _hidden_firing(self, category: int | None) -> float | None:
+        """Mean over the parts that some filter follows on training pictures; of several categories, over all theirs.
+        None where no part can be measured."""
+        owners = self.figures.owners if category is None else [category]
+        found = mean(share for one in owners for share in self._firing_of_parts(one))
+        return None if math.isnan(found) else found
 
     def _firing_of_parts(self, category: int) -> list[float]:
         """Of every part with a filter that follows it on training pictures, the best one there."""

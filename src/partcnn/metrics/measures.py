@@ -45,7 +45,8 @@ class Measure:
         is_first: pages for people show it before the others.
         is_companion: it belongs to the row above.
         is_beside_baselines: the report's row says what filters get that do not look.
-        needs_training: it is measured only where pictures that were trained on are at hand; else it has no row.
+        is_optional: it has no row where it is not measured: where no pictures trained on are at hand, or no cell can be
+            nobody's.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Measure:
     is_first: bool = False
     is_companion: bool = False
     is_beside_baselines: bool = False
-    needs_training: bool = False
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ _ROWS = (
         is_category_column=True,
         better=1,
         is_count=True,
-        needs_training=True,
+        is_optional=True,
         is_first=True,
     ),
     Measure(
@@ -111,7 +112,7 @@ _ROWS = (
         column="error",
         is_category_column=True,
         better=-1,
-        needs_training=True,
+        is_optional=True,
         is_first=True,
         is_beside_baselines=True,
     ),
@@ -164,6 +165,7 @@ _ROWS = (
         better=1,
         highest=1,
         is_percent=True,
+        is_optional=True,
     ),
     Measure(
         name="held_outside",
@@ -173,6 +175,7 @@ _ROWS = (
         better=-1,
         highest=1,
         is_percent=True,
+        is_optional=True,
     ),
     Measure(
         name="hidden_firing",
@@ -183,7 +186,7 @@ _ROWS = (
         better=-1,
         highest=1,
         is_percent=True,
-        needs_training=True,
+        is_optional=True,
     ),
     Measure(
         name="steadiness",

@@ -42,7 +42,7 @@ def summary_rows(evaluation: Evaluation, compare: dict[str, Evaluation]) -> list
         for measure in measures_for_people()
         if measure.title
         and measure.name in evaluation.summary  # one of an earlier version lacks some
-        and (not measure.needs_training or is_number(evaluation.summary[measure.name]))
+        and (not measure.is_optional or is_number(evaluation.summary[measure.name]))
         and not (is_brief and not any(is_number(one.summary.get(measure.name)) for one in everyone))
     ]
 
