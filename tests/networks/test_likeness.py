@@ -173,12 +173,21 @@ TIMM_CHANGES: dict[str, Callable[[Any], nn.Module]] = {
     "no pooling above": lambda timm: timm.create_model("test_resnet", num_classes=0, global_pool=""),
     "maps of all stages": lambda timm: timm.create_model("test_resnet", features_only=True),
     "another shift of windows": lambda timm: unmasked(timm.create_model("swin_tiny_patch4_window7_224")),
+    "a hook on what passes all on": lambda timm: hooked(timm.create_model("test_resnet"), nn.Identity),
+    "a hook on a drop path": lambda timm: hooked(
+        timm.create_model("convnext_atto", drop_path_rate=0.1), timm.layers.DropPath
+    ),
 }
 
 
 def changed(network: nn.Module, **attributes: Any) -> nn.Module:
     for name, value in attributes.items():
         setattr(network, name, value)
+    return network
+
+
+def hooked(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    next(module for module in network.modules() if isinstance(module, kind)).register_forward_hook(flipped)
     return network
 
 
@@ -192,6 +201,16 @@ def unmasked(swin: Any) -> nn.Module:
 def test_a_changed_network_of_timm_is_ones_own(name: str) -> None:
     timm = pytest.importorskip("timm", reason="pip install 'partcnn[timm]'")
     assert identify_network(TIMM_CHANGES[name](timm)) is None
+
+
+@pytest.mark.filterwarnings("ignore")  # timm's
+def test_what_timm_remembers_of_a_picture_does_not_make_a_network_ones_own() -> None:
+    timm = pytest.importorskip("timm", reason="pip install 'partcnn[timm]'")
+    network = timm.create_model("levit_128s").eval()
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 224, 224))
+    assert any(getattr(module, "attention_bias_cache", None) for module in network.modules())
+    assert identify_network(network) is not None
 
 
 @pytest.mark.parametrize("padding", ["torch", "tensorflow"])

@@ -29,6 +29,7 @@ _EXEMPT = {  # attributes of modules that say nothing of what they compute
     "_compiled_call_impl",
     "_flat_weights",  # of recurrent layers: their weights once more
     "_flat_weight_refs",
+    "attention_bias_cache",  # timm's: of weights, once more, from the first pass in evaluation mode on
 }
 _TABLES = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}  # compared in their own way
 
@@ -123,9 +124,14 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 def _children(module: nn.Module) -> dict[str, nn.Module]:
     """All that act in evaluation mode."""
+    return {key: child for key, child in module._modules.items() if child is not None and not _is_idle(child)}
+
+
+def _is_idle(module: nn.Module) -> bool:
+    """Whether it passes on what it gets in evaluation mode: no hook and no other `forward` makes something of it."""
     drop_path = getattr(sys.modules.get("timm.layers"), "DropPath", nn.Identity)
-    idle = (nn.Identity, drop_path)
-    return {key: child for key, child in module._modules.items() if child is not None and not isinstance(child, idle)}
+    is_changed = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return type(module) in (nn.Identity, drop_path) and not is_changed
 
 
 def _parts(value: Any) -> dict[Any, Any] | None:
