@@ -157,6 +157,25 @@ WRONG: dict[str, tuple[Callable[[State, Path], Any], str]] = {
         lambda state, file: torch.save(under("encoder_q.", state) | under("encoder_k.", state), file),
         r"several networks: encoder_q\., encoder_k\.",
     ),
+    "two networks in one table, wrapped": (
+        lambda state, file: torch.save(under("module.encoder_q.", state) | under("module.encoder_k.", state), file),
+        r"several networks: module\.encoder_q\., module\.encoder_k\.",
+    ),
+    "names that steer a terminal": (
+        lambda state, file: torch.save({"\x1b[31mred": torch.ones(1)}, file),
+        r"no place in it: \?\[31mred",
+    ),
+    "tables whose names steer a terminal": (
+        lambda state, file: torch.save({"\x1b[2Ja": state, "\x1b[2Jb": state}, file),
+        r"several networks \(\?\[2Ja",
+    ),
+    "no values": (lambda state, file: torch.save(every(state, lambda w: w.to("meta")), file), r"\(without values\)"),
+    "quantized": (
+        lambda state, file: torch.save(every(state, lambda w: torch.quantize_per_tensor(w, 1, 0, torch.qint8)), file),
+        r"\(quantized\)",
+    ),
+    "sparse": (lambda state, file: torch.save(every(state, Tensor.to_sparse), file), r"\(sparse\)"),
+    "complex": (lambda state, file: torch.save(every(state, lambda w: w + 0j), file), r"\(complex\)"),
     "an optimizer alone": (
         lambda state, file: torch.save({"optimizer": optimizer()}, file),
         "a dictionary of optimizer",
@@ -166,6 +185,10 @@ WRONG: dict[str, tuple[Callable[[State, Path], Any], str]] = {
 }
 
 
+def every(state: State, change: Callable[[Tensor], Tensor]) -> State:
+    return {name: change(weight) for name, weight in state.items() if weight.is_floating_point()}
+
+
 def cut(state: State, file: Path) -> None:
     torch.save(state, file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -173,6 +196,7 @@ def cut(state: State, file: Path) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")  # of TorchScript
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of quantized tensors
 def test_what_is_no_plain_weights_is_named_in_one_sentence(name: str, state: State, tmp_path: Path) -> None:
     write, what = WRONG[name]
     write(state, tmp_path / "w.pth")
@@ -196,6 +220,12 @@ def test_a_safetensors_file_that_is_none_is_told_apart(content: bytes, what: str
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=what):
         load_backbone("demo", tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("path", [3, b"weights.pth"])
+def test_what_is_no_path_is_named(path: Any) -> None:
+    with pytest.raises(WeightsError, match=f"weights: expected a file of weights, got {path!r} "):
+        load_backbone("demo", path)
 
 
 def test_weights_of_another_network_are_not_taken_for_a_part_of_it(tmp_path: Path) -> None:

@@ -6,6 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from partcnn.foundation.errors import PartCNNError
+
+
+def as_path(value: object, error: type[PartCNNError], expected: str) -> Path:
+    """The path that an argument is.
+
+    Args:
+        value: what was given.
+        error, expected: what is raised of anything else, and the beginning of its sentence.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise error(f"{expected}, got {value!r:.50} ({type(value).__name__})")
+    return Path(value)
+
 
 def file_state(path: Path) -> tuple[int, ...] | None:
     """Another one after each change of a file, also where its size and date are kept; None where there is none."""

@@ -48,6 +48,11 @@ def replacing() -> Iterator[None]:
             stream.reconfigure(errors=errors)
 
 
+def printable(text: str) -> str:
+    """A text that others wrote without what would steer a terminal: each such sign is a "?"."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def flush() -> None:
     """Now, where an error is told, and not when the process ends."""
     if sys.stdout is not None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import WeightsError
+from partcnn.foundation.streams import printable
 
 _log = logging.getLogger("partcnn")
 
@@ -72,7 +73,7 @@ def tensors_in(path: Path) -> dict[str, Tensor]:
 
 def unreadable(path: Path, reason: str) -> WeightsError:
     """The error about a file that is no plain weights."""
-    return WeightsError(f"weights: {path} cannot be read as plain weights: {reason}")
+    return WeightsError(f"weights: {path} cannot be read as plain weights: {printable(reason)}")
 
 
 def other_kind(path: Path) -> str | None:

@@ -13,12 +13,16 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import WeightsError
+from partcnn.foundation.files import as_path
+from partcnn.foundation.streams import printable
 from partcnn.networks.weight_content import CONTAINERS, other_kind, tensors_in, unreadable
 
 _log = logging.getLogger("partcnn")
@@ -58,9 +62,10 @@ def read_weights(path: str | Path) -> WeightFile:
     Dictionaries that nest the tensors, as trainings do, are unwrapped: `partcnn.networks.weight_content`.
 
     Raises:
-        WeightsError: there is no such file, its ending is another one, or it cannot be read as weights.
+        WeightsError: there is no such file, its ending is another one, or it cannot be read as weights; the path is
+            no path.
     """
-    path = Path(path)
+    path = as_path(path, WeightsError, "weights: expected a file of weights")
     if path.suffix not in _SUFFIXES:
         raise WeightsError(f"weights: expected a file ending in {', '.join(_SUFFIXES)}, got {str(path)!r}")
     if not path.is_file():
@@ -89,7 +94,8 @@ def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
         far up as that holds for all below: ("layer4", "fc").
 
     Raises:
-        WeightsError: a tensor has no place in the network or another shape; the network is then unchanged.
+        WeightsError: a tensor has no place in the network or another shape, or is quantized, sparse, complex or
+            without values; the network is then unchanged.
     """
     expected = network.state_dict()
     at_home = _at_home(file.tensors, expected, file.path)
@@ -109,6 +115,9 @@ def fit_weights(network: nn.Module, file: WeightFile) -> tuple[str, ...]:
     ]
     if misfits:
         raise WeightsError(f"weights: {file.path}: {len(misfits)} shapes do not fit: {_named(misfits)}")
+    others = [f"{name} ({kind})" for name, tensor in tensors.items() if (kind := _other_than_numbers(tensor))]
+    if others:
+        raise WeightsError(f"weights: {file.path} holds tensors of another kind than plain numbers: {_named(others)}")
     network.load_state_dict(tensors, strict=False)  # copies, so half precision becomes the network's float32
     missing = _missing_layers(network, set(tensors))
     if missing:
@@ -165,11 +174,18 @@ def _prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
     if "" in best or not best:
         return ""
     if len(best) > 1 and len(best) * most > len(tensors) / 2:
-        known = [prefix for name in CONTAINERS for prefix in best if prefix.split(".")[0] == name]
+        own = [prefix.removeprefix(_common_start(best)).split(".")[0] for prefix in best]
+        known = [best[own.index(name)] for name in ("", *CONTAINERS) if name in own]
         if not known:
             raise WeightsError(f"weights: {path} holds several networks: {', '.join(best)}; keep the tensors of one")
         return known[0]
     return best[0] if most > len(tensors) / 2 else ""
+
+
+def _common_start(prefixes: list[str]) -> str:
+    """What all of them begin with, up to a dot: "module." of "module.student." and "module.teacher."."""
+    parts = zip(*(prefix.split(".") for prefix in prefixes), strict=False)
+    return "".join(f"{each[0]}." for each in takewhile(lambda each: len(set(each)) == 1, parts))
 
 
 def _drop_other_classifier(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -195,6 +211,17 @@ def _missing_layers(module: nn.Module, given: set[str], name: str = "") -> tuple
     return (*own_missing, *(layer for layers in below for layer in layers))
 
 
+def _other_than_numbers(tensor: Tensor) -> str | None:
+    """What a tensor is that cannot be copied into weights, in a word."""
+    kinds = {
+        "without values": tensor.is_meta,
+        "quantized": tensor.is_quantized,
+        "sparse": tensor.layout is not torch.strided,
+        "complex": tensor.is_complex(),
+    }
+    return next((kind for kind, is_so in kinds.items() if is_so), None)
+
+
 def _named(names: list[str]) -> str:
     more = len(names) - _NAMED_AT_MOST
-    return "; ".join(names[:_NAMED_AT_MOST]) + (f"; and {more} more" if more > 0 else "")
+    return printable("; ".join(names[:_NAMED_AT_MOST])) + (f"; and {more} more" if more > 0 else "")
