@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partcnn.foundation.errors import ConfigError, LayerError
+from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.model.losses import filter_loss
@@ -320,7 +320,7 @@ def test_a_copy_in_evaluation_mode_runs_the_trunk_as_in_evaluation_mode(pictures
 
 def test_a_trunk_taken_by_a_hook_leaves_no_hook_behind_after_an_error() -> None:
     model = convert(Branching(), "conv", num_classes=2, input_size=SIZE)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match="got one of shape"):
         model(torch.zeros(1, 7, *SIZE))
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.optim.swa_utils import AveragedModel
 
 from partcnn.explanation.explanation import explain
-from partcnn.foundation.errors import LayerError
+from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.model.conversion import convert, remove_masks
 from partcnn.model.mask import part_masks, top_mask
 from partcnn.model.network import conversion_of, layer_field, unwrapped
@@ -186,6 +187,49 @@ def test_a_wrapped_network_is_converted_without_its_wrapper(wrap: Wrap, layers: 
         torch.testing.assert_close(loaded.features(images), model.eval().features(images))
     named = convert(nn.DataParallel(Net()), "module.module.1", num_classes=2, input_size=SIZE)
     assert conversion_of(named).settings.layers == ("module.module.1",)  # as it was asked for
+
+
+@pytest.mark.parametrize(
+    ("images", "what"),
+    [
+        (torch.zeros(3, *SIZE), r"got one of shape \(3, .*images\[None\]"),
+        (torch.zeros(1, 1, 3, *SIZE), r"\[image, channel, row, col\], got one of shape \(1, 1, 3"),
+        (torch.zeros(2, 1, *SIZE), r"\[image, 3, row, col\], got one of shape \(2, 1"),
+        (torch.zeros(2, 3, *SIZE, dtype=torch.uint8), "torch.float32, as the weights are, got torch.uint8"),
+        (torch.zeros(2, 3, *SIZE, dtype=torch.float64), "got torch.float64"),
+    ],
+    ids=["one picture", "five axes", "grey", "bytes", "double"],
+)
+def test_pictures_that_do_not_fit_are_told_in_a_sentence(images: Tensor, what: str) -> None:
+    with pytest.raises(ShapeError, match=f"images: expected .*{what}"):
+        small()(images)
+
+
+def test_a_network_that_makes_colours_of_grey_itself_takes_grey_tensors() -> None:
+    class Colouring(Net):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.expand(-1, 3, -1, -1))
+
+    assert small(network=Colouring())(torch.zeros(2, 1, *SIZE)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("hold", [nn.Sequential, lambda net: nn.Sequential(nn.Identity(), net)])
+def test_a_module_that_holds_a_converted_network_is_not_converted(hold: Wrap) -> None:
+    with pytest.raises(ConfigError, match=r"a Sequential with a converted one in it, [01]; give the one"):
+        convert(hold(small()), num_classes=2, input_size=SIZE)
+
+
+def test_masks_are_taken_off_within_a_wrapper_with_the_record() -> None:
+    model = small("original")
+    remove_masks(nn.DataParallel(model))
+    with pytest.raises(LayerError, match="that was not"):
+        conversion_of(model)
+
+
+@pytest.mark.parametrize("value", ["text", None])
+def test_masks_of_what_is_no_network_cannot_be_taken_off(value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"model: expected a torch.nn.Module, got {value!r}"):
+        remove_masks(value)
 
 
 def test_the_top_mask_is_the_last_one() -> None:

@@ -125,6 +125,8 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
         model = _competing_network(network, chosen, settings)
     else:
         model = _part_network(network, chosen, settings)
+    if isinstance(model, PartNetwork):
+        model.num_channels = channels
     classes = [str(label) for label in range(settings.num_classes)]
     preprocessing = Preprocessing(input_size=settings.input_size, channels=channels)
     record = Conversion(settings, specification, classes, preprocessing, drops_filters=drops_filters)
@@ -136,14 +138,17 @@ def check_unconverted(network: object, argument: str) -> None:
     """Whether `convert` can take it.
 
     Raises:
-        ConfigError: it is no network, or one that was converted already.
+        ConfigError: it is no network, or one that was converted already, as a whole or in part.
     """
     check_network(network, argument)
     assert isinstance(network, nn.Module)  # just checked
-    if isinstance(unwrapped(network), PartNetwork):
+    whole = unwrapped(network)
+    within = next((name for name, module in whole.named_modules() if isinstance(module, PartNetwork)), None)
+    if within is not None:
+        found = f"a {type(whole).__name__} with a converted one in it, {within}" if within else "one that was converted"
         raise ConfigError(
-            f"{argument}: expected a network as it is before partcnn.convert, got one that was converted; give the one "
-            "that it was made from"
+            f"{argument}: expected a network as it is before partcnn.convert, got {found}; give the one that it was "
+            "made from"
         )
 
 
@@ -277,7 +282,12 @@ def _hidden_layer(num_channels: int, width: int) -> nn.Sequential:
 
 
 def remove_masks(model: nn.Module) -> nn.Module:
-    """Take the masks of `convert(..., head="original")` off again, in place; returns the network as it was."""
+    """Take the masks of `convert(..., head="original")` off again, in place; returns the network as it was.
+
+    Raises:
+        ConfigError: it is no network.
+    """
+    check_network(model, "model")
     for module in list(model.modules()):
         mask = module._modules.get(MASK_NAME)
         if isinstance(mask, PartMask):
@@ -285,8 +295,7 @@ def remove_masks(model: nn.Module) -> nn.Module:
                 if getattr(hook, "__self__", None) is mask:
                     del module._forward_hooks[key]
             delattr(module, MASK_NAME)
-    if hasattr(model, RECORD_NAME):
-        delattr(model, RECORD_NAME)
+    vars(unwrapped(model)).pop(RECORD_NAME, None)
     return model
 
 

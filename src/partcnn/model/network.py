@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from partcnn.foundation.errors import ConfigError, LayerError
+from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
 from partcnn.model.mask import PartMask, check_tensor, part_masks
 from partcnn.model.modules import MapErasing
 from partcnn.model.settings import ConversionSettings
@@ -179,6 +180,7 @@ class PartNetwork(nn.Module):
         self.part_layers = nn.ModuleList(part_layers)
         self.head = head
         self.layers, self.trunk_channels = tuple(layers), tuple(trunk_channels)
+        self.num_channels: int | None = None  # of the pictures; `convert` sets it
 
     def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, class]
         """The logits."""
@@ -188,10 +190,28 @@ class PartNetwork(nn.Module):
         """The trunk's projected maps: the same in every epoch when the trunk is frozen.
 
         Raises:
-            ShapeError: a list, an array or a number stands in place of the tensor.
+            ShapeError: a list, an array or a number stands in place of the tensor; or it has other axes, or channels
+                or a precision that the network does not take.
         """
         check_tensor(images, "images", "[image, channel, row, col]")
-        return self.projection(self.trunk(images))  # type: ignore[no-any-return]
+        if isinstance(images, Tensor) and images.ndim != 4:  # not of what stands for one while torch.fx traces
+            way_out = "; images[None] makes a batch of one picture" if images.ndim == 3 else ""
+            raise ShapeError(
+                f"images: expected a tensor [image, channel, row, col], got one of shape {tuple(images.shape)}{way_out}"
+            )
+        return self.projection(self._trunk_maps(images))  # type: ignore[no-any-return]
+
+    def _trunk_maps(self, images: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self.trunk(images)  # type: ignore[no-any-return]
+        try:
+            return self.trunk(images)  # type: ignore[no-any-return]
+        except RuntimeError as error:  # torch's own words speak of a layer
+            dtype = next((weight.dtype for weight in self.parameters()), images.dtype)
+            misfit = _misfit(images, self.num_channels, dtype)
+            if misfit is None:
+                raise
+            raise ShapeError(f"images: {misfit}") from error
 
     def forward_from_features(self, features: Tensor) -> Tensor:
         """The logits from the projected maps."""
@@ -222,6 +242,15 @@ class PartNetwork(nn.Module):
             cells add that no filter holds, None where they add nothing, as with a grid head.
         """
         return self.head.contributions(masked_feature_maps), None  # type: ignore[operator]
+
+
+def _misfit(images: Tensor, num_channels: int | None, dtype: torch.dtype) -> str | None:
+    """Why a network may fail on such pictures, in words."""
+    if num_channels not in (None, images.shape[1]):
+        return f"expected a tensor [image, {num_channels}, row, col], got one of shape {tuple(images.shape)}"
+    if images.dtype != dtype:
+        return f"expected a preprocessed tensor of {dtype}, as the weights are, got {images.dtype}"
+    return None
 
 
 @contextmanager

@@ -190,6 +190,20 @@ def test_a_directory_without_one_of_its_files_is_named_with_it(saved: Path, name
         load(saved)
 
 
+@pytest.mark.parametrize("path", [None, 3, b"run"])
+def test_what_is_no_path_is_named(demo_model: nn.Module, path: Any) -> None:
+    with pytest.raises(RunError, match=f"path: expected a directory, got {path!r} "):
+        save(demo_model, path)
+    with pytest.raises(RunError, match=f"path: expected a directory written by partcnn.save, got {path!r} "):
+        load(path)
+
+
+def test_a_path_through_a_file_is_refused(demo_model: nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"path: expected a directory, got the file .*file$"):
+        save(demo_model, tmp_path / "file" / "run")
+
+
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nowhere"):
         load(tmp_path / "nowhere")

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
-from partcnn.foundation.files import replace_file, write_text
+from partcnn.foundation.files import as_path, replace_file, write_text
 from partcnn.model.conversion import check_unconverted, converted
 from partcnn.model.copying import copied
 from partcnn.model.network import conversion_of, unwrapped
@@ -61,12 +61,13 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        RunError: the path is a file.
+        RunError: the path is none, or is or passes through a file.
     """
     record = conversion_of(model)
-    directory = Path(path)
-    if directory.exists() and not directory.is_dir():
-        raise RunError(f"path: expected a directory, got the file {directory}")
+    directory = as_path(path, RunError, "path: expected a directory")
+    file = next((place for place in (directory, *directory.parents) if place.exists() and not place.is_dir()), None)
+    if file is not None:
+        raise RunError(f"path: expected a directory, got the file {file}")
     directory.mkdir(parents=True, exist_ok=True)
     inner = unwrapped(model)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
@@ -114,7 +115,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
             network, a converted one, or one that cannot be copied.
         WeightsError: the weights do not fit the network.
     """
-    directory = Path(path)
+    directory = as_path(path, RunError, "path: expected a directory written by partcnn.save")
     file = directory / WEIGHTS_FILE
     config, headers = read_config(directory), read_headers(file)
     is_passed = model is not None
