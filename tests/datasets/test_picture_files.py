@@ -49,6 +49,9 @@ class TestFilesOfPrograms:
             ".Trash-1000/files/0.jpg",
             "$RECYCLE.BIN/0.jpg",
             "#recycle/cat/0.jpg",
+            "@Recently-Snapshot/cat/0.jpg",
+            "Thumbnails/0.jpg",
+            "_thumbs/cat/0.jpg",
         ],
     )
     def test_they_are_left_out_counted_and_told(
@@ -104,6 +107,9 @@ class TestSplitsOfTheFoldersOwn:
             ("train2017", "val2017"),
             ("train_set", "test_set"),
             ("trainval", "test"),
+            ("train", "dev"),
+            ("train", "eval"),
+            ("training", "holdout"),
         ],
     )
     @pytest.mark.parametrize("form", ["{split}/{name}", "{name}/{split}", "{split}/{name}/deep"])

@@ -17,7 +17,7 @@ from partcnn.foundation.errors import DataError
 NO_AREA = "boxes without area"
 DOUBLED = "annotations that stand twice"
 _MOST_DIGITS = 40  # of an identifier; Python refuses to read thousands of them
-_FLAGS = {None: False, "": False, "0": False, "false": False, "1": True, "true": True}
+_FLAGS = {None: False, "": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class Skips:

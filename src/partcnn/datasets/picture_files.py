@@ -10,25 +10,32 @@ from partcnn.datasets.annotations import Skips
 OTHER_FORMAT = "pictures of a format that is not read here"
 _OTHER_ENDINGS = (".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".svg", ".tga")
 OF_PROGRAMS = "pictures of other programs (hidden files and folders, thumbnails)"
-# Synology, QNAP, macOS's archives, Windows, Linux, Python; in lower case.
+# Synology, QNAP, macOS's archives, Windows, Linux, Python, Android; viewers of pictures; in lower case.
 _TOOL_FOLDERS = frozenset(
     {
         "@eadir",
         "#recycle",
         "#snapshot",
         "@recycle",
+        "@recently-snapshot",
+        "@tmp",
         "@__thumb",
         "__macosx",
         "$recycle.bin",
         "system volume information",
         "lost+found",
         "__pycache__",
+        "lost.dir",
+        "recycler",
+        "thumbnails",
+        "_thumb",
+        "_thumbs",
+        "_thumbnail",
+        "_thumbnails",
     }
 )
 # Words that may also name a class, and are then no thumbnails.
-_THUMBNAILS = frozenset(
-    {"thumb", "thumbs", "thumbnail", "thumbnails", "_thumb", "_thumbs", "_thumbnail", "_thumbnails"}
-)
+_THUMBNAILS = frozenset({"thumb", "thumbs", "thumbnail"})
 
 
 def pictures_below(root: Path, skips: Skips, *, has_classes: bool = False) -> list[Path]:

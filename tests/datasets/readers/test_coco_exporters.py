@@ -115,8 +115,12 @@ class TestSpelling:
         assert [dict(one.parts).keys() for one in spelt.samples] == [dict(one.parts).keys() for one in plain.samples]
         assert spelt.skipped == plain.skipped == {"annotations of crowds": 1}
 
-    @pytest.mark.parametrize("crowd", [True, "true", "True", 1, "1"])
-    @pytest.mark.parametrize("single", [False, "false", "0", 0, None, ""])
+    def test_a_folder_in_place_of_the_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="expected a file, got a folder"):
+            load_dataset(f"coco:{tmp_path},{tmp_path}")
+
+    @pytest.mark.parametrize("crowd", [True, "true", "True", 1, "1", 1.0])
+    @pytest.mark.parametrize("single", [False, "false", "0", 0, None, "", 0.0, "0.0"])
     def test_flags(self, tmp_path: Path, crowd: Any, single: Any) -> None:
         document = coco_document()
         document["annotations"][0]["iscrowd"], document["annotations"][6]["iscrowd"] = single, crowd

@@ -19,7 +19,7 @@ from partcnn.foundation.errors import DataError
 
 NO_CLASS = "pictures in no class folder"
 VALIDATION = "pictures for validation, beside a test split"
-_WORD = r"(train|training|trainval|val|valid|validation|test|testing)"
+_WORD = r"(train|training|trainval|val|valid|validation|dev|eval|evaluation|holdout|test|testing)"
 _SPLIT_NAME = re.compile(_WORD + r"([-_ ]?(set|data|split|images|\d+|[ab]))?")
 _AT_THE_END = re.compile(r".+[-_ ]" + _WORD)
 _log = logging.getLogger("partcnn")
@@ -71,7 +71,7 @@ def _side(name: str) -> str | None:
     """ "train", "val" or "test" where a folder's name says a split."""
     if not _SPLIT_NAME.fullmatch(name.lower()):
         return None
-    return {"tr": "train", "va": "val", "te": "test"}[name.lower()[:2]]
+    return {"tr": "train", "te": "test"}.get(name.lower()[:2], "val")
 
 
 def _check_classes(root: Path, folders: Sequence[tuple[str, ...]]) -> None:

@@ -39,6 +39,8 @@ def read_json_lines(path: Path, keys: Collection[str]) -> list[tuple[str, dict[s
 
 
 def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file, got a folder")
     try:
         content = path.read_bytes()
         return content.decode(json.detect_encoding(content))  # UTF-8, or what a byte order mark says
