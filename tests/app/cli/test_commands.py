@@ -207,6 +207,19 @@ def test_settings_come_from_a_file_and_flags_win_over_it(pictures: Path, tmp_pat
     assert json.loads((tmp_path / "from-file" / "metrics.json").read_text())["summary"]["num_filters"] == 6
 
 
+def test_a_picture_in_place_of_a_file_of_settings_is_one_line(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = next(pictures.glob("cat/*.png"))
+    arguments = ["train", "--data", f"folder:{pictures}", "--out", str(tmp_path / "r"), "--config", str(config)]
+    assert "config: expected a YAML file in UTF-8" in one_line_error(capsys, arguments)
+
+
+def test_what_would_steer_a_terminal_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = one_line_error(capsys, ["info", "--data", f"folder:{tmp_path}/\x1b[2Jpictures"])
+    assert "/?[2Jpictures: expected the folder of a data set" in message
+
+
 def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
     assert main(["info", "--data", f"folder:{pictures}", "--backbone", "demo"]) == 0
     printed = capsys.readouterr().out

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
-from partcnn.foundation.errors import PartCNNError
-from partcnn.foundation.streams import drop_output, flush, set_up_streams
+from partcnn.foundation.errors import ConfigError, PartCNNError
+from partcnn.foundation.streams import drop_output, flush, printable, set_up_streams
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",
@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         parser = _parser(given_command(arguments))
-        options = parser.instantiate(parser.parse_args(arguments))
+        options = _options(parser, arguments)
         result: int = _module(options.command).execute(options[options.command])
         flush()
         return result
     except (PartCNNError, ArgumentError) as error:
-        message = " ".join(str(error).split())
+        message = printable(" ".join(str(error).split()))
         errors.print(f"partcnn: {message}", style="red", highlight=False)
         return BAD_INPUT
     except BrokenPipeError:  # of `| head`
@@ -70,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def given_command(arguments: Sequence[str]) -> str | None:
     """The first word that is no option; options before it take no value."""
     return next((word for word in arguments if not word.startswith("-")), None)
+
+
+def _options(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
+    try:
+        return parser.instantiate(parser.parse_args(arguments))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config: expected a YAML file in UTF-8, got another one ({error})") from error
 
 
 def _parser(given: str | None) -> ArgumentParser:
