@@ -40,8 +40,9 @@ def part_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def spelling_key(name: str) -> str:
-    """The same for names that differ in capitals, blanks, "_", "-", or in how accents are written."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
+    """The same for names that differ in capitals, blanks, "_", "-", how letters are written, or what nobody sees."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", name) if unicodedata.category(letter) != "Cf")
+    return re.sub(r"[\s_-]+", " ", seen.casefold()).strip()
 
 
 def alike(names: Iterable[str]) -> list[str]:
