@@ -1,6 +1,7 @@
 """Large JPEGs are decoded at a fraction of their size; annotations stay in the frame of the whole picture."""
 
 import dataclasses
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.pictures import read_picture, read_reduced
 from partcnn.datasets.placement import crop_to_object
 from partcnn.evaluation.observation.pictures import ObservedPictures
+from partcnn.foundation.errors import DataError
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.views import PictureViews
 
@@ -128,3 +130,24 @@ def test_a_data_set_without_a_transform_is_squashed_from_a_reduced_picture(tmp_p
     expected = torch.tensor([[SQUARE.center.x / 10, SQUARE.center.y / 10]])
     torch.testing.assert_close(dataset[0].landmarks, expected)
     torch.testing.assert_close(dataset.with_transform(None)[0].landmarks, expected)
+
+
+def tiff_of_doubles() -> bytes:
+    """4 × 4 pixels of 64-bit floating point, none of them written down."""
+    entries = {256: 4, 257: 4, 258: 64, 259: 1, 262: 1, 273: 134, 277: 1, 278: 4, 279: 128, 339: 3}
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    return head + b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries.items()) + bytes(132)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (tiff_of_doubles(), r"a TIFF that Pillow does not read .* 8 or 16 bits"),
+        (b"no picture at all", "a file of no known picture format$"),
+    ],
+    ids=["64-bit floating point", "text"],
+)
+def test_a_file_that_pillow_does_not_know_is_named_by_its_kind(content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.tif: expected a readable picture, got {what}"):
+        read_picture(tmp_path / "a.tif")

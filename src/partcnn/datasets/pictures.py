@@ -171,6 +171,18 @@ def told(picture: Path | str) -> Iterator[None]:
     except DataError as error:
         raise DataError(f"{picture}: {error}") from error
     except UnidentifiedImageError as error:  # its own words show the object that was read from
-        raise DataError(f"{picture}: expected a readable picture, got a file of no known picture format") from error
+        raise DataError(f"{picture}: expected a readable picture, got {_unknown_kind(picture)}") from error
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …
         raise DataError(f"{picture}: expected a readable picture, got {type(error).__name__}: {error}") from error
+
+
+def _unknown_kind(picture: Path | str) -> str:
+    """What a file is that Pillow does not know, in words."""
+    if not isinstance(picture, Path):
+        return "one of no known picture format"
+    with picture.open("rb") as file:
+        is_tiff = file.read(4) in (b"II*\0", b"MM\0*")
+    if is_tiff:
+        kinds = "cut short, or of pixels such as 64-bit floating point"
+        return f"a TIFF that Pillow does not read ({kinds}); save it as 8 or 16 bits"
+    return "a file of no known picture format"
