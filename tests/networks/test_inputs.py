@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
 
-from partcnn.datasets import load_dataset
+from partcnn.datasets import PartDataset, load_dataset
 from partcnn.evaluation.measurement import evaluate
 from partcnn.explanation.explanation import explain
 from partcnn.foundation.errors import ConfigError, PartCNNError, ShapeError
@@ -21,7 +21,9 @@ from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import load, save
 from partcnn.model.saving.exporting import export, file_metadata
+from partcnn.model.saving.hub import from_pretrained
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.reporting import report
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 from partcnn.training.views import PictureViews
@@ -236,6 +238,21 @@ def test_a_network_that_cannot_be_copied_is_not_exported_in_torchs_words(tmp_pat
 
 def scripted() -> Any:
     return torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3)))
+
+
+NO_PATHS: dict[str, Callable[[nn.Module, PartDataset], Any]] = {
+    "path: expected the file to write, got None": lambda model, data: export(model, None),  # type: ignore[arg-type]
+    "path: expected the file to write, got 3": lambda model, data: report(model, data, 3),  # type: ignore[arg-type]
+    "source: expected a directory": lambda model, data: from_pretrained(None),  # type: ignore[arg-type]
+    "spec: expected a text such as 'folder:PATH', got PosixPath": lambda model, data: load_dataset(Path("a")),  # type: ignore[arg-type]
+    "recipe: expected a Recipe, .* got a dict": lambda model, data: fit(model, data, {"epochs": 1}),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("message", NO_PATHS)
+def test_an_argument_of_another_kind_is_named(message: str, folder: Path) -> None:
+    with pytest.raises(PartCNNError, match=message):
+        NO_PATHS[message](small(Net()), load_dataset(f"folder:{folder}"))
 
 
 NO_NETWORKS: dict[str, tuple[Callable[[], Any], str]] = {

@@ -70,6 +70,8 @@ def load_dataset(
         raise ConfigError(f"crop: expected {', '.join(CROPS)} or nothing, got {crop!r}")
     if not 0 <= margin < math.inf:
         raise ConfigError(f"margin: expected a share of at least 0, got {margin}")
+    if not isinstance(spec, str):
+        raise DataError(f"spec: expected a text such as 'folder:PATH', got {spec!r:.80} ({type(spec).__name__})")
     kind, colon, place = spec.partition(":")
     if not colon or kind not in DATASETS:
         raise DataError(

@@ -11,7 +11,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.errors import ConfigError, RunError
-from partcnn.foundation.files import write_text
+from partcnn.foundation.files import as_path, write_text
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
 from partcnn.plot import read_curves
@@ -50,10 +50,10 @@ def report(
         LayerError: the network was not made by `partcnn.convert`.
         DataError: the data set has other classes than the model, a picture cannot be read, or the log is none.
         ConfigError: the evaluation is of another model or of other pictures; an own panel gives no text.
-        RunError: the path is a directory.
+        RunError: the path is a directory or none.
     """
     check_dataset(dataset)
-    path = Path(path)
+    path = as_path(path, RunError, "path: expected the file to write")
     if path.is_dir():
         raise RunError(f"path: expected a file name, got the directory {path}; add report.html")
     dataset = with_classes_of(model, dataset)

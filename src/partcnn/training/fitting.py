@@ -148,6 +148,8 @@ def fit(
     """
     record, model = conversion_of(model), unwrapped(model)
     check_dataset(dataset)
+    if not isinstance(recipe, Recipe | None):
+        raise ConfigError(f"recipe: expected a Recipe, as Recipe(epochs=20), got a {type(recipe).__name__}")
     recipe = (recipe or Recipe()).resolved(len(dataset))
     _check_arguments(model, dataset, trunk, features)
     dataset = _in_known_order(model, dataset, features)

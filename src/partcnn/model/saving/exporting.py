@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
-from partcnn.foundation.files import replace_file
+from partcnn.foundation.files import as_path, replace_file
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.copying import copied
 from partcnn.model.mask import PartMask, part_masks, top_mask
@@ -59,9 +59,9 @@ def export(model: nn.Module, path: str | os.PathLike[str], *, format: str | None
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`, or the exporter cannot follow it.
-        ConfigError: an unknown format, a package is missing, or the path is a directory.
+        ConfigError: an unknown format, a package is missing, or the path is a directory or none.
     """
-    path = Path(path)
+    path = as_path(path, ConfigError, "path: expected the file to write")
     if format is None:
         format = "torch-export" if path.suffix == ".pt2" else "onnx"
     if format not in FORMATS:

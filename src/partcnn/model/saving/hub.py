@@ -7,12 +7,12 @@ import importlib
 import importlib.util
 import os
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, RunError
+from partcnn.foundation.files import as_path
 from partcnn.model.saving.checkpoint import CARD_FILE, load, save
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, read_config
 
@@ -49,7 +49,7 @@ def push_to_hub(
         if isinstance(model, nn.Module):
             directory = save(model, temporary)
         else:
-            directory = Path(model)
+            directory = as_path(model, RunError, "model: expected a network, or a directory that partcnn.save wrote")
             read_config(directory)
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
@@ -77,7 +77,7 @@ def from_pretrained(
         ConfigError: huggingface_hub is needed and not installed.
         RunError, WeightsError: as of `load`.
     """
-    if not Path(source).is_dir():
+    if not as_path(source, RunError, "source: expected a directory or OWNER/NAME of a repository").is_dir():
         download = _library().snapshot_download
         source = download(os.fspath(source), revision=revision, token=token, allow_patterns=list(FILES))
     return load(source, model)
