@@ -15,6 +15,7 @@ from PIL import Image
 
 from partcnn.datasets import Catalogue, PartDataset, Point, Sample
 from partcnn.plot import filter_gallery, r2_histogram
+from partcnn.plot import lettering as module
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.contact_sheet import save_contact_sheet
 from partcnn.plot.lettering import lettering, printable
@@ -27,10 +28,12 @@ def no_more_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with matplotlib's own fonts alone."""
     own = [font for font in fontManager.ttflist if "mpl-data" in font.fname]
     monkeypatch.setattr(fontManager, "ttflist", own)
+    monkeypatch.setattr(module, "findSystemFonts", list)
+    module._add_new_fonts.cache_clear()
 
 
 @pytest.fixture
-def with_cat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_more_fonts: None) -> Iterator[str]:
+def cat_file(tmp_path: Path) -> Path:
     """A font whose one letter is 猫, a full square."""
     pen = TTGlyphPen(None)
     for number, corner in enumerate([(0, 0), (0, 1000), (1000, 1000), (1000, 0)]):
@@ -47,8 +50,14 @@ def with_cat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_more_fonts: Non
     font.setupOS2()
     font.setupPost()
     font.save(tmp_path / "cats.ttf")
+    return tmp_path / "cats.ttf"
+
+
+@pytest.fixture
+def with_cat(cat_file: Path, no_more_fonts: None) -> Iterator[str]:
+    """A machine with that font too."""
     known = list(fontManager.ttflist)
-    fontManager.addfont(tmp_path / "cats.ttf")
+    fontManager.addfont(cat_file)
     yield "Cats"
     fontManager.ttflist[:] = known
 
@@ -125,3 +134,15 @@ def test_a_contact_sheet_with_such_names_is_drawn(tmp_path: Path, no_more_fonts:
     samples = [Sample(tmp_path / "a.png", label, None, {name: [Point(3, 3)]}, name) for label, name in enumerate(NAMES)]
     data = PartDataset(Catalogue(samples, NAMES, NAMES), spec="folder:猫$")
     assert save_contact_sheet(data, tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_a_font_that_was_installed_after_matplotlib_made_its_list_is_found(
+    cat_file: Path, no_more_fonts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert printable("猫") == r"\u732b"
+    damaged = cat_file.with_name("damaged.ttf")
+    damaged.write_bytes(b"no font")
+    monkeypatch.setattr(module, "findSystemFonts", lambda: [str(damaged), str(cat_file)])
+    module._add_new_fonts.cache_clear()
+    assert printable("猫") == "猫"
+    assert "Cats" in lettering(["猫"])["fontfamily"]

@@ -5,11 +5,12 @@ draws a box and warns. `$` in a name is no mathematics.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from matplotlib import rcParams
-from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontManager
+from matplotlib.font_manager import FontEntry, FontProperties, findfont, findSystemFonts, fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.legend import Legend
 
@@ -46,7 +47,20 @@ def _family_of(letter: str) -> str | None:
     """A family that has a letter which the usual one lacks; None where the usual one has it, or none has."""
     if letter.isascii() or _is_own(letter):
         return None
-    return _found(letter, len(fontManager.ttflist))
+    found = _found(letter, len(fontManager.ttflist))
+    if found is None:
+        _add_new_fonts()
+        found = _found(letter, len(fontManager.ttflist))
+    return found
+
+
+@cache
+def _add_new_fonts() -> None:
+    """matplotlib's list of fonts is of the day when it first ran; those that were installed since are added."""
+    known = {one.fname for one in fontManager.ttflist}
+    for file in sorted({*findSystemFonts()} - known):
+        with suppress(OSError, RuntimeError):  # a file that is no font
+            fontManager.addfont(file)
 
 
 @cache
