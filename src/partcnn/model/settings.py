@@ -94,7 +94,7 @@ class ConversionSettings:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             value = getattr(self, name)
-            if name != "filters" or value != AUTO:
+            if name != "filters" or not isinstance(value, str) or value != AUTO:
                 object.__setattr__(self, name, _count(name, value, may_be_none=name in _MAY_BE_NONE))
         for name in _NUMBERS:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
