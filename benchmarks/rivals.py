@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.app.experiments.detector import target_cells
-from partcnn.app.runs import RunSettings, built_network, recipe_of
+from partcnn.app.runs import RunSettings, built_network, dataset_of, recipe_of
 from partcnn.datasets import PartDataset
-from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.disk_cache import FeatureCache, default_cache
 from partcnn.model.competing_mask import CompetingMask
@@ -92,13 +91,7 @@ def rival_evaluation(settings: RunSettings, name: str) -> Evaluation:
 
 def task_of(settings: RunSettings, name: str) -> Task:
     """The training pictures, their maps, and a network for the rival."""
-    dataset = load_dataset(
-        settings.data,
-        category=settings.category,
-        max_bad=settings.max_bad,
-        crop=settings.crop,
-        margin=settings.margin,
-    )
+    dataset = dataset_of(settings)
     if name == DETECTOR:
         settings = replace(settings, network=replace(settings.network, filters=len(dataset.parts)))
     recipe = recipe_of(settings).resolved(len(dataset))

@@ -118,6 +118,12 @@ class PartDataset(Dataset[Example]):
         other._resized_to = resized_to if transform else self.image_size
         return other
 
+    def with_samples(self, samples: Sequence[Sample]) -> "PartDataset":
+        """These of its pictures alone, with the same transform."""
+        other = copy.copy(self)
+        other.samples = list(samples)
+        return other
+
     def with_classes(self, classes: Sequence[str], labels: Sequence[int]) -> "PartDataset":
         """The same pictures, transform and split, the classes in another order.
 

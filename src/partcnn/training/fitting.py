@@ -1,6 +1,5 @@
 """Train a converted network: `fit`."""
 
-import copy
 import logging
 import os
 import signal
@@ -209,8 +208,7 @@ def _drop_filters(
     if features is not None:
         maps, frames = features.maps[images, :2], features.frames[images, :2]
     else:
-        chosen = copy.copy(views.dataset)
-        chosen.samples = [views.dataset.samples[number] for number in images]
+        chosen = views.dataset.with_samples([views.dataset.samples[number] for number in images])
         two_views = PictureViews(chosen, views.preprocessing, num_views=2, seed=views.seed)
         seen = compute_features(nn.Sequential(model.trunk, model.projection), two_views, num_workers=num_workers)
         maps, frames = seen.maps, seen.frames

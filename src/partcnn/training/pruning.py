@@ -17,7 +17,6 @@ Filters that compete are cut in one step: importance is the spread of what a fil
 merged, for the cells of one that goes fall to those that stay, and to the rest, by the softmax.
 """
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,8 +116,7 @@ def prune(
 def training_features(model: PartNetwork, dataset: PartDataset, *, num_workers: int = 0) -> FeatureViews:
     """The projected maps of at most 1024 whole pictures, evenly from the data set."""
     preprocessing = conversion_of(model).preprocessing
-    chosen = copy.copy(dataset)
-    chosen.samples = dataset.samples[:: -(-len(dataset) // _MOST_PICTURES)]
+    chosen = dataset.with_samples(dataset.samples[:: -(-len(dataset) // _MOST_PICTURES)])
     trunk = nn.Sequential(model.trunk, model.projection)
     return compute_features(trunk, PictureViews(chosen, preprocessing), num_workers=num_workers)
 

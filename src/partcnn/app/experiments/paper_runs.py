@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from partcnn.app.runs.opening import dataset_of
 from partcnn.app.runs.training import built_network, recipe_of, train_run
 from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
 from partcnn.datasets.loading import load_dataset
@@ -200,9 +201,6 @@ def _check_same(wanted: RunSettings, directory: Path) -> None:
 
 def _converted_otherwise(wanted: RunSettings, directory: Path) -> list[str]:
     """In what the finished run's network differs from the wanted one: "auto" may have meant something else then."""
-    dataset = load_dataset(
-        wanted.data, category=wanted.category, max_bad=wanted.max_bad, crop=wanted.crop, margin=wanted.margin
-    )
-    model, _ = built_network(wanted, dataset, recipe_of(wanted))
+    model, _ = built_network(wanted, dataset_of(wanted), recipe_of(wanted))
     ours, theirs = conversion_of(model).settings, ConversionSettings.from_spec(read_config(directory)["arguments"])
     return [one.name for one in fields(ours) if getattr(ours, one.name) != getattr(theirs, one.name)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from partcnn.app.runs.opening import (
         Run,
         check_free,
+        dataset_of,
         evaluate_run,
         figures_of,
         followed_parts,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Run": "opening",
     "check_free": "opening",
+    "dataset_of": "opening",
     "evaluate_run": "opening",
     "figures_of": "opening",
     "followed_parts": "opening",
@@ -48,6 +50,7 @@ __all__ = [
     "RunSettings",
     "built_network",
     "check_free",
+    "dataset_of",
     "evaluate_run",
     "figures_of",
     "followed_parts",

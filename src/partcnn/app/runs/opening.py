@@ -28,17 +28,26 @@ class Run:
 
     def dataset(self, split: str) -> "PartDataset":
         """The pictures the run was trained on ("train") or those kept out ("test")."""
-        from partcnn.datasets.loading import load_dataset
-
-        settings = self.settings
-        return load_dataset(
-            settings.data, category=settings.category, split=split, max_bad=settings.max_bad, **self.crop
-        )
+        return dataset_of(self.settings, split)
 
     @property
     def crop(self) -> dict[str, Any]:
         """How its pictures were cut, as `load_dataset` takes it."""
         return {"crop": self.settings.crop, "margin": self.settings.margin}
+
+
+def dataset_of(settings: RunSettings, split: str = "train") -> "PartDataset":
+    """The pictures that settings speak of."""
+    from partcnn.datasets.loading import load_dataset
+
+    return load_dataset(
+        settings.data,
+        category=settings.category,
+        split=split,
+        max_bad=settings.max_bad,
+        crop=settings.crop,
+        margin=settings.margin,
+    )
 
 
 def evaluate_run(

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
-from partcnn.app.runs.opening import Run, check_free, evaluate_run
+from partcnn.app.runs.opening import Run, check_free, dataset_of, evaluate_run
 from partcnn.app.settings import NetworkSettings, RunSettings, write_settings
-from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
@@ -51,13 +50,7 @@ def train_run(
     check_free(directory, settings.force)
     recipe = recipe_of(settings)
     if dataset is None:
-        dataset = load_dataset(
-            settings.data,
-            category=settings.category,
-            max_bad=settings.max_bad,
-            crop=settings.crop,
-            margin=settings.margin,
-        )
+        dataset = dataset_of(settings)
     _check_classes(dataset)
     model, is_pretrained = built_network(settings, dataset, recipe)
     if not is_pretrained and recipe.trunk_lr_frac is None:
