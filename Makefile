@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo browser test fuzz bench architectures lint format tutorial clean
+.PHONY: demo browser test faults fuzz bench architectures lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,9 @@ browser:  ## Debian's chromium, with which the tests look at the pages; without 
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
+
+faults: $(VENV)/.installed  ## make every fault that a test knows, and write down how it ends
+	$(BIN)/pytest --faults-page docs/results/faults.md
 
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
 	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/datasets/readers/test_fuzz.py

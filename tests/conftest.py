@@ -9,6 +9,8 @@ import torch
 
 import partcnn  # noqa: F401
 
+pytest_plugins = ["tests.faults_page"]
+
 SHARED = Path(os.environ.get("PARTCNN_SHARED", Path(__file__).parents[1].parent / "shared"))
 
 
