@@ -38,14 +38,32 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
 
 
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`; on an error nothing is left."""
+def replace_file(path: Path, write: Callable[[Path], Any], *, is_synced: bool = False) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`; on an error nothing is left.
+
+    Args:
+        path: of the file.
+        write: called with the temporary file.
+        is_synced: wait until it is on the disk, so that the machine may lose its power at any moment.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         write(temporary)
         temporary.chmod(0o644)  # mkstemp makes it readable by its owner alone
+        if is_synced:
+            _sync(temporary)
         os.replace(temporary, path)
+        if is_synced:
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
