@@ -30,3 +30,7 @@ class WeightsError(PartCNNError, ValueError):
 
 class RunError(PartCNNError, RuntimeError):
     """A run directory exists already, is incomplete, or cannot be read."""
+
+
+class DivergedError(PartCNNError, RuntimeError):
+    """Training met a loss or a weight that is not finite."""

@@ -22,6 +22,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.signals import ENDING, restore, stopping
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
@@ -290,20 +291,34 @@ def check_trunk(trunk: str, model: nn.Module) -> None:
         raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
 
 
+class _SecondSignal(Callback):
+    """Lightning ignores Ctrl-C from the first one on; here a second one ends what saving the first one left to do."""
+
+    def __init__(self, handlers: dict[int, Any]) -> None:
+        self._handlers = handlers
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        restore(self._handlers)
+
+
 def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
-    previous = signal.getsignal(signal.SIGINT)
-    try:
-        with warnings.catch_warnings():
-            for message in _EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message)
+    """Raises SystemExit after SIGTERM, where nobody else handles it: the network is saved then."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    with warnings.catch_warnings(), stopping(signal.SIGTERM) as stop:
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        trainer.callbacks.insert(0, _SecondSignal({signal.SIGINT: before[signal.SIGINT]}))  # type: ignore[attr-defined]
+        try:
             trainer.fit(module, batches)
-    except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
-        if not history.is_interrupted:
-            raise
-        signal.signal(signal.SIGINT, previous)
-        _log.warning(
-            "training was interrupted after %d of %d epochs", len(history.rows_of(module)), module.recipe.epochs
-        )
+        except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
+            if not history.is_interrupted:
+                raise
+            told = "training was interrupted after %d of %d epochs"
+            _log.warning(told, len(history.rows_of(module)), module.recipe.epochs)
+        finally:
+            restore(before)
+    if stop.number is not None:
+        raise SystemExit(stop.exit_status)
 
 
 def _pictures_in_memory(
