@@ -81,17 +81,19 @@ class RunPlace:
 
     def close(self) -> None:
         """Unlock; a run that was neither published nor kept is removed."""
-        if not self.is_published:
-            if not self._is_kept:
-                shutil.rmtree(self.directory, ignore_errors=True)
-            with suppress(OSError):
-                self.directory.rmdir()  # an empty one
-        self._lock.release()
+        try:
+            if not self.is_published:
+                if not self._is_kept:
+                    shutil.rmtree(self.directory, ignore_errors=True)
+                with suppress(OSError):
+                    self.directory.rmdir()  # an empty one
+        finally:
+            self._lock.release()
 
     def finish(self) -> bool:
         """Do what a killed process left undone. Whether that moved a run from `directory` to its place."""
-        state = state_of(self.directory)
-        if state is not None and state.state == DONE:
+        remove_abandoned(self.directory, least_age_s=0.0)
+        if _is_done(self.directory):
             self.publish()
             return True
         if (self._replaced / SETTINGS_FILE).is_file() and not self.has_old_run and not self.is_begun:
@@ -205,7 +207,6 @@ def resumed_run(out: Path) -> Iterator[RunPlace | None]:
         if not place.is_begun:
             yield None
             return
-        remove_abandoned(place.directory, least_age_s=0.0)
         yield place
     finally:
         if is_taken_back and not place.is_published:
@@ -238,8 +239,8 @@ def settings_of(out: Path) -> RunSettings:
     return read_settings(half_made(out) or out)
 
 
-def _is_done(out: Path) -> bool:
-    state = state_of(out)
+def _is_done(directory: Path) -> bool:
+    state = state_of(directory)
     return state is not None and state.state == DONE
 
 
