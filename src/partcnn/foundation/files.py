@@ -75,9 +75,11 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.chmod(0o644)  # libraries may make it readable by its owner alone
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            lock.release()
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            if lock is not None:
+                lock.release()
 
 
 def remove_abandoned(directory: Path, name: str | None = None, *, least_age_s: float = _ABANDONED_S) -> None:

@@ -53,12 +53,15 @@ class DirectoryLock:
             with contextlib.suppress(OSError):
                 os.close(handle)
 
+    def __del__(self) -> None:
+        self.release()
+
 
 _held: "weakref.WeakSet[DirectoryLock]" = weakref.WeakSet()
 
 
 def _let_go() -> None:
-    """A worker that outlives its parent would keep the lock."""
+    """A forked worker that outlives its parent would keep the locks."""
     for lock in list(_held):
         lock.release()
 
