@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         evaluate_run,
         figures_of,
         followed_parts,
+        is_finished,
+        open_network,
         open_run,
         run_evaluation,
     )
-    from partcnn.app.runs.training import built_network, recipe_of, resume_run, train_run
+    from partcnn.app.runs.training import begun_or_new, built_network, recipe_of, resume_run, train_run
 
 _HOMES = {
     "Run": "opening",
@@ -35,8 +37,11 @@ _HOMES = {
     "evaluate_run": "opening",
     "figures_of": "opening",
     "followed_parts": "opening",
+    "is_finished": "opening",
+    "open_network": "opening",
     "open_run": "opening",
     "run_evaluation": "opening",
+    "begun_or_new": "training",
     "built_network": "training",
     "recipe_of": "training",
     "resume_run": "training",
@@ -50,11 +55,14 @@ __all__ = [
     "Recipe",
     "Run",
     "RunSettings",
+    "begun_or_new",
     "built_network",
     "dataset_of",
     "evaluate_run",
     "figures_of",
     "followed_parts",
+    "is_finished",
+    "open_network",
     "open_run",
     "recipe_of",
     "resume_run",

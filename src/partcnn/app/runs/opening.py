@@ -175,6 +175,16 @@ def kept_figures(directory: Path) -> Evaluation | None:
     return evaluation
 
 
+def is_finished(directory: Path) -> bool:
+    """Whether there is a whole run with figures of its own weights; one of an earlier version with figures is whole.
+
+    Raises:
+        RunError, DataError: run.yaml or metrics.json is malformed.
+    """
+    state = state_of(directory)
+    return (state is None or state.state == DONE) and kept_figures(directory) is not None
+
+
 def followed_parts(run: Run) -> dict[int, str]:
     """Filter → `FilterEvaluation.part_name`, where it has one."""
     kept = kept_figures(run.directory)

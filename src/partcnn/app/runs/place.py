@@ -230,6 +230,11 @@ def state_of(directory: Path) -> TrainingState | None:
     return read_run(directory)[1] if (directory / SETTINGS_FILE).is_file() else None
 
 
+def is_begun(out: Path) -> bool:
+    """Whether there is a run, or half a one, at its place or not yet."""
+    return half_made(out) is not None or (out / SETTINGS_FILE).is_file()
+
+
 def settings_of(out: Path) -> RunSettings:
     """The settings of a run that was begun, whether it is at its place or not yet.
 

@@ -12,7 +12,7 @@ from torch import nn
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
 from partcnn.app.runs.making import Untrained, trained_in
 from partcnn.app.runs.opening import Run, dataset_of, open_run, run_evaluation
-from partcnn.app.runs.place import new_run, resumed_run
+from partcnn.app.runs.place import half_made, new_run, resumed_run, state_of
 from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
@@ -75,6 +75,22 @@ def resume_run(
             return trained_in(place, untrained(settings), resume=True, is_progress_shown=is_progress_shown)
     run = open_run(directory)
     return run, History(), run_evaluation(run)
+
+
+def begun_or_new(settings: RunSettings, *, is_progress_shown: bool = True) -> tuple[Run, History, Evaluation | None]:
+    """Half a run goes on, and a whole one comes back; else a new one is trained, in place of one that cannot go on.
+
+    Args:
+        settings: those of half a run are the same, which is not checked.
+        is_progress_shown: bars on the terminal.
+
+    Returns, Raises:
+        As of `train_run`.
+    """
+    directory = Path(settings.out)
+    if half_made(directory) is not None or state_of(directory) is not None:
+        return resume_run(directory, is_progress_shown=is_progress_shown)
+    return train_run(replace(settings, force=directory.is_dir()), is_progress_shown=is_progress_shown)
 
 
 def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untrained:
