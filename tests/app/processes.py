@@ -57,7 +57,12 @@ class Command:
 
 @contextmanager
 def command(
-    arguments: list[str], said: Path, *, slow: str | None = None, most_bytes: int | None = None
+    arguments: list[str],
+    said: Path,
+    *,
+    slow: str | None = None,
+    deadly: str | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[Command]:
     """Begin a command; it is killed when the block ends.
 
@@ -65,9 +70,10 @@ def command(
         arguments: of `partcnn`.
         said: file for what it prints.
         slow: a function "module:name" that in this process writes the file `said`.slow and never comes back.
+        deadly: a function "module:name" that in a worker of this process kills it.
         most_bytes: of a file, as where a quota ends.
     """
-    process = _server.Process(target=_run, args=(arguments, said, slow, most_bytes, dict(os.environ)))
+    process = _server.Process(target=_run, args=(arguments, said, slow, deadly, most_bytes, dict(os.environ)))
     process.start()
     try:
         yield Command(process, said)
@@ -88,7 +94,12 @@ def epochs_of(directory: Path) -> int:
 
 
 def _run(
-    arguments: list[str], said: Path, slow: str | None, most_bytes: int | None, environment: dict[str, str]
+    arguments: list[str],
+    said: Path,
+    slow: str | None,
+    deadly: str | None,
+    most_bytes: int | None,
+    environment: dict[str, str],
 ) -> None:
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -96,13 +107,24 @@ def _run(
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     if slow is not None:
-        module, _, name = slow.partition(":")
-        setattr(importlib.import_module(module), name, lambda *_, **__: _never_ending(said))
+        _replace(slow, lambda *_, **__: _never_ending(said))
+    if deadly is not None:
+        ours = os.getpid()
+        _replace(deadly, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != ours else None)
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     from partcnn.app.cli import main
 
     sys.exit(main(arguments))
+
+
+def _replace(name: str, function: Callable[..., None]) -> None:
+    module, _, place = name.partition(":")
+    *owners, attribute = place.split(".")
+    owner = importlib.import_module(module)
+    for each in owners:
+        owner = getattr(owner, each)
+    setattr(owner, attribute, function)
 
 
 def _never_ending(said: Path) -> None:

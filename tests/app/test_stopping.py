@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ import yaml
 from partcnn.app.cli import main
 from partcnn.app.runs import followed_parts, open_run, run_evaluation
 from partcnn.app.runs.place import half_made, state_of
+from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.files import file_digest
 from partcnn.foundation.signals import ENDING, Stopped, stopping
+from partcnn.model.conversion import convert
 from partcnn.model.saving.checkpoint import load, save
+from partcnn.networks.demo_net import DemoNet
 from partcnn.training.fitting import fit
+from partcnn.training.recipe import Recipe
 from tests.app.processes import Command, command, epochs_of, slow_file
 
 DATA = ["--data", "demo:4", "--category", "cat", "--backbone", "demo", "--layers", "features.block4", "--workers", "0"]
@@ -227,6 +233,17 @@ def test_weights_that_cannot_be_written_are_one_line(old: Path, tmp_path: Path) 
     assert files(old) == before
 
 
+@pytest.mark.fault("stop", "the system kills a process that reads pictures", "exit 2, one line that names --workers")
+def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
+    arguments = train(tmp_path / "run", "--epochs", "1", "--workers", "1")
+    deadly = "partcnn.training.features:_Made.__getitem__"
+    with command(arguments, tmp_path / "said", deadly=deadly) as process:
+        assert process.status() == 2, process.said
+        assert "fewer --workers may do" in process.said
+        assert "Traceback" not in process.said
+    assert names(tmp_path) == ["said"]
+
+
 @pytest.mark.fault("run", "another network is saved into a run directory", "its figures are measured anew, one line")
 def test_figures_of_other_weights_are_not_shown(
     old: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
@@ -243,6 +260,30 @@ def test_figures_of_other_weights_are_not_shown(
     assert "its figures are of other weights and are not used" in caplog.text
     assert main(["compare", str(old), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[str(old)]["run"]["weights"] == found.run["weights"]
+
+
+def _fit_alone(directory: Path) -> None:
+    """A script of one's own, that nobody tells of signals."""
+    model = convert(DemoNet(), "features.block4", num_classes=2, input_size=(112, 112))
+    with pytest.raises(SystemExit, match="143"):
+        fit(model, load_dataset("demo:4", category="cat"), Recipe(epochs=5000), trunk="finetune", directory=directory)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    raise SystemExit(143)
+
+
+@pytest.mark.fault("stop", "SIGTERM in a script of one's own that calls fit", "the network is saved, exit 143")
+def test_sigterm_in_a_script_of_ones_own(tmp_path: Path) -> None:
+    process = get_context("forkserver").Process(target=_fit_alone, args=(tmp_path,))
+    process.start()
+    log = tmp_path / "log" / "metrics.csv"
+    ends = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < ends:
+        time.sleep(0.02)
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == 143
+    assert load(tmp_path) is not None
 
 
 def test_a_library_gets_its_handlers_back_and_stopped_says_which_signal() -> None:

@@ -167,9 +167,9 @@ def kept_figures(directory: Path) -> Evaluation | None:
     if not file.is_file():
         return None
     evaluation, state = Evaluation.from_json(file), state_of(directory)
-    measured = evaluation.run.get("weights")
+    measured, trained = evaluation.run.get("weights"), None if state is None else state.weights
     is_known = measured is not None or state is not None
-    if is_known and measured != file_digest(directory / WEIGHTS_FILE):
+    if is_known and measured != (file_digest(directory / WEIGHTS_FILE) or trained):  # figures may be all that was kept
         _log.warning("%s: its figures are of other weights and are not used", file)
         return None
     return evaluation
