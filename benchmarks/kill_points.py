@@ -31,9 +31,10 @@ from partcnn.datasets import load_dataset
 from partcnn.evaluation import evaluate
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.files import write_text
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER
 from partcnn.networks.demo_net import DemoNet
 from partcnn.training import Recipe, fit, fitting
-from partcnn.training.resuming import STATE_FOLDER, Keeper
+from partcnn.training.resuming import Keeper
 
 _SIZE = (48, 48)
 _RECIPE = Recipe(epochs=4, head_epochs=2, batch_size=8, num_views=2, lr=1e-2, memory=4)

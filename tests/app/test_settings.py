@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from partcnn.app.settings import NetworkSettings, RunSettings, read_settings, write_settings
+from partcnn.app.runs.state import RUNNING, TrainingState, write_run
+from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.foundation.errors import RunError
 from partcnn.training.recipe import Recipe
 
@@ -20,7 +21,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "demo:9", str(tmp_path), "cat", margin=1, network=NetworkSettings(filters=3), recipe=Recipe(lr=1e-3, epochs=2)
     )
     for wanted in (settings, replace(settings, pruned={"from": "x", "keep": 0.5, "finetune": 0})):
-        write_settings(wanted, tmp_path)
+        write_run(wanted, TrainingState(RUNNING, 0, 1), tmp_path)
         assert read_settings(tmp_path) == wanted
 
 

@@ -19,13 +19,14 @@ from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DivergedError, RunError
 from partcnn.model.conversion import convert
 from partcnn.model.saving.checkpoint import load
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER
 from partcnn.networks.demo_net import DemoNet
 from partcnn.training import fitting, state_files
 from partcnn.training.fitting import fit
 from partcnn.training.head_training import HeadTraining
 from partcnn.training.module import PartTraining
 from partcnn.training.recipe import Recipe
-from partcnn.training.resuming import STATE_FOLDER, Keeper
+from partcnn.training.resuming import Keeper
 from partcnn.training.state_files import read_state, write_state
 from tests.training.test_fitting import SIZE
 
@@ -249,15 +250,16 @@ def test_a_damaged_state_is_told(dataset: PartDataset, tmp_path: Path, damage: s
 def test_the_last_good_state_stays(dataset: PartDataset, tmp_path: Path) -> None:
     written: list[Path] = []
 
-    def cut(tensors: Any, file: Path, metadata: Any) -> None:
-        save_file(tensors, file, metadata)
+    def cut(tensors: Any, file: Path, header: Any, *, is_synced: bool) -> None:
+        assert is_synced
+        save_file(tensors, file.with_name("cut"), header)
         written.append(file)
         if len(written) == 7:
-            file.write_bytes(file.read_bytes()[:1000])
             raise Killed
+        file.with_name("cut").rename(file)
 
     train(network(), dataset, tmp_path / "whole")
-    with killed_with(state_files, "save_file", cut):
+    with killed_with(state_files, "save_tensors", cut):
         train(network(), dataset, tmp_path / "run")
     train(network(), dataset, tmp_path / "run", resume=True)
     assert_same(left_behind(tmp_path / "run"), left_behind(tmp_path / "whole"))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
 from partcnn.app.demo_trunk import EPOCHS, trained_trunk
@@ -17,7 +16,7 @@ from partcnn.datasets.drawn.dataset import DrawnSample
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation
 from partcnn.explanation.explanation import Explanation, explain
-from partcnn.foundation.files import replace_file
+from partcnn.foundation.files import replace_file, save_tensors
 from partcnn.plot import filter_gallery, filter_name, tiled_picture
 from partcnn.reporting import report
 from partcnn.reporting.tiles import evenly_chosen
@@ -73,7 +72,7 @@ def run_demo(
     trunk = trained_trunk(
         _all_kinds(settings.data, count), epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
     )
-    replace_file(Path(settings.weights or ""), lambda temporary: save_file(trunk.state_dict(), temporary))
+    save_tensors(trunk.state_dict(), Path(settings.weights or ""))
     run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
     plain_settings = replace(settings, out=str(directory / "plain"), plain=True)
     _, _, plain = train_run(plain_settings, dataset=dataset, is_progress_shown=is_progress_shown)

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from torch import nn
 
-from partcnn.app.runs.opening import Run, check_free, evaluate_run
-from partcnn.app.settings import SETTINGS_FILE, RunSettings, write_settings
+from partcnn.app.runs.opening import Run, evaluate_run
+from partcnn.app.runs.place import new_run
+from partcnn.app.runs.state import DONE, TrainingState, new_id, write_run
+from partcnn.app.settings import SETTINGS_FILE, RunSettings
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import ConfigError, RunError
+from partcnn.foundation.files import file_digest
 from partcnn.model.network import conversion_of
-from partcnn.model.saving.checkpoint import METRICS_FILE, save
+from partcnn.model.saving.checkpoint import save
+from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
 from partcnn.training.fitting import fit
 from partcnn.training.pruning import prune
 from partcnn.training.recipe import Recipe
@@ -43,33 +47,37 @@ def prune_run(
         The run, and its evaluation on the pictures kept out.
 
     Raises:
-        RunError: the directory exists and `force` is off, or it is the run's own.
+        RunError: the directory exists and `force` is off, or it is the run's own, or another process writes to it.
         ConfigError, LayerError: as of `prune`, or `finetune` is negative.
+        KeyboardInterrupt: training was interrupted; nothing is written.
     """
     directory = Path(out)
-    check_free(directory, force)
     if directory.resolve() == run.directory.resolve():
         raise RunError(f"out: expected another directory than the run's own, {directory}")
     if finetune < 0:
         raise ConfigError(f"finetune: expected epochs, at least 0, got {finetune}")
-    dataset = run.dataset("train")
-    model = prune(run.model, dataset, keep=keep, num_workers=num_workers)
-    if finetune:
-        fit(
-            model,
-            dataset,
-            finetuning_recipe(run, finetune),
-            trunk=run.settings.trunk or "frozen",
-            seed=run.settings.seed,
-            num_workers=num_workers,
-            is_progress_shown=is_progress_shown,
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
-    save(model, directory)
-    pruned = Run(directory, model, _settings(run, directory, model, keep=keep, finetune=finetune))
-    write_settings(pruned.settings, directory)
-    return pruned, evaluate_run(pruned, num_workers=num_workers)
+    with new_run(directory, force=force) as place:
+        dataset = run.dataset("train")
+        model = prune(run.model, dataset, keep=keep, num_workers=num_workers)
+        if finetune:
+            history = fit(
+                model,
+                dataset,
+                finetuning_recipe(run, finetune),
+                trunk=run.settings.trunk or "frozen",
+                seed=run.settings.seed,
+                num_workers=num_workers,
+                is_progress_shown=is_progress_shown,
+            )
+            if history.is_interrupted:
+                raise KeyboardInterrupt
+        save(model, place.directory)
+        settings = _settings(run, directory, model, keep=keep, finetune=finetune)
+        state = _state(run, file_digest(place.directory / WEIGHTS_FILE), finetune)
+        write_run(settings, state, place.directory)
+        evaluation = evaluate_run(Run(place.directory, model, settings, state), num_workers=num_workers)
+        place.publish()
+    return Run(directory, model, settings, state), evaluation
 
 
 def finetuning_recipe(run: Run, epochs: int) -> Recipe:
@@ -84,6 +92,13 @@ def finetuning_recipe(run: Run, epochs: int) -> Recipe:
         raise RunError(f"run: expected a recipe of this version, got {', '.join(gone)}; take it out of {file}")
     recipe = run.settings.recipe
     return replace(recipe, epochs=epochs, lr=recipe.learning_rate(run.model) * FINETUNE_LR_FRAC)
+
+
+def _state(run: Run, weights: str | None, finetune: int) -> TrainingState:
+    """Of the smaller network: half a run stays one."""
+    if run.state is not None and run.state.state != DONE:
+        return replace(run.state, weights=weights, id=new_id())
+    return TrainingState(DONE, finetune, finetune, weights)
 
 
 def _settings(run: Run, directory: Path, model: nn.Module, *, keep: float, finetune: int) -> RunSettings:

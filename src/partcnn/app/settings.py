@@ -12,11 +12,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from partcnn.foundation.errors import ConfigError, RunError
-from partcnn.foundation.files import write_text
 from partcnn.foundation.processors import usable_processors
 from partcnn.training.recipe import Recipe
 
 SETTINGS_FILE = "run.yaml"
+TRAINING = "training"  # its entry that is no setting: how far the run came, see `app.runs.state`
 DEFAULT_WORKERS = min(8, usable_processors())  # more than 8 wait for the network, also where a GPU runs it
 
 
@@ -129,7 +129,7 @@ class RunSettings:
         if missing:
             raise RunError(f"run: {file} lacks {', '.join(missing)}")
         unread: list[str] = []
-        own = {name: value for name, value in record.items() if name not in _NESTED}
+        own = {name: value for name, value in record.items() if name not in _NESTED and name != TRAINING}
         values = _read(cls, {"out": str(Path(file).parent)} | _BEFORE | own, file, "", unread)
         for name, of in _NESTED.items():
             nested = record.get(name, {})
@@ -151,6 +151,7 @@ class RunSettings:
         return record
 
 
+_MOST_BYTES = 2**20
 _ALWAYS = {"data", "category", "max_bad"}  # stand in the record of every version
 _NESTED: dict[str, type[NetworkSettings] | type[Recipe]] = {"network": NetworkSettings, "recipe": Recipe}
 # What was done before there was a setting for it.
@@ -167,19 +168,26 @@ def read_settings(directory: Path) -> RunSettings:
     Raises:
         RunError: the directory holds no settings, or malformed ones.
     """
+    return RunSettings.from_record(read_record(directory), directory / SETTINGS_FILE)
+
+
+def read_record(directory: Path) -> Any:
+    """What run.yaml holds, as YAML gives it.
+
+    Raises:
+        RunError: there is none, or it is no YAML.
+    """
     file = directory / SETTINGS_FILE
     if not file.is_file():
         raise RunError(f"run: expected a directory of partcnn train, got {directory} without {SETTINGS_FILE}")
+    if file.stat().st_size > _MOST_BYTES:
+        raise RunError(f"run: expected at most {_MOST_BYTES} bytes of settings in {file}, got {file.stat().st_size}")
     try:
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise RunError(f"run: {file} is not the settings that partcnn train writes (nested too deeply)") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, a date that there is not
         raise RunError(f"run: {file} is not the settings that partcnn train writes ({error})") from error
-    return RunSettings.from_record(record, file)
-
-
-def write_settings(settings: RunSettings, directory: Path) -> None:
-    """Write run.yaml, replaced whole."""
-    write_text(directory / SETTINGS_FILE, yaml.safe_dump(settings.to_record(), sort_keys=False))
 
 
 def _read(of: type, entries: Mapping[Any, Any], file: str | Path, prefix: str, unread: list[str]) -> dict[str, Any]:

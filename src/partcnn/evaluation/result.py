@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,8 @@ class Evaluation:
         baselines: "constant_point" and "random_filter" → measure → what filters get that do not look; "perfect_filter"
             → what a single one gets that points at a part exactly, the part that serves best.
         protocol: the numbers that the measures depend on, and what parts were given as: masks, boxes or points.
+        run: of a network out of a run directory: "id" and "state" of its training, its "epochs" of "num_epochs", and
+            the SHA-256 of the "weights" that were measured.
     """
 
     summary: dict[str, Any]
@@ -138,6 +140,7 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
 
     def served_by(self, one: FilterEvaluation) -> list[str]:
         """The classes on whose pictures a filter was measured: its own, or those that share it with all filters."""
@@ -252,12 +255,17 @@ class Evaluation:
             intervals = {name: tuple(interval) for name, interval in content.pop("intervals", {}).items()}
             for name in ("by_category", "by_part", "confusion", "baselines"):
                 content[name] = with_nan(content.get(name, {}))
+            content["run"] = dict(content.get("run", {}))  # an earlier version has none
             content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
             return cls(filters=filters, intervals=intervals, **_known(content, cls))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: expected the JSON that Evaluation.to_json writes ({error})") from error
 
     def _caption(self) -> str | None:
+        told = [text for text in (half_run(self.run), self._protocol_told()) if text is not None]
+        return "; ".join(told) or None
+
+    def _protocol_told(self) -> str | None:
         if not self.parts:
             return "no part is annotated in these pictures; steadiness and identity need none"
         if "regions" not in self.protocol:
@@ -268,6 +276,17 @@ class Evaluation:
         alone = "" if math.isnan(perfect) else f"; one perfect filter alone: landmark error {shown(perfect)}"
         discs = f"discs of {shown(radius)} px, IoU above {self.protocol['iou_threshold']}"
         return f"{places}parts as {regions}; {discs}{alone}"
+
+
+def half_run(run: Mapping[str, Any]) -> str | None:
+    """That a network is of a training that was not finished, in words; None where it was, or nothing is known.
+
+    Args:
+        run: `Evaluation.run`.
+    """
+    if run.get("state", "done") == "done":
+        return None
+    return f"half a run: {run['state']} after {run.get('epochs')} of {run.get('num_epochs')} epochs"
 
 
 def shown(value: Any) -> str:

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError
-from partcnn.foundation.files import file_state, replace_file
+from partcnn.foundation.files import file_state, remove_abandoned, save_tensors
 
 _log = logging.getLogger("partcnn")
 
@@ -105,7 +104,7 @@ class FeatureCache:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._make_room(size)
-            replace_file(file, lambda temporary: save_file(tensors, temporary, metadata=told))
+            save_tensors(tensors, file, told)
         except (SafetensorError, OSError) as error:
             self._is_usable = False
             _log.warning("trunk features cannot be kept in %s, and training goes on: %s", self.directory, error)
@@ -116,6 +115,7 @@ class FeatureCache:
         return self.directory / _FOLDER / f"{key}{_ENDING}"
 
     def _make_room(self, size: int) -> None:
+        remove_abandoned(self._file("").parent)
         entries = []
         for file in self._file("").parent.iterdir():
             with contextlib.suppress(OSError):  # another process may have removed it

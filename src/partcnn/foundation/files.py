@@ -1,12 +1,23 @@
 """Files written whole, under a temporary name beside the place, then renamed; and whether a file is still the same."""
 
+import contextlib
+import glob
+import hashlib
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from partcnn.foundation.errors import PartCNNError
+from partcnn.foundation.locks import lock_directory
+
+_UNFINISHED = ".partial"  # ending of temporary names
+_ABANDONED_S = 60.0  # a folder that is written to is locked, but for the moment after it is made
+_BLOCK = 2**20
 
 
 def as_path(value: object, error: type[PartCNNError], expected: str) -> Path:
@@ -30,6 +41,18 @@ def file_state(path: Path) -> tuple[int, ...] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def file_digest(path: Path) -> str | None:
+    """The SHA-256 of a file's bytes, in hexadecimal; None where there is no file."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                digest.update(block)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return digest.hexdigest()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it: a reader sees the old file or the new one.
 
@@ -39,26 +62,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_file(path: Path, write: Callable[[Path], Any], *, is_synced: bool = False) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`; on an error nothing is left.
+    """Let `write` fill a file in a temporary folder beside `path`, then rename it; on an error nothing is left.
+
+    What a process that was killed left of the same file is removed.
 
     Args:
         path: of the file.
         write: called with the temporary file.
         is_synced: wait until it is on the disk, so that the machine may lose its power at any moment.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    remove_abandoned(path.parent, path.name)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
+    lock = lock_directory(folder)
     try:
+        temporary = folder / path.name
         write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes it readable by its owner alone
+        temporary.chmod(0o644)  # libraries may make it readable by its owner alone
         if is_synced:
             _sync(temporary)
         os.replace(temporary, path)
         if is_synced:
             _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            if lock is not None:
+                lock.release()
 
 
 def _sync(path: Path) -> None:
@@ -67,3 +97,44 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_abandoned(directory: Path, name: str | None = None, *, least_age_s: float = _ABANDONED_S) -> None:
+    """Remove temporary folders of `replace_file` that nobody writes to: not locked, and a minute old.
+
+    Args:
+        directory: they lie in.
+        name: of the file that they were to become; None for those of all.
+        least_age_s: of those that are removed, in seconds.
+    """
+    pattern = f".{'*' if name is None else glob.escape(name)}.????????{_UNFINISHED}"
+    for found in glob.glob(pattern, root_dir=directory):
+        folder = directory / found
+        with contextlib.suppress(OSError):  # gone, or another user's
+            if time.time() - folder.stat().st_mtime < least_age_s:
+                continue
+            lock = lock_directory(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.release()
+
+
+def save_tensors(
+    tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None, *, is_synced: bool = False
+) -> None:
+    """Write a safetensors file, replaced whole; `is_synced` as of `replace_file`.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    told = None if metadata is None else dict(metadata)
+    try:
+        replace_file(path, lambda file: save_file(dict(tensors), file, metadata=told), is_synced=is_synced)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error

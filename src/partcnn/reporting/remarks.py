@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
+from partcnn.evaluation.result import half_run
 from partcnn.foundation.number_text import decimal, is_number
 from partcnn.reporting.summary import count
 from partcnn.reporting.unannotated import STEADY, is_known, is_steady, is_unannotated
@@ -55,7 +56,8 @@ def followers(evaluation: Evaluation) -> list[FilterEvaluation]:
 
 
 def _on_pictures(evaluation: Evaluation) -> list[Remark]:
-    remarks = []
+    half = half_run(evaluation.run)
+    remarks = [] if half is None else [Remark(f"This is {half}.")]
     split, num_images = evaluation.data.get("split"), evaluation.data.get("num_images", 0)
     if split == "train":
         remarks.append(Remark("These are training pictures: nothing here says how the network does on others."))
@@ -189,7 +191,8 @@ def _on_weights(evaluation: Evaluation) -> list[Remark]:
 
 
 def _on_other(evaluation: Evaluation, name: str, other: Evaluation) -> list[Remark]:
-    remarks = []
+    half = half_run(other.run)
+    remarks = [] if half is None else [Remark(f"“{name}” is {half}.")]
     keys = ("spec", "category", "split", "num_images")
     is_same = all(evaluation.data.get(key) == other.data.get(key) for key in keys)
     if not is_same:

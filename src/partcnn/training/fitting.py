@@ -21,6 +21,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError, DivergedError
+from partcnn.foundation.signals import ENDING, restore, stopping
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
@@ -39,7 +40,7 @@ from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.pruning import keep_filters
 from partcnn.training.recipe import PRECISIONS, Recipe
-from partcnn.training.resuming import Keeper, TrainingProgress, TrainingState, begin_again, told
+from partcnn.training.resuming import Keeper, StateFolder, TrainingProgress, begin_again, told
 from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
 
@@ -117,7 +118,7 @@ def fit(
     is_frozen = trunk == "frozen"
     if resume and directory is None:
         raise ConfigError("resume: expected a directory that holds the state of a training, got directory=None")
-    state = TrainingState(directory, told(recipe, dataset, trunk=trunk, seed=seed)) if directory is not None else None
+    state = StateFolder(directory, told(recipe, dataset, trunk=trunk, seed=seed)) if directory is not None else None
     resumed = state.read() if state is not None and resume else None
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
@@ -162,7 +163,7 @@ def fit(
                 second = replace(recipe, epochs=recipe.head_epochs)
                 again = _trainer(second, [], keeper, [], is_progress_shown)
                 _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), keeper)
-    except DivergedError:
+    except (DivergedError, SystemExit):  # of a signal
         _end(model, directory)
         raise
     finally:
@@ -209,9 +210,11 @@ def _fit_head(trainer: L.Trainer, module: HeadTraining, keeper: Keeper) -> None:
     if progress.first_head is None:
         progress.first_head = {name: values.clone() for name, values in head.state_dict().items()}
         head.reset_parameters()
-    _run(trainer, module, keeper)
-    if keeper.is_stopped:
-        head.load_state_dict(progress.first_head)
+    try:
+        _run(trainer, module, keeper)
+    finally:
+        if keeper.is_stopped:
+            head.load_state_dict(progress.first_head)
 
 
 def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, features: FeatureViews | None) -> None:
@@ -276,24 +279,42 @@ def check_trunk(trunk: str, model: nn.Module) -> None:
         raise ConfigError("trunk: expected 'finetune' with head='original', whose layers have no trunk below them")
 
 
+class _SecondSignal(Callback):
+    """Lightning ignores Ctrl-C from the first one on; here a second one ends what saving the first one left to do."""
+
+    def __init__(self, handlers: dict[int, Any]) -> None:
+        self._handlers = handlers
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        restore(self._handlers)
+
+
 def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
-    """Train a stage, or what of it is still to come."""
+    """Train a stage, or what of it is still to come.
+
+    Raises:
+        SystemExit: after SIGTERM, where nobody else handles it.
+    """
     if keeper.is_whole(module):
         keeper.forget_resumed()
         return
-    previous = signal.getsignal(signal.SIGINT)
-    try:
-        with warnings.catch_warnings():
-            for message in _EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    with warnings.catch_warnings(), stopping(signal.SIGTERM) as stop:
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        trainer.callbacks.insert(0, _SecondSignal({signal.SIGINT: before[signal.SIGINT]}))  # type: ignore[attr-defined]
+        try:
             trainer.fit(module, keeper.batches, ckpt_path=keeper.resumed_file)
-    except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
-        if not keeper.is_stopped:
-            raise
-        signal.signal(signal.SIGINT, previous)
-        done, epochs = len(keeper.progress.history.rows_of(module)), module.recipe.epochs
-        _log.warning("training was interrupted after %d of %d epochs", done, epochs)
+        except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
+            if not keeper.is_stopped:
+                raise
+            done, epochs = len(keeper.progress.history.rows_of(module)), module.recipe.epochs
+            _log.warning("training was interrupted after %d of %d epochs", done, epochs)
+        finally:
+            restore(before)
     keeper.forget_resumed()
+    if stop.number is not None:
+        raise SystemExit(stop.exit_status)
 
 
 def _pictures_in_memory(

@@ -27,6 +27,7 @@ from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.network import PartNetwork
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.history import History
 from partcnn.training.module import PartTraining
@@ -34,7 +35,6 @@ from partcnn.training.pruning import keep_filters
 from partcnn.training.recipe import Recipe
 from partcnn.training.state_files import StateIO, random_state, read_state, set_random_state, write_state
 
-STATE_FOLDER = "training_state"
 _TOLERANCE = 1e-3  # of the largest value: another machine computes the same projection but for the last bits
 
 
@@ -81,7 +81,7 @@ class TrainingProgress:
         return time.monotonic() - self.began
 
 
-class TrainingState:
+class StateFolder:
     """The folder of a training's state.
 
     Args:
@@ -176,7 +176,7 @@ class Keeper(Callback):
     batches: EpochBatches | EpochLoader
 
     def __init__(
-        self, state: TrainingState | None, progress: TrainingProgress, resumed: Mapping[str, Any] | None
+        self, state: StateFolder | None, progress: TrainingProgress, resumed: Mapping[str, Any] | None
     ) -> None:
         self.state, self.progress, self._resumed = state, progress, resumed
         self._kept_at = time.monotonic()

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from partcnn.foundation.errors import RunError
-from partcnn.foundation.files import replace_file
+from partcnn.foundation.files import save_tensors
 
 _HEADER = "state"
 _TENSOR, _ITEMS, _TUPLE, _FLOAT = "tensor", "items", "tuple", "float"  # what JSON has not, each as {name: value}
@@ -31,7 +30,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     header = {_HEADER: json.dumps(_packed(state, tensors), allow_nan=False)}
-    replace_file(file, lambda temporary: save_file(tensors, temporary, metadata=header), is_synced=True)
+    save_tensors(tensors, file, header, is_synced=True)
 
 
 def read_state(file: Path) -> dict[str, Any]:

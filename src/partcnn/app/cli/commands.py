@@ -4,6 +4,7 @@ Each command has a file of its own beside this one, with `add_options` and `exec
 is given: `partcnn --help` costs neither torch nor any of them.
 """
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -11,13 +12,15 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
-from partcnn.foundation.errors import ConfigError, PartCNNError
-from partcnn.foundation.streams import drop_output, flush, printable, set_up_streams
+from partcnn.app.cli.failures import in_one_line
+from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.signals import Stopped, stopping
+from partcnn.foundation.streams import drop_output, flush, set_up_streams
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",
@@ -36,35 +39,52 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done; 2: bad input, told in one line; 130: interrupted, what was trained is saved.
+    """Run one command, and tell how it ended.
 
     What the terminal, or the file that output goes to, cannot show is replaced. Output that nobody reads on is no
-    error; a file that cannot be written is told in one line.
+    error.
+
+    Returns:
+        0: done. 2: bad input, or what the machine refuses (a full disk, no memory), told in one line. 130, 143, 129:
+        stopped by Ctrl-C, SIGTERM or SIGHUP; what was trained is saved. A second signal ends the process at once.
     """
     set_up_streams()
     errors = Console(stderr=True, soft_wrap=True, markup=False)
     _set_up_logging(errors)
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        parser = _parser(given_command(arguments))
-        options = _options(parser, arguments)
-        result: int = _module(options.command).execute(options[options.command])
-        flush()
-        return result
-    except (PartCNNError, ArgumentError) as error:
-        message = printable(" ".join(str(error).split()))
+    with stopping() as stop:
+        try:
+            status = _executed(sys.argv[1:] if arguments is None else arguments)
+            return stop.exit_status if status == INTERRUPTED else status
+        except BrokenPipeError:  # of `| head`
+            drop_output()
+            return DONE
+        except KeyboardInterrupt as error:
+            _tell(errors, f"stopped by {error}" if isinstance(error, Stopped) else "stopped")
+            return stop.exit_status
+        except Exception as error:
+            told = in_one_line(error)
+            if told is None:
+                raise
+            if isinstance(error, OSError):
+                drop_output()
+            _tell(errors, told)
+            return BAD_INPUT
+
+
+def _executed(arguments: Sequence[str]) -> int:
+    parser = _parser(given_command(arguments))
+    options = _options(parser, arguments)
+    chosen = options[options.command]
+    if getattr(chosen, "resume", None) is not None:
+        chosen.given = parser.parse_args(arguments, defaults=False)[options.command]
+    status: int = _module(options.command).execute(chosen)
+    flush()
+    return status
+
+
+def _tell(errors: Console, message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         errors.print(f"partcnn: {message}", style="red", highlight=False)
-        return BAD_INPUT
-    except BrokenPipeError:  # of `| head`
-        drop_output()
-        return DONE
-    except OSError as error:
-        drop_output()
-        errors.print(f"partcnn: the system refuses: {error}", style="red", highlight=False)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        errors.print("partcnn: interrupted")
-        return INTERRUPTED
 
 
 def given_command(arguments: Sequence[str]) -> str | None:
@@ -75,6 +95,8 @@ def given_command(arguments: Sequence[str]) -> str | None:
 def _options(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
     try:
         return parser.instantiate(parser.parse_args(arguments))
+    except RecursionError:
+        raise ConfigError("config: expected a YAML file of settings, got one that is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"config: expected a YAML file in UTF-8, got another one ({error})") from error
 

@@ -1,5 +1,6 @@
 """partcnn evaluate: a run's figures on pictures that it was not trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -29,7 +30,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
-    from partcnn.app.runs.opening import evaluate_run, open_run
+    from partcnn.app.runs.opening import about, evaluate_run, open_run
     from partcnn.datasets.loading import load_dataset
     from partcnn.evaluation.measurement import evaluate
     from partcnn.evaluation.observation.protocol import Protocol
@@ -49,6 +50,7 @@ def execute(options: Namespace) -> int:
             crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
         dataset = load_dataset(spec, category=category, split=options.split, max_bad=run.settings.max_bad, **crop)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers, protocol=protocol)
+        evaluation = replace(evaluation, run=about(run))
     if options.csv is not None:
         Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
         evaluation.to_csv(options.csv)

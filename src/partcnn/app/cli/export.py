@@ -20,11 +20,11 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     import torch
 
+    from partcnn.app.runs.opening import open_network
     from partcnn.model.network import conversion_of
-    from partcnn.model.saving.checkpoint import load
     from partcnn.model.saving.exporting import export, onnx_differences, output_names
 
-    model = load(options.run)
+    model = open_network(options.run)
     path = export(model, options.out, format=options.format, parts=options.parts)
     size = path.stat().st_size / 2**20
     console().print(

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from partcnn.app.runs.opening import dataset_of
-from partcnn.app.runs.training import built_network, recipe_of, train_run
-from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
+from partcnn.app.runs.opening import dataset_of, is_finished, kept_figures
+from partcnn.app.runs.place import is_begun, settings_of
+from partcnn.app.runs.training import begun_or_new, built_network, recipe_of
+from partcnn.app.settings import RunSettings, read_settings
 from partcnn.datasets.loading import load_dataset
-from partcnn.evaluation.result import Evaluation
+from partcnn.evaluation.result import half_run
 from partcnn.foundation.errors import ConfigError, DataError, RunError
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
@@ -98,9 +99,12 @@ def read_figures(run: Path) -> RunFigures:
     """
     directory = run.parent if run.name == METRICS_FILE else run
     settings = read_settings(directory)
-    if not (directory / METRICS_FILE).is_file():
-        raise RunError(f"runs: expected {METRICS_FILE} in {directory}, found none; run partcnn evaluate on it first")
-    evaluation = Evaluation.from_json(directory / METRICS_FILE)
+    evaluation = kept_figures(directory)
+    if evaluation is None:
+        raise RunError(f"runs: expected {METRICS_FILE} of its weights in {directory}; run partcnn evaluate on it first")
+    half = half_run(evaluation.run)
+    if half is not None:
+        _log.warning("%s is %s", directory, half)
     masks = ", masks" if settings.network.masks else ""
     return RunFigures(
         place=str(directory),
@@ -128,11 +132,11 @@ def train_missing(wanted: Sequence[RunSettings], *, is_progress_shown: bool = Tr
     """
     for settings in wanted:
         directory = Path(settings.out)
-        if (directory / SETTINGS_FILE).is_file():
+        if is_begun(directory):
             _check_same(settings, directory)
-        if not (directory / METRICS_FILE).is_file():
+        if not is_finished(directory):
             _log.info("training %s", directory)
-            _, _, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
+            _, _, evaluation = begun_or_new(settings, is_progress_shown=is_progress_shown)
             if evaluation is None:
                 raise KeyboardInterrupt
         yield directory
@@ -187,7 +191,7 @@ def _objective(directory: Path, settings: RunSettings) -> str:
 
 
 def _check_same(wanted: RunSettings, directory: Path) -> None:
-    found = read_settings(directory)
+    found = settings_of(directory)
     differing = [name for name in _SAME if getattr(found, name) != getattr(wanted, name)]
     if found.recipe.num_views != wanted.recipe.num_views:
         differing.append("recipe.num_views")

@@ -1,11 +1,14 @@
 """Run directories: from settings to a trained, measured network on the disk, and back.
 
-run.yaml            the settings (`partcnn.app.settings`)
+run.yaml            the settings (`partcnn.app.settings`), and how far training came (`partcnn.app.runs.state`)
 config.json         how the network was converted (partcnn.model.saving.checkpoint)
 model.safetensors   its weights
 README.md           a model card with the figures (partcnn.model.saving.checkpoint)
-metrics.json        its evaluation on the pictures kept out
+metrics.json        its evaluation on the pictures kept out, and of which weights
 log/                metrics.csv and TensorBoard events of the training
+training_state/     of half a run: what `partcnn train --resume` goes on from
+
+A run is made in a hidden directory and takes its place when it is whole (`partcnn.app.runs.place`).
 """
 
 from typing import TYPE_CHECKING
@@ -17,27 +20,31 @@ from partcnn.training.recipe import Recipe
 if TYPE_CHECKING:
     from partcnn.app.runs.opening import (
         Run,
-        check_free,
         dataset_of,
         evaluate_run,
         figures_of,
         followed_parts,
+        is_finished,
+        open_network,
         open_run,
         run_evaluation,
     )
-    from partcnn.app.runs.training import built_network, recipe_of, train_run
+    from partcnn.app.runs.training import begun_or_new, built_network, recipe_of, resume_run, train_run
 
 _HOMES = {
     "Run": "opening",
-    "check_free": "opening",
     "dataset_of": "opening",
     "evaluate_run": "opening",
     "figures_of": "opening",
     "followed_parts": "opening",
+    "is_finished": "opening",
+    "open_network": "opening",
     "open_run": "opening",
     "run_evaluation": "opening",
+    "begun_or_new": "training",
     "built_network": "training",
     "recipe_of": "training",
+    "resume_run": "training",
     "train_run": "training",
 }
 
@@ -48,14 +55,17 @@ __all__ = [
     "Recipe",
     "Run",
     "RunSettings",
+    "begun_or_new",
     "built_network",
-    "check_free",
     "dataset_of",
     "evaluate_run",
     "figures_of",
     "followed_parts",
+    "is_finished",
+    "open_network",
     "open_run",
     "recipe_of",
+    "resume_run",
     "run_evaluation",
     "train_run",
 ]

@@ -1,30 +1,46 @@
-"""Run directories that are there: open, measure, and where a new one may stand."""
+"""Run directories that are there: open and measure. Figures of other weights are never taken for a run's own."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
+from partcnn.app.runs.place import half_made, state_of
+from partcnn.app.runs.state import DIVERGED, DONE, TrainingState, read_run
+from partcnn.app.settings import SETTINGS_FILE, RunSettings
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import RunError
+from partcnn.foundation.files import file_digest
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint import METRICS_FILE, load, write_card
+from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
 
 if TYPE_CHECKING:  # what opens or measures pictures is imported where it is done
     from partcnn.datasets.part_dataset import PartDataset
     from partcnn.foundation.disk_cache import FeatureCache
 
 
+_log = logging.getLogger("partcnn")
+
+
 @dataclass(frozen=True)
 class Run:
-    """A run directory that was opened."""
+    """A run directory that was opened.
+
+    Args:
+        directory: of it.
+        model: its network.
+        settings: it was trained with.
+        state: how far its training came; None of an earlier version's.
+    """
 
     directory: Path
     model: nn.Module
     settings: RunSettings
+    state: TrainingState | None = None
 
     def dataset(self, split: str) -> "PartDataset":
         """The pictures the run was trained on ("train") or those kept out ("test")."""
@@ -60,7 +76,125 @@ def evaluate_run(
         dataset: the pictures kept out, where they are open already.
         num_workers: processes that decode pictures.
         cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
+
+    Raises:
+        RunError: the directory got other weights meanwhile.
     """
+    evaluation = _measured(run, dataset, num_workers=num_workers, cache=cache)
+    keep_figures(run, evaluation)
+    return evaluation
+
+
+def keep_figures(run: Run, evaluation: Evaluation) -> None:
+    """Write metrics.json, and the model card with the figures.
+
+    Raises:
+        RunError: the directory has other weights than those that were measured.
+        OSError: it cannot be written to.
+    """
+    if file_digest(run.directory / WEIGHTS_FILE) != evaluation.run["weights"]:
+        raise RunError(f"run: {run.directory} got other weights while it was measured; run partcnn evaluate again")
+    evaluation.to_json(run.directory / METRICS_FILE)
+    write_card(run.directory)
+
+
+def about(run: Run) -> dict[str, Any]:
+    """What an evaluation says of the run that it measured, see `Evaluation.run`."""
+    known = {} if run.state is None else run.state.to_record()
+    return known | {"weights": file_digest(run.directory / WEIGHTS_FILE)}
+
+
+def open_run(directory: str | Path) -> Run:
+    """A run that was trained before. What is not as training left it is told in the log.
+
+    Raises:
+        RunError: the directory is missing, incomplete or malformed.
+    """
+    directory = Path(directory)
+    settings, state = _read(directory)
+    _tell(directory, state)
+    return Run(directory, load(directory), settings, state)
+
+
+def open_network(directory: str | Path) -> nn.Module:
+    """The network of a run, or of a directory that `partcnn.save` wrote.
+
+    Raises:
+        RunError, WeightsError: as of `partcnn.load`.
+    """
+    directory = Path(directory)
+    return open_run(directory).model if (directory / SETTINGS_FILE).is_file() else load(directory)
+
+
+def figures_of(directory: str | Path) -> Evaluation:
+    """The figures of a run directory; its network is opened only where they are missing or of other weights.
+
+    Raises:
+        RunError: the directory is missing, incomplete or malformed.
+        DataError: metrics.json is malformed.
+    """
+    directory = Path(directory)
+    _, state = _read(directory)
+    kept = kept_figures(directory)
+    if kept is None:
+        return run_evaluation(open_run(directory))
+    _tell(directory, state)
+    return kept
+
+
+def run_evaluation(run: Run) -> Evaluation:
+    """The figures in metrics.json, measured now where they are missing or of other weights."""
+    kept = kept_figures(run.directory)
+    if kept is not None:
+        return kept
+    evaluation = _measured(run)
+    try:
+        keep_figures(run, evaluation)
+    except OSError as error:
+        _log.warning("%s: the figures are not kept: %s", run.directory, error)
+    return evaluation
+
+
+def kept_figures(directory: Path) -> Evaluation | None:
+    """The figures in metrics.json, where they are of the weights beside it; else None, and why is told in the log.
+
+    Of runs of earlier versions, which say nothing of their weights, they are taken as they are.
+
+    Raises:
+        RunError, DataError: run.yaml or metrics.json is malformed.
+    """
+    file = directory / METRICS_FILE
+    if not file.is_file():
+        return None
+    evaluation, state = Evaluation.from_json(file), state_of(directory)
+    measured, trained = evaluation.run.get("weights"), None if state is None else state.weights
+    is_known = measured is not None or state is not None
+    if is_known and measured != (file_digest(directory / WEIGHTS_FILE) or trained):  # figures may be all that was kept
+        _log.warning("%s: its figures are of other weights and are not used", file)
+        return None
+    return evaluation
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether there is a whole run with figures of its own weights; one of an earlier version with figures is whole.
+
+    Raises:
+        RunError, DataError: run.yaml or metrics.json is malformed.
+    """
+    state = state_of(directory)
+    return (state is None or state.state == DONE) and kept_figures(directory) is not None
+
+
+def followed_parts(run: Run) -> dict[int, str]:
+    """Filter → `FilterEvaluation.part_name`, where it has one."""
+    kept = kept_figures(run.directory)
+    filters = [] if kept is None else kept.filters
+    return {figures.filter: figures.part_name for figures in filters if figures.part_name}
+
+
+def _measured(
+    run: Run, dataset: "PartDataset | None" = None, *, num_workers: int = 0, cache: "FeatureCache | None" = None
+) -> Evaluation:
     from partcnn.evaluation.measurement import evaluate
 
     features = None
@@ -68,57 +202,35 @@ def evaluate_run(
         from partcnn.training.cached_features import picture_features
 
         features = partial(picture_features, run.model, cache=cache, num_workers=num_workers)
+    told = about(run)
     pictures = dataset or run.dataset("test")
-    evaluation = evaluate(run.model, pictures, num_workers=num_workers, features=features)
-    evaluation.to_json(run.directory / METRICS_FILE)
-    write_card(run.directory)
-    return evaluation
+    return replace(evaluate(run.model, pictures, num_workers=num_workers, features=features), run=told)
 
 
-def open_run(directory: str | Path) -> Run:
-    """A run that was trained before.
-
-    Raises:
-        RunError: the directory is missing, incomplete or malformed.
-    """
-    directory = Path(directory)
-    settings = read_settings(directory)
-    return Run(directory, load(directory), settings)
-
-
-def figures_of(directory: str | Path) -> Evaluation:
-    """The figures of a run directory; its network is opened only where metrics.json is missing.
-
-    Raises:
-        RunError: the directory is missing, incomplete or malformed.
-        DataError: metrics.json is malformed.
-    """
-    directory = Path(directory)
-    read_settings(directory)
-    file = directory / METRICS_FILE
-    return Evaluation.from_json(file) if file.is_file() else evaluate_run(open_run(directory))
+def _read(directory: Path) -> tuple[RunSettings, TrainingState | None]:
+    """As of `read_run`; of a run that is not there yet the error says so."""
+    try:
+        return read_run(directory)
+    except RunError as error:
+        half = None if (directory / SETTINGS_FILE).is_file() else half_made(directory)
+        if half is None:
+            raise
+        raise RunError(f"{error}; {_on_half(half)}, partcnn train --resume {directory} goes on with it") from None
 
 
-def run_evaluation(run: Run) -> Evaluation:
-    """The figures in metrics.json, measured now where the file is missing."""
-    file = run.directory / METRICS_FILE
-    return Evaluation.from_json(file) if file.is_file() else evaluate_run(run)
+def _on_half(half: Path) -> str:
+    state = state_of(half)
+    told = "" if state is None else f", {state.epochs} of {state.num_epochs} epochs"
+    return f"a training to it is not whole yet{told}"
 
 
-def followed_parts(run: Run) -> dict[int, str]:
-    """Filter → `FilterEvaluation.part_name`, where it has one."""
-    file = run.directory / METRICS_FILE
-    filters = Evaluation.from_json(file).filters if file.is_file() else []
-    return {figures.filter: figures.part_name for figures in filters if figures.part_name}
-
-
-def check_free(directory: Path, force: bool) -> None:
-    """Raises RunError where a new run cannot be written: a file, another run without `force`, or other files."""
-    if directory.exists() and not directory.is_dir():
-        raise RunError(f"out: expected a directory, got the file {directory}")
-    if not directory.exists() or not any(directory.iterdir()):
+def _tell(directory: Path, state: TrainingState | None) -> None:
+    """One line of what is not as training left it."""
+    if state is None:
         return
-    if not force:
-        raise RunError(f"out: {directory} exists already; give another --out, or --force to replace the run")
-    if not (directory / SETTINGS_FILE).is_file():
-        raise RunError(f"out: {directory} is not empty and no run; --force replaces runs only")
+    if state.weights is not None and state.weights != file_digest(directory / WEIGHTS_FILE):
+        _log.warning("%s: its weights are others than partcnn train left there", directory)
+    if state.state == DIVERGED:
+        _log.warning("%s is %s; these are its last good weights", directory, state.told)
+    elif state.state != DONE:
+        _log.warning("%s is %s; partcnn train --resume %s goes on", directory, state.told, directory)

@@ -1,7 +1,7 @@
 """Settings → a trained, measured network in a run directory."""
 
 import logging
-import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,21 @@ import torch
 from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
-from partcnn.app.runs.opening import Run, check_free, dataset_of, evaluate_run
-from partcnn.app.settings import NetworkSettings, RunSettings, write_settings
+from partcnn.app.runs.making import Untrained, trained_in
+from partcnn.app.runs.opening import Run, dataset_of, open_run, run_evaluation
+from partcnn.app.runs.place import half_made, new_run, resumed_run, state_of
+from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
 from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
-from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.settings import UNREAD_BY_COMPETING, ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, announced, auto_depths
 from partcnn.networks.probing.layer_shapes import layer_shapes
-from partcnn.training.fitting import check_trunk, fit
+from partcnn.training.fitting import check_trunk
 from partcnn.training.history import History
 from partcnn.training.recipe import Recipe
 
@@ -33,7 +34,7 @@ _log = logging.getLogger("partcnn")
 def train_run(
     settings: RunSettings, *, dataset: PartDataset | None = None, is_progress_shown: bool = True
 ) -> tuple[Run, History, Evaluation | None]:
-    """Train, measure on the pictures kept out, and write the run directory.
+    """Train, measure on the pictures kept out, and write the run directory, which is there when all of it is.
 
     Args:
         settings: of the run.
@@ -41,14 +42,68 @@ def train_run(
         is_progress_shown: bars on the terminal.
 
     Returns:
-        The run, its history, and its evaluation: None after Ctrl-C.
+        The run, its history, and its evaluation: None after Ctrl-C. The run's directory is then another one where a
+        run was to be replaced, which stays.
 
     Raises:
-        RunError: the directory exists and `force` is off.
+        RunError: the directory exists and `force` is off, or another process trains to it.
         PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
     """
+    with new_run(Path(settings.out), force=settings.force) as place:
+        return trained_in(place, untrained(settings, dataset), is_progress_shown=is_progress_shown)
+
+
+def resume_run(
+    directory: str | Path, changes: Mapping[str, Any] | None = None, *, is_progress_shown: bool = True
+) -> tuple[Run, History, Evaluation | None]:
+    """Go on with the training of half a run, by its own settings.
+
+    Args:
+        directory: where the run is, or was to be.
+        changes: settings that change nothing of what is trained, such as `workers`, by name.
+        is_progress_shown: bars on the terminal.
+
+    Returns:
+        As of `train_run`. A whole run comes back as it is, with an empty history, measured where it was not.
+
+    Raises:
+        RunError: there is no run, or another process trains to it.
+        PartCNNError: as of `train_run`; the half run stays.
+    """
+    with resumed_run(Path(directory)) as place:
+        if place is not None:
+            settings = replace(read_settings(place.directory), out=str(directory), **(changes or {}))
+            return trained_in(place, untrained(settings), resume=True, is_progress_shown=is_progress_shown)
+    run = open_run(directory)
+    return run, History(), run_evaluation(run)
+
+
+def begun_or_new(settings: RunSettings, *, is_progress_shown: bool = True) -> tuple[Run, History, Evaluation | None]:
+    """Half a run goes on, and a whole one comes back; else a new one is trained, in place of one that cannot go on.
+
+    Args:
+        settings: those of half a run are the same, which is not checked.
+        is_progress_shown: bars on the terminal.
+
+    Returns, Raises:
+        As of `train_run`.
+    """
     directory = Path(settings.out)
-    check_free(directory, settings.force)
+    if half_made(directory) is not None or state_of(directory) is not None:
+        return resume_run(directory, is_progress_shown=is_progress_shown)
+    return train_run(replace(settings, force=directory.is_dir()), is_progress_shown=is_progress_shown)
+
+
+def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untrained:
+    """What `settings` speak of: pictures, network, and the settings as they were taken.
+
+    Args:
+        settings: of a run, asked for or taken.
+        dataset: the training split, where it is open already.
+
+    Raises:
+        PartCNNError: data, weights, layers or settings cannot be used.
+    """
     recipe = recipe_of(settings)
     if dataset is None:
         dataset = dataset_of(settings)
@@ -60,27 +115,7 @@ def train_run(
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
     cache = default_cache() if settings.cache and trunk == "frozen" else None
-    if directory.exists():
-        shutil.rmtree(directory / "log", ignore_errors=True)
-        (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
-    directory.mkdir(parents=True, exist_ok=True)
-    settings = as_taken(replace(settings, recipe=recipe, trunk=trunk), model)
-    write_settings(settings, directory)
-    history = fit(
-        model,
-        dataset,
-        recipe,
-        trunk=trunk,
-        directory=directory,
-        seed=settings.seed,
-        num_workers=settings.workers,
-        cache=cache,
-        is_progress_shown=is_progress_shown,
-    )
-    run = Run(directory, model, settings)
-    if history.is_interrupted:
-        return run, history, None
-    return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers, cache=cache)
+    return Untrained(model, dataset, as_taken(replace(settings, recipe=recipe, trunk=trunk), model), cache)
 
 
 def _check_classes(dataset: PartDataset) -> None:

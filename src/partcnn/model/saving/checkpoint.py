@@ -8,7 +8,6 @@
 A run directory of `partcnn train` holds these and more.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
-from partcnn.foundation.files import as_path, replace_file, write_text
+from partcnn.foundation.files import as_path, file_digest, save_tensors, write_text
 from partcnn.model.conversion import check_unconverted, converted
 from partcnn.model.copying import copied
 from partcnn.model.network import conversion_of, unwrapped
@@ -80,11 +79,11 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         "preprocessing": record.preprocessing.to_spec(),
         "answer": answer_of(model),
     }
-    before = _digest(directory / WEIGHTS_FILE)
-    replace_file(directory / WEIGHTS_FILE, lambda file: save_file(tensors, file))
+    before = file_digest(directory / WEIGHTS_FILE)
+    save_tensors(tensors, directory / WEIGHTS_FILE)
     write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     # Figures that lie there are of the network that lay there.
-    write_card(directory, is_measured=before == _digest(directory / WEIGHTS_FILE))
+    write_card(directory, is_measured=before == file_digest(directory / WEIGHTS_FILE))
     return directory
 
 
@@ -94,10 +93,15 @@ def write_card(directory: Path, *, is_measured: bool = True) -> None:
     A README.md that `save` did not write stays.
     """
     card = directory / CARD_FILE
-    if card.exists() and MARK not in card.read_text(encoding="utf-8", errors="replace"):
+    if card.exists() and not is_own_card(card):
         return
     config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    write_text(card, model_card(config, _summary(directory / METRICS_FILE) if is_measured else None))
+    write_text(card, model_card(config, _summary(directory) if is_measured else None))
+
+
+def is_own_card(card: Path) -> bool:
+    """Whether a README.md is one that `save` wrote."""
+    return card.is_file() and MARK in card.read_text(encoding="utf-8", errors="replace")
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
@@ -193,19 +197,17 @@ def _rebuilt(config: dict[str, Any], settings: ConversionSettings, network: nn.M
     return rebuilt
 
 
-def _digest(file: Path) -> str | None:
-    if not file.is_file():
-        return None
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _summary(file: Path) -> dict[str, Any] | None:
-    """The summary of metrics.json; None where there is none that can be read."""
+def _summary(directory: Path) -> dict[str, Any] | None:
+    """The summary of metrics.json; None where there is none that can be read, or it is of other weights."""
+    file = directory / METRICS_FILE
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))["summary"]
+        figures = json.loads(file.read_text(encoding="utf-8"))
+        summary, run = figures["summary"], figures.get("run") or {}
+        measured = run.get("weights")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         _log.warning("%s is left out of the model card: %s", file, error)
         return None
-    return summary if isinstance(summary, dict) else None
+    is_other = measured is not None and measured != file_digest(directory / WEIGHTS_FILE)
+    return summary if isinstance(summary, dict) and not is_other else None
