@@ -48,7 +48,7 @@ def evaluate(
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
-    features: Callable[..., PictureFeatures] | None = None,
+    features: Callable[..., PictureFeatures | None] | None = None,
 ) -> Evaluation:
     """Measure what the filters of the top part layer follow.
 
@@ -69,8 +69,8 @@ def evaluate(
         batch_size, num_workers: of the pass.
         protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
         features: gives the trunk's maps that are known already, of a data set and whether its second views are
-            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, and memory grows with
-            what it gives.
+            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, unless it
+            gives None.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
