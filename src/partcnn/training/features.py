@@ -112,8 +112,8 @@ def batches_of_views(
         for pictures, frames, labels, sizes in picture_loader(views.views_and_size, images, device, num_workers):
             made = torch.cat([fast(batch) for batch in trunk_batches(pictures.flatten(0, 1), device)])
             made = made.unflatten(0, pictures.shape[:2])
-            found = {"maps": made.to("cpu", dtype), "frames": frames, "labels": labels}
-            yield found | ({"whole": made[:, 0].to("cpu", torch.float32), "sizes": sizes} if keeps_whole else {})
+            found = {"maps": _kept(made, dtype), "frames": frames, "labels": labels}
+            yield found | ({"whole": _kept(made[:, 0], torch.float32), "sizes": sizes} if keeps_whole else {})
 
 
 def batches_of_pictures(
@@ -129,8 +129,13 @@ def batches_of_pictures(
     pictures_of = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     with torch.no_grad():
         for example, sizes in picture_loader(pictures_of.example_and_size, images, device, num_workers):
-            maps = [fast(batch).to("cpu", torch.float32) for batch in trunk_batches(example.image, device)]
+            maps = [_kept(fast(batch), torch.float32) for batch in trunk_batches(example.image, device)]
             yield {"maps": torch.cat(maps), "sizes": torch.stack(sizes, dim=1)}
+
+
+def _kept(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """On the CPU, row by row, as they lie in a file: in another order of memory sums would round otherwise."""
+    return maps.to("cpu", dtype).contiguous()
 
 
 class _Rows:
