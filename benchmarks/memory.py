@@ -94,16 +94,16 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Memory",
         "",
-        "Peak memory of `partcnn train` and the evaluation that follows, on small pictures, from 70 % of which it trains:",
-        "`python benchmarks/memory.py`. The trunk's maps lie in the cache, in files of up to 32 MiB, and are read as they",
-        "are needed.",
+        "Peak memory of `partcnn train` and the evaluation that follows, on small pictures 70 % of them for training:",
+        "`python benchmarks/memory.py`. The trunk's maps lie in the cache, in files of up to 32 MiB, and are read",
+        "as they are needed.",
         "",
         "| pictures | peak memory, MiB | maps in the cache, MiB |",
         "|---|---|---|",
         *(f"| {row['pictures']} | {row['peak_mib']:.0f} | {row['cache_mib']:.0f} |" for row in rows),
         "",
-        f"The highest peak is {100 * (most / least - 1):.0f} % above the lowest. What still grows is the list of pictures,",
-        "some 3 kB for each, and the object map, 4 bytes a cell.",
+        f"The highest peak is {100 * (most / least - 1):.0f} % above the lowest. What still grows is the list of",
+        "pictures, some 3 kB for each, and the object map, 4 bytes a cell.",
         "",
     ]
     return "\n".join(lines)

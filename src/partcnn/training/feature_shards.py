@@ -170,6 +170,7 @@ def store_rows(
     try:
         found = _Run(wanted, FeatureCache(Path(scratch.name)), _SCRATCH_KEY, None, scratch).run(None)
     except (_NoRoomError, _NotKeptError):
+        scratch.cleanup()
         return None
     if os.name == "posix":
         scratch.cleanup()  # what is mapped stays as long as it is, and nothing is left by a process that is killed
