@@ -27,7 +27,7 @@ from partcnn.networks.demo_net import DemoNet
 _SIDE_PX = 64
 _NUM_DRAWN = 60  # of each of the two classes; the rest are these, moved
 _SETTINGS = ["--backbone", "demo", "--network.input_size", str(_SIDE_PX), "--workers", "0"]
-_SETTINGS += ["--epochs", "1", "--recipe.batch_size", "128", "--recipe.head_epochs", "1"]
+_SETTINGS += ["--epochs", "1", "--recipe.batch_size", "128", "--recipe.head_epochs", "1", "--recipe.num_views", "2"]
 
 
 def main() -> None:

@@ -17,7 +17,20 @@ from torch import Tensor
 
 _DONTNEED = 4  # MADV_DONTNEED of Linux
 _MOST_IN_MEMORY = 2**28  # bytes of `large_zeros`
-_RELEASE_BYTES = 2**26  # of rows that were read: then their pages are given back
+_RELEASE_BYTES = 2**24  # of rows that were read: then their pages are given back
+
+
+class _Pages:
+    """The mapped files that rows lie in, of all rows that were taken from these; counts what is read of them."""
+
+    def __init__(self, shards: Sequence[Tensor]) -> None:
+        self._ranges, self._num_bytes_read = mapped_ranges(shards), 0
+
+    def note_read(self, num_bytes: int) -> None:
+        self._num_bytes_read += num_bytes
+        if self._num_bytes_read > _RELEASE_BYTES:
+            self._num_bytes_read = 0
+            give_back(self._ranges)
 
 
 class RowShards:
@@ -29,7 +42,7 @@ class RowShards:
     Args:
         shards: of equal shapes but for the first axis, at least one.
         is_mapped: they are mapped from files and never written to. Their pages are then given back to the system every
-            64 MiB of rows: they would count as memory of this process for as long as nothing else needed it.
+            16 MiB of rows: they would count as memory of this process for as long as nothing else needed it.
         keeps: what must live as long as the rows, such as a temporary directory.
     """
 
@@ -38,7 +51,8 @@ class RowShards:
     def __init__(
         self, shards: Sequence[Tensor], *, is_mapped: bool = False, keeps: object = None, rows: Tensor | None = None
     ) -> None:
-        self._shards, self._is_mapped, self._keeps = list(shards), is_mapped, keeps
+        self._shards, self._keeps = list(shards), keeps
+        self._pages = _Pages(self._shards) if is_mapped else None
         self._starts = [0]
         for shard in self._shards:
             self._starts.append(self._starts[-1] + len(shard))
@@ -46,8 +60,6 @@ class RowShards:
         num_rows = self._starts[-1] if rows is None else len(rows)
         self.shape = torch.Size((num_rows, *self._shards[0].shape[1:]))
         self.dtype = self._shards[0].dtype
-        self._ranges = mapped_ranges(self._shards) if is_mapped else []
-        self._num_bytes_read = 0
 
     @property
     def ndim(self) -> int:
@@ -64,7 +76,7 @@ class RowShards:
     def of(self, rows: Tensor) -> "RowShards":
         """These rows alone, [row], in this order; nothing is read."""
         rows = rows if self._rows is None else self._rows[rows]
-        return RowShards(self._shards, is_mapped=self._is_mapped, keeps=self._keeps, rows=rows)
+        return self._taken(self._shards, rows)
 
     def split(self, size: int) -> Iterator[Tensor]:
         """The rows, so many at a time."""
@@ -74,8 +86,7 @@ class RowShards:
     def __getitem__(self, index: Any) -> Any:
         first, *others = index if isinstance(index, tuple) else (index,)
         if isinstance(first, slice) and first == slice(None) and others:
-            shards = [shard[(first, *others)] for shard in self._shards]
-            return RowShards(shards, is_mapped=self._is_mapped, keeps=self._keeps, rows=self._rows)
+            return self._taken([shard[(first, *others)] for shard in self._shards], self._rows)
         images = torch.arange(len(self))[first] if isinstance(first, slice) else torch.as_tensor(first)
         shape = torch.broadcast_shapes(images.shape, *(one.shape for one in others if isinstance(one, Tensor)))
         others = [one.expand(shape).flatten() if isinstance(one, Tensor) else one for one in others]
@@ -96,14 +107,15 @@ class RowShards:
             inner = rows[where] - self._starts[number]
             own = (one[where] if isinstance(one, Tensor) else one for one in others)
             found[where] = self._shards[number][(inner, *own)]
-            self._note_read(len(where) * self._shards[number][:1].nbytes)
+            if self._pages is not None:
+                self._pages.note_read(len(where) * self._shards[number][:1].nbytes)
         return found
 
-    def _note_read(self, num_bytes: int) -> None:
-        self._num_bytes_read += num_bytes
-        if self._ranges and self._num_bytes_read > _RELEASE_BYTES:
-            self._num_bytes_read = 0
-            give_back(self._ranges)
+    def _taken(self, shards: Sequence[Tensor], rows: Tensor | None) -> "RowShards":
+        """Of the same files."""
+        found = RowShards(shards, keeps=self._keeps, rows=rows)
+        found._pages = self._pages
+        return found
 
 
 Rows: TypeAlias = Tensor | RowShards
