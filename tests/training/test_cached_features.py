@@ -103,7 +103,9 @@ def views(dataset: PartDataset, **settings: object) -> PictureViews:
 
 def features(model: PartNetwork, dataset: PartDataset, directory: Path | None) -> FeatureViews:
     cache = None if directory is None else FeatureCache(directory)
-    return trunk_features(model, views(dataset), cache=cache)
+    found = trunk_features(model, views(dataset), cache=cache)
+    assert found is not None
+    return found
 
 
 def entries(directory: Path) -> list[Path]:
@@ -148,11 +150,10 @@ class TestFeatures:
     ) -> None:
         model, cache = network(), FeatureCache(directory)
         trunk = counted(model)
-        made = trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
+        trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
         trunk.num_pictures[0] = 0
         found = picture_features(model, dataset, cache=cache)
         assert trunk.num_pictures == [0]
-        assert made.whole is None  # it would be held in memory as long as the views
         anew = picture_features(model, dataset)
         assert found.maps.dtype == torch.float32  # bfloat16 would give other figures
         torch.testing.assert_close(found.maps, anew.maps, atol=1e-5, rtol=1e-5)
@@ -534,7 +535,7 @@ class TestCommand:
         cold = self.run(command, tmp_path / "out")
         assert "kept in" in " ".join(capsys.readouterr().err.split())
         # what decodes pictures and runs the trunk
-        for name in ("compute_features", "compute_picture_features", "compute_second_features"):
+        for name in ("store_rows", "compute_second_features"):
             monkeypatch.setattr(f"partcnn.training.cached_features.{name}", None)
         warm = self.run(command, tmp_path / "out")
         assert "from the cache" in " ".join(capsys.readouterr().err.split())

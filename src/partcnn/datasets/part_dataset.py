@@ -20,6 +20,7 @@ from partcnn.datasets.splits import assign_split, check_split
 from partcnn.foundation.errors import ConfigError, DataError
 
 _log = logging.getLogger("partcnn")
+_MOST_NAMED = 10  # classes without a picture, each in a line
 _NOWHERE = Point(float("nan"), float("nan"))
 
 
@@ -215,7 +216,18 @@ class PartDataset(Dataset[Example]):
                 "add pictures or take split 'all'"
             )
         present = {sample.label for sample in self.samples}
-        for name in (name for label, name in enumerate(self.classes) if label not in present):
+        absent = [name for label, name in enumerate(self.classes) if label not in present]
+        if len(absent) > _MOST_NAMED:
+            _log.warning(
+                "%s: the split %r has no picture of %d of %d classes, the first %r",
+                self.spec,
+                split,
+                len(absent),
+                len(self.classes),
+                absent[0],
+            )
+            return
+        for name in absent:
             _log.warning("%s: the split %r has no picture of the class %r", self.spec, split, name)
 
     def _landmark_points(self, sample: Sample) -> list[Point]:

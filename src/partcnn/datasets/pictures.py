@@ -1,6 +1,7 @@
 """Picture files: read, check, and set aside those that cannot be read."""
 
 import hashlib
+import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeAlias, TypeVar
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -21,11 +22,46 @@ _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skip
 _MAX_THREADS = 16
 _CHUNK_BYTES = 1 << 20
 _QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A picture's file that lies whole within another file, as in a tar archive; read in place.
+
+    Args:
+        file: the other one.
+        offset, size: of the picture in it, in bytes.
+        name: of the picture, for people: the other file's and its own.
+    """
+
+    file: Path
+    offset: int
+    size: int
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Its bytes.
+
+        Raises:
+            OSError: the other file is missing, or ends before.
+        """
+        with self.file.open(mode) as file:
+            file.seek(self.offset)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise OSError(f"{self.file} ends before byte {self.offset + self.size}")
+        return io.BytesIO(content)
+
+
+PictureFile: TypeAlias = Path | FilePart
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(path: PictureFile) -> Image.Image:
     """A picture file as 8-bit RGB, turned as its EXIF tag asks.
 
     Of several frames the first is read. `to_rgb` says what becomes of other pixels.
@@ -39,7 +75,7 @@ def read_picture(path: Path) -> Image.Image:
 
 
 def read_reduced(
-    path: Path, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+    path: PictureFile, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """A picture that is resized next: of a large JPEG the decoder makes 1/2, 1/4 or 1/8 of the side, which is faster.
 
@@ -90,7 +126,7 @@ class CheckedPicture:
     state: tuple[int, ...] | None
 
 
-def check_picture(path: Path) -> CheckedPicture:
+def check_picture(path: PictureFile) -> CheckedPicture:
     """Decode a picture to the end of its data, a JPEG at reduced size, and hash its file, which is opened once.
 
     Passing means that `read_picture` will not fail while the file stays as it is: headers alone would pass
@@ -99,7 +135,7 @@ def check_picture(path: Path) -> CheckedPicture:
     Raises:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
-    state = file_state(path)  # before the file is read: a change while it is read gives another one
+    state = picture_state(path)  # before the file is read: a change while it is read gives another one
     with told(path), path.open("rb") as file:
         digest = _sha256(file)
         file.seek(0)
@@ -119,7 +155,12 @@ def _decoded_size(file: IO[bytes]) -> tuple[int, int]:
     return (width, height) if is_turned else (height, width)
 
 
-def file_digest(path: Path) -> bytes:
+def picture_state(path: PictureFile) -> tuple[int, ...] | None:
+    """`file_state` of the file that a picture lies in."""
+    return file_state(path if isinstance(path, Path) else path.file)
+
+
+def file_digest(path: PictureFile) -> bytes:
     """SHA-256 of a file's content.
 
     Raises:
@@ -156,13 +197,13 @@ def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with told(path), Image.open(path) as image:
+def _opened(path: PictureFile) -> Iterator[Image.Image]:
+    with told(path), Image.open(path if isinstance(path, Path) else path.open()) as image:
         yield image
 
 
 @contextmanager
-def told(picture: Path | str) -> Iterator[None]:
+def told(picture: PictureFile | str) -> Iterator[None]:
     """Whatever goes wrong within with a picture is a DataError that names its file, or the argument that it is."""
     try:
         yield
@@ -176,9 +217,9 @@ def told(picture: Path | str) -> Iterator[None]:
         raise DataError(f"{picture}: expected a readable picture, got {type(error).__name__}: {error}") from error
 
 
-def _unknown_kind(picture: Path | str) -> str:
+def _unknown_kind(picture: PictureFile | str) -> str:
     """What a file is that Pillow does not know, in words."""
-    if not isinstance(picture, Path):
+    if isinstance(picture, str):
         return "one of no known picture format"
     with picture.open("rb") as file:
         is_tiff = file.read(4) in (b"II*\0", b"MM\0*")
