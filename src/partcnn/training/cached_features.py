@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset, Sample
-from partcnn.datasets.pictures import in_threads
+from partcnn.datasets.pictures import PictureChangedError, in_threads
 from partcnn.foundation.disk_cache import CachedTensors, FeatureCache, content_key, network_digest
 from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
 from partcnn.model.second_views import SecondViews
@@ -26,6 +26,7 @@ from partcnn.training.projection import origin_of_projection, prepare
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
+_CHANGED = "trunk features: they are computed anew and not kept, since a picture changed meanwhile: %s"
 _PROJECTION = "projection."  # the name of each of its tensors begins so
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
 
@@ -52,6 +53,23 @@ def trunk_features(
     model.trunk.eval()
     if cache is None:
         return _computed(model, views, num_workers=num_workers, on_progress=on_progress)
+    pinned = views.pinned()
+    try:
+        return _found_or_kept(model, pinned, cache, num_workers, keeps_whole, on_progress)
+    except PictureChangedError as error:
+        _log.warning(_CHANGED, error)
+        return _computed(model, views, num_workers=num_workers, on_progress=on_progress)
+
+
+def _found_or_kept(
+    model: PartNetwork,
+    views: PictureViews,
+    cache: FeatureCache,
+    num_workers: int,
+    keeps_whole: bool,
+    on_progress: Callable[[int], None] | None,
+) -> FeatureViews:
+    """Of pinned pictures, so that what is kept is made of the bytes that are in its key."""
     key = features_key(model, views)
     found = cache.find(key)
     if found is not None and _is_what_the_trunk_makes(model, views, found):
@@ -108,34 +126,42 @@ def picture_features(
     preprocessing = conversion_of(model).preprocessing
     trunk = nn.Sequential(model.trunk, model.projection)
 
-    def whole() -> dict[str, Tensor]:
-        return _tensors(compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers))
+    def whole(pictures: PartDataset) -> dict[str, Tensor]:
+        return _tensors(compute_picture_features(trunk, pictures, preprocessing, num_workers=num_workers))
 
-    def second() -> dict[str, Tensor]:
+    def second(pictures: PartDataset) -> dict[str, Tensor]:
+        views = SecondViews(pictures, preprocessing)
         made = compute_second_features(trunk, views, num_workers=num_workers)
         return {"maps": made.maps, "frames": made.frames}
 
-    found = _cached(cache, lambda: whole_key(model, preprocessing, dataset), whole)
+    found = _cached(cache, dataset, lambda pictures: whole_key(model, preprocessing, pictures), whole)
     features = PictureFeatures(found["maps"], found["sizes"])
     if not has_second_views:
         return features
-    views = SecondViews(dataset, preprocessing)
-    found = _cached(cache, lambda: second_key(model, views), second)
+    found = _cached(cache, dataset, lambda pictures: second_key(model, SecondViews(pictures, preprocessing)), second)
     return replace(features, second=SecondFeatures(found["maps"], found["frames"]))
 
 
 def _cached(
-    cache: FeatureCache | None, key: Callable[[], str], compute: Callable[[], dict[str, Tensor]]
+    cache: FeatureCache | None,
+    dataset: PartDataset,
+    key: Callable[[PartDataset], str],
+    compute: Callable[[PartDataset], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """What a cache has; or it is computed, and kept there."""
+    """What a cache has of the pictures; or it is computed, and kept there."""
     if cache is None:
-        return compute()
-    name = key()
+        return compute(dataset)
+    pinned = dataset.pinned()
+    name = key(pinned)
     found = cache.find(name)
     if found is not None:
         return found.tensors
     began = time.monotonic()
-    made = compute()
+    try:
+        made = compute(pinned)
+    except PictureChangedError as error:
+        _log.warning(_CHANGED, error)
+        return compute(dataset)
     cache.keep(name, made, time.monotonic() - began)
     return made
 
