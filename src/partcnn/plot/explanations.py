@@ -20,7 +20,7 @@ from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.foundation.pixels import shrunk
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.colours import filter_colours, web_colour
-from partcnn.plot.lettering import lettering, printable
+from partcnn.plot.lettering import drawable, lettering
 from partcnn.plot.overlay import heatmap_overlay
 from partcnn.plot.tiling import Outline, filter_name, inner_place
 
@@ -167,7 +167,7 @@ def contribution_bars(
         colours = [web_colour(own[one.filter]) for _, one in strongest]
         colours += [_REST] * (len(values) - len(colours) - 1) + [_TOTAL]
     axis.barh(places, values, color=colours, height=0.65)
-    names = [printable(name) for name, _ in bars]
+    names = [drawable(name) for name, _ in bars]
     axis.set_yticks(places, names, **lettering(names))
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", linewidth=0.8)
@@ -189,7 +189,7 @@ def contribution_bars(
         axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     # The legend lies between bars and title: a long title would run into it.
-    title = printable(f"{explanation.question}: {explanation.probability:.1%}")
+    title = drawable(f"{explanation.question}: {explanation.probability:.1%}")
     axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6, **lettering([title]))
     return axis
 

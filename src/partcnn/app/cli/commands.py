@@ -12,12 +12,12 @@ from importlib.metadata import version
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
-from rich.console import Console
 from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.foundation.errors import ConfigError, PartCNNError
-from partcnn.foundation.streams import drop_output, flush, printable, set_up_streams
+from partcnn.foundation.streams import drop_output, flush, set_up_streams
+from partcnn.foundation.terminal import PlainConsole, PlainFormatter
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     error; a file that cannot be written is told in one line.
     """
     set_up_streams()
-    errors = Console(stderr=True, soft_wrap=True, markup=False)
+    errors = PlainConsole(stderr=True, soft_wrap=True)
     _set_up_logging(errors)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flush()
         return result
     except (PartCNNError, ArgumentError) as error:
-        message = printable(" ".join(str(error).split()))
+        message = " ".join(str(error).split())
         errors.print(f"partcnn: {message}", style="red", highlight=False)
         return BAD_INPUT
     except BrokenPipeError:  # of `| head`
@@ -97,7 +97,8 @@ def _module(command: str) -> Any:
     return importlib.import_module(f"partcnn.app.cli.{command}")
 
 
-def _set_up_logging(errors: Console) -> None:
+def _set_up_logging(errors: PlainConsole) -> None:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    handler.setFormatter(PlainFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("partcnn").setLevel(logging.INFO)

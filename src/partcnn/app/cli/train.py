@@ -6,6 +6,7 @@ from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
+from partcnn.app.named_data import remember
 from partcnn.app.settings import RunSettings
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
@@ -29,6 +30,7 @@ def execute(options: Namespace) -> int:
     quiet_lightning()
     names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
     settings = RunSettings(**{name: options[name] for name in names})
+    remember(settings.data)
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
     if evaluation is None:
         console().print(f"interrupted after {len(history.epochs)} epochs; the network so far is in {run.directory}")
