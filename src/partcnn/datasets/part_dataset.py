@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.joint_transforms import box_centers, edge_boxes
+from partcnn.datasets.pictures import in_threads
 from partcnn.datasets.samples import Point, Sample
 from partcnn.datasets.splits import assign_split, check_split
 from partcnn.foundation.errors import ConfigError, DataError
@@ -124,6 +125,10 @@ class PartDataset(Dataset[Example]):
         other = copy.copy(self)
         other.samples = list(samples)
         return other
+
+    def pinned(self) -> "PartDataset":
+        """The same pictures, each held to the bytes that it has now; see `Sample.pinned`."""
+        return self.with_samples(in_threads(self.samples, lambda sample: sample.pinned()))
 
     def with_classes(self, classes: Sequence[str], labels: Sequence[int]) -> "PartDataset":
         """The same pictures, transform and split, the classes in another order.

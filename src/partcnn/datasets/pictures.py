@@ -14,13 +14,13 @@ from typing import IO, TypeAlias, TypeVar
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from partcnn.foundation.errors import DataError
-from partcnn.foundation.files import file_state
+from partcnn.foundation.files import file_state, read_whole
 from partcnn.foundation.pixels import to_rgb
 
 _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than this
 _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)
 _MAX_THREADS = 16
-_CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 1 << 31  # of a picture's file
 _QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
 
 
@@ -61,21 +61,33 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def read_picture(path: PictureFile) -> Image.Image:
+class PictureChangedError(DataError):
+    """A picture's file does not hold any more what it held when it was hashed."""
+
+
+def read_picture(path: PictureFile, digest: bytes | None = None) -> Image.Image:
     """A picture file as 8-bit RGB, turned as its EXIF tag asks.
 
     Of several frames the first is read. `to_rgb` says what becomes of other pixels.
 
+    Args:
+        path: of the file.
+        digest: SHA-256 that the bytes which are decoded must have; None takes any.
+
     Raises:
         DataError: the file is missing, truncated or no picture, or the range of its pixels is not known; the message
             names it.
+        PictureChangedError: the file's bytes have another digest.
     """
-    with _opened(path) as image:
+    with _opened(path, digest) as image:
         return to_rgb(image)
 
 
 def read_reduced(
-    path: PictureFile, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
+    path: PictureFile,
+    resized_to: tuple[int, int],
+    window: tuple[int, int, int, int] | None = None,
+    digest: bytes | None = None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """A picture that is resized next: of a large JPEG the decoder makes 1/2, 1/4 or 1/8 of the side, which is faster.
 
@@ -83,14 +95,16 @@ def read_reduced(
         path: of the file.
         resized_to: (height, width) that follows. No side comes smaller than twice that, unless the file is smaller.
         window: x0, y0, x1, y1 to cut out, in pixels of the picture that `read_picture` gives.
+        digest: see `read_picture`.
 
     Returns:
         The picture or its window, and the (height, width) it has in full: the frame of its annotations.
 
     Raises:
         DataError: the file is missing, truncated or no picture; the message names it.
+        PictureChangedError: the file's bytes have another digest.
     """
-    with _opened(path) as image:
+    with _opened(path, digest) as image:
         full = image.size
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         wanted = (full[1], full[0]) if is_turned else full  # (width, height) after the turn
@@ -136,15 +150,14 @@ def check_picture(path: PictureFile) -> CheckedPicture:
         DataError: the file is missing, truncated or no picture; the message names it.
     """
     state = picture_state(path)  # before the file is read: a change while it is read gives another one
-    with told(path), path.open("rb") as file:
-        digest = _sha256(file)
-        file.seek(0)
-        return CheckedPicture(_decoded_size(file), digest, state)
+    with told(path):
+        content = _content(path)  # hash and decode the same bytes, whoever writes to the file meanwhile
+        return CheckedPicture(_decoded_size(content), _sha256(content), state)
 
 
-def _decoded_size(file: IO[bytes]) -> tuple[int, int]:
+def _decoded_size(content: bytes) -> tuple[int, int]:
     """(height, width) of a picture after the turn, once all of it was decoded."""
-    with Image.open(file) as image:
+    with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         # mode None: JPEG only changes its scale, other formats ignore the call
@@ -166,15 +179,19 @@ def file_digest(path: PictureFile) -> bytes:
     Raises:
         DataError: the file cannot be read.
     """
-    with told(path), path.open("rb") as file:
-        return _sha256(file)
+    with told(path):
+        return _sha256(_content(path))
 
 
-def _sha256(file: IO[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.digest()
+def _content(picture: PictureFile) -> bytes:
+    """All bytes of a picture's file."""
+    if isinstance(picture, FilePart):
+        return picture.open().read()
+    return read_whole(picture, _MOST_BYTES)
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def in_threads(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R]:
@@ -197,9 +214,13 @@ def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list
 
 
 @contextmanager
-def _opened(path: PictureFile) -> Iterator[Image.Image]:
-    with told(path), Image.open(path if isinstance(path, Path) else path.open()) as image:
-        yield image
+def _opened(path: PictureFile, digest: bytes | None) -> Iterator[Image.Image]:
+    with told(path):
+        content = _content(path)
+        if digest is not None and _sha256(content) != digest:
+            raise PictureChangedError("its content changed after it was hashed")
+        with Image.open(io.BytesIO(content)) as image:
+            yield image
 
 
 @contextmanager
@@ -210,7 +231,7 @@ def told(picture: PictureFile | str) -> Iterator[None]:
     except MemoryError:
         raise
     except DataError as error:
-        raise DataError(f"{picture}: {error}") from error
+        raise type(error)(f"{picture}: {error}") from error
     except UnidentifiedImageError as error:  # its own words show the object that was read from
         raise DataError(f"{picture}: expected a readable picture, got {_unknown_kind(picture)}") from error
     except Exception as error:  # broken files raise what each decoder happens to: OSError, SyntaxError, …
@@ -221,9 +242,7 @@ def _unknown_kind(picture: PictureFile | str) -> str:
     """What a file is that Pillow does not know, in words."""
     if isinstance(picture, str):
         return "one of no known picture format"
-    with picture.open("rb") as file:
-        is_tiff = file.read(4) in (b"II*\0", b"MM\0*")
-    if is_tiff:
+    if _content(picture)[:4] in (b"II*\0", b"MM\0*"):
         kinds = "cut short, or of pixels such as 64-bit floating point"
         return f"a TIFF that Pillow does not read ({kinds}); save it as 8 or 16 bits"
     return "a file of no known picture format"

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset, Sample
-from partcnn.datasets.pictures import in_threads
+from partcnn.datasets.pictures import PictureChangedError, in_threads
 from partcnn.foundation.disk_cache import FeatureCache, content_key, network_digest
 from partcnn.foundation.row_shards import Rows, RowShards
 from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
@@ -28,6 +29,9 @@ from partcnn.training.projection import origin_of_projection, prepare
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
+_CHANGED = "trunk features: they are computed anew and not kept, since a picture changed meanwhile: %s"
+_Pictures = TypeVar("_Pictures", PartDataset, PictureViews)
+_R = TypeVar("_R")
 _PROJECTION = "projection."  # the name of each of its tensors begins so
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
 
@@ -58,6 +62,19 @@ def trunk_features(
         None where there is no room for the maps: then the trunk is to run in every epoch. The model has its projection.
     """
     model.trunk.eval()
+    store = partial(_stored, model, num_workers=num_workers, keeps_whole=keeps_whole, on_progress=on_progress)
+    return _unless_changed(views, cache, store)
+
+
+def _stored(
+    model: PartNetwork,
+    views: PictureViews,
+    cache: FeatureCache | None,
+    *,
+    num_workers: int,
+    keeps_whole: bool,
+    on_progress: Callable[[int], None] | None,
+) -> FeatureViews | None:
     key = "" if cache is None else features_key(model, views)
     known = None if cache is None else known_rows(cache, key, len(views))
     if known is not None and not _is_what_the_trunk_makes(model, views, known):
@@ -159,21 +176,28 @@ def picture_features(
     preprocessing = conversion_of(model).preprocessing
     trunk = nn.Sequential(model.trunk, model.projection)
 
-    def second() -> dict[str, Tensor]:
-        made = compute_second_features(trunk, views, num_workers=num_workers)
-        return {"maps": made.maps, "frames": made.frames}
+    def whole(pictures: PartDataset, cache: FeatureCache | None) -> Mapping[str, Rows] | None:
+        batches = partial(batches_of_pictures, trunk, pictures, preprocessing, num_workers=num_workers)
+        wanted = RowsToStore(len(pictures), batches, f"{len(pictures)} pictures", ("maps", "sizes"))
+        return _whole_rows(wanted, cache, "" if cache is None else whole_key(model, preprocessing, pictures))
 
-    batches = partial(batches_of_pictures, trunk, dataset, preprocessing, num_workers=num_workers)
-    wanted = RowsToStore(len(dataset), batches, f"{len(dataset)} pictures", ("maps", "sizes"))
-    rows = _whole_rows(wanted, cache, "" if cache is None else whole_key(model, preprocessing, dataset))
+    def second(pictures: PartDataset, cache: FeatureCache | None) -> dict[str, Tensor]:
+        views = SecondViews(pictures, preprocessing)
+
+        def compute() -> dict[str, Tensor]:
+            made = compute_second_features(trunk, views, num_workers=num_workers)
+            return {"maps": made.maps, "frames": made.frames}
+
+        return _cached(cache, lambda: second_key(model, views), compute)
+
+    rows = _unless_changed(dataset, cache, whole)
     if rows is None:
         return None
     sizes = rows["sizes"]
     features = PictureFeatures(rows["maps"], sizes[:] if isinstance(sizes, RowShards) else sizes)
     if not has_second_views:
         return features
-    views = SecondViews(dataset, preprocessing)
-    found = _cached(cache, lambda: second_key(model, views), second)
+    found = _unless_changed(dataset, cache, second)
     return replace(features, second=SecondFeatures(found["maps"], found["frames"]))
 
 
@@ -187,6 +211,19 @@ def _whole_rows(wanted: RowsToStore, cache: FeatureCache | None, key: str) -> Ma
     if cache is not None and made.is_small:
         cache.keep(key, made.tensors, made.seconds)
     return made.rows
+
+
+def _unless_changed(
+    pictures: _Pictures, cache: FeatureCache | None, work: Callable[[_Pictures, FeatureCache | None], _R]
+) -> _R:
+    """What work gives of pictures that are pinned, so that what is kept is made of the bytes that are in its key; of
+    pictures that change meanwhile, nothing is kept."""
+    if cache is not None:
+        try:
+            return work(pictures.pinned(), cache)
+        except PictureChangedError as error:
+            _log.warning(_CHANGED, error)
+    return work(pictures, None)
 
 
 def _cached(

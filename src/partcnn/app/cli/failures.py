@@ -3,7 +3,6 @@
 from jsonargparse import ArgumentError
 
 from partcnn.foundation.errors import PartCNNError
-from partcnn.foundation.streams import printable
 
 # torch has no exceptions of its own for most of what a machine refuses: a part of its message → what is told.
 _OF_TORCH = {
@@ -18,9 +17,9 @@ _OF_TORCH = {
 def in_one_line(error: Exception) -> str | None:
     """What is told of an exception; None of one that nobody foresaw, which has a traceback to be reported."""
     if isinstance(error, (PartCNNError, ArgumentError)):
-        return printable(" ".join(str(error).split()))
+        return " ".join(str(error).split())
     if isinstance(error, OSError):
-        return printable(f"the system refuses: {error}")
+        return f"the system refuses: {error}"
     if isinstance(error, MemoryError):
         return _OF_TORCH["out of memory"]
     if isinstance(error, RuntimeError):

@@ -35,7 +35,7 @@ class RememberingTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, channel, row, col]
         if len(images) == 1:  # what traces receptive fields sends one picture of noise
             return self.trunk(images)  # type: ignore[no-any-return]
-        keys = [hashlib.sha1(image.numpy(force=True).tobytes()).digest() for image in images]
+        keys = [hashlib.sha256(image.numpy(force=True).tobytes()).digest() for image in images]
         if not all(key in self._maps for key in keys):
             self._maps.update(zip(keys, self.trunk(images).half(), strict=True))
         return torch.stack([self._maps[key] for key in keys]).float()
