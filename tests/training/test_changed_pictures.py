@@ -58,8 +58,8 @@ def _second_maps(dataset: PartDataset, cache: FeatureCache | None, num_workers: 
 @pytest.mark.parametrize(
     ("maps_of", "compute"),
     [
-        (_views_maps, "_computed"),
-        (_whole_maps, "compute_picture_features"),
+        (_views_maps, "_stored"),
+        (_whole_maps, "_whole_rows"),
         (_second_maps, "compute_second_features"),
     ],
 )
