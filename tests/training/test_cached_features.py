@@ -436,7 +436,7 @@ class TestFeatureCache:
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("partcnn.foundation.disk_cache.save_file", interrupted)
+        monkeypatch.setattr("safetensors.torch.save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             FeatureCache(directory).keep(KEY, {"maps": torch.zeros(4)}, 1.0)
         assert entries(directory) == []
