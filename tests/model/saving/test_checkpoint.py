@@ -19,7 +19,6 @@ from partcnn.model.conversion import convert
 from partcnn.model.losses import filter_loss
 from partcnn.model.mask import part_masks
 from partcnn.model.network import conversion_of
-from partcnn.model.saving import checkpoint
 from partcnn.model.saving.checkpoint import CARD_FILE, CONFIG_FILE, FORMAT, WEIGHTS_FILE, load, save
 from partcnn.networks.demo_net import DemoNet
 from partcnn.networks.preprocessing import Preprocessing
