@@ -79,7 +79,7 @@ def epoch_rows(
             1
         ]  # the second is mapped from the disk
         two = PictureViews(dataset, preprocessing, num_views=2, min_crop_frac=recipe.min_crop_frac, is_random=True)
-        loader = EpochLoader(two, batch_size=recipe.batch_size, shuffle=True)
+        loader = EpochLoader(two, batch_size=recipe.batch_size)
         fast = nn.Sequential(model.trunk, model.projection).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         step = training_step(model, recipe)
         batches = EpochBatches(features, batch_size=recipe.batch_size, seed=0)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from partcnn.app.runs.place import RunPlace, half_made, new_run, resumed_run, state_of
-from partcnn.app.runs.state import DONE, INTERRUPTED, RUNNING, STATE_DIRECTORY, TrainingState, write_run
+from partcnn.app.runs.state import DONE, INTERRUPTED, RUNNING, TrainingState, write_run
 from partcnn.app.settings import RunSettings
 from partcnn.foundation.errors import RunError
-from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
 
 STEPS = ("os.rename", "os.replace", "shutil.move", "shutil.rmtree")
 
@@ -25,7 +25,7 @@ def write(directory: Path, weights: str, state: str = DONE) -> None:
     (directory / "log" / "metrics.csv").write_text(weights)
     (directory / "report.html").write_text(weights)
     if state != DONE:
-        (directory / STATE_DIRECTORY).mkdir()
+        (directory / STATE_FOLDER).mkdir()
     write_run(RunSettings("demo:2", str(directory)), TrainingState(state, 1, 2), directory)
 
 
@@ -268,8 +268,8 @@ def test_half_a_run_goes_on_where_it_is_and_takes_its_place(
     with resumed_run(out) as place:
         assert place is not None
         assert weights_in(place.directory) == "half"
-        assert (place.directory / STATE_DIRECTORY).is_dir()
-        shutil.rmtree(place.directory / STATE_DIRECTORY)
+        assert (place.directory / STATE_FOLDER).is_dir()
+        shutil.rmtree(place.directory / STATE_FOLDER)
         (place.directory / WEIGHTS_FILE).write_text("whole")
         place.publish()
     assert (out / WEIGHTS_FILE).read_text() == "whole"

@@ -28,9 +28,9 @@ class WeightsError(PartCNNError, ValueError):
     """Weights are missing, unreadable, or do not fit the network."""
 
 
+class DivergedError(PartCNNError, ArithmeticError):
+    """Training met a loss or a weight that is not finite."""
+
+
 class RunError(PartCNNError, RuntimeError):
     """A run directory exists already, is incomplete, or cannot be read."""
-
-
-class DivergedError(PartCNNError, RuntimeError):
-    """Training met a loss or a weight that is not finite."""

@@ -61,10 +61,15 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
 
 
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+def replace_file(path: Path, write: Callable[[Path], Any], *, is_synced: bool = False) -> None:
     """Let `write` fill a file in a temporary folder beside `path`, then rename it; on an error nothing is left.
 
     What a process that was killed left of the same file is removed.
+
+    Args:
+        path: of the file.
+        write: called with the temporary file.
+        is_synced: wait until it is on the disk, so that the machine may lose its power at any moment.
     """
     remove_abandoned(path.parent, path.name)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
@@ -73,13 +78,25 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
         temporary = folder / path.name
         write(temporary)
         temporary.chmod(0o644)  # libraries may make it readable by its owner alone
+        if is_synced:
+            _sync(temporary)
         os.replace(temporary, path)
+        if is_synced:
+            _sync(path.parent)
     finally:
         try:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             if lock is not None:
                 lock.release()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def remove_abandoned(directory: Path, name: str | None = None, *, least_age_s: float = _ABANDONED_S) -> None:
@@ -102,8 +119,10 @@ def remove_abandoned(directory: Path, name: str | None = None, *, least_age_s: f
                 lock.release()
 
 
-def save_tensors(tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, replaced whole.
+def save_tensors(
+    tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None, *, is_synced: bool = False
+) -> None:
+    """Write a safetensors file, replaced whole; `is_synced` as of `replace_file`.
 
     Raises:
         OSError: it cannot be written, such as on a full disk.
@@ -113,7 +132,7 @@ def save_tensors(tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, 
 
     told = None if metadata is None else dict(metadata)
     try:
-        replace_file(path, lambda temporary: save_file(dict(tensors), temporary, metadata=told))
+        replace_file(path, lambda file: save_file(dict(tensors), file, metadata=told), is_synced=is_synced)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:

@@ -1,6 +1,6 @@
 """The part mask: keeps what lies around each map's peak, and holds what the filter objective has learned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -249,6 +249,16 @@ class PartMask(nn.Module):
     def forget(self) -> None:
         """Empty the memory: other pictures, or other weights, are to come."""
         self._remembered.clear()
+
+    def remembered(self) -> dict[str, Any]:
+        """The memory, which is no part of the network's state, for a training that will go on: tensors by name."""
+        return {what: memory.state_dict() for what, memory in self._remembered.items()}
+
+    def remember_again(self, state: Mapping[str, Any]) -> None:
+        """What `remembered` gave."""
+        self.forget()
+        for what, of_memory in state.items():
+            self._memory_of(what).load_state_dict(of_memory)
 
     def release(self) -> None:
         """Let go of what the last forward pass recorded, and of its graph."""

@@ -1,5 +1,6 @@
 """What each filter's own category looked like in earlier batches, where one batch holds too little of it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -66,6 +67,15 @@ class CategoryMemory:
         kept = state.kept if state is not None and _are_alike(state.kept.values, like) else self._nothing(like)
         is_own = kept.labels == filter_category
         return kept.values * _wide(is_own, kept.values), is_own
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """All that is remembered."""
+        return {} if self._state is None else {name: batch._asdict() for name, batch in self._state._asdict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """What `state_dict` gave."""
+        batches = {name: _Batch(**batch) for name, batch in state.items()}
+        self._state = _State(**batches) if batches else None
 
     def _nothing(self, like: Tensor) -> _Batch:
         labels = torch.full((self.size, like.shape[1]), -1, device=like.device)

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from partcnn.training.cached_features import picture_features, trunk_features
     from partcnn.training.features import FeatureViews, compute_features, compute_picture_features
     from partcnn.training.filters_by_data import needed_filters
-    from partcnn.training.fitting import History, check_trunk, fit
+    from partcnn.training.fitting import check_trunk, fit
+    from partcnn.training.history import History
     from partcnn.training.module import PartTraining
     from partcnn.training.projection import COMPONENT_VARIANCE, set_projection
     from partcnn.training.pruning import prune
@@ -24,7 +25,7 @@ _HOMES = {
     "FeatureViews": "features",
     "compute_features": "features",
     "compute_picture_features": "features",
-    "History": "fitting",
+    "History": "history",
     "check_trunk": "fitting",
     "fit": "fitting",
     "PartTraining": "module",

@@ -1,13 +1,12 @@
 """Train a converted network: `fit`."""
 
 import logging
-import os
+import shutil
 import signal
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
-from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.errors import ConfigError, DataError, DivergedError
 from partcnn.foundation.signals import ENDING, restore, stopping
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
@@ -32,13 +31,16 @@ from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
 from partcnn.training.competing_start import start_competing
+from partcnn.training.divergence import FiniteGuard
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.filters_by_data import needed_filters
 from partcnn.training.head_training import HeadTraining
+from partcnn.training.history import History
 from partcnn.training.module import PartTraining
 from partcnn.training.projection import prepare
 from partcnn.training.pruning import keep_filters
 from partcnn.training.recipe import PRECISIONS, Recipe
+from partcnn.training.resuming import Keeper, StateFolder, TrainingProgress, begin_again, told
 from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
 
@@ -56,53 +58,6 @@ _EXPECTED_WARNINGS = (
 )
 
 
-@dataclass
-class History:
-    """What training logged, one row per epoch: task_loss, filter_loss, its terms, accuracy (of the training set).
-
-    `head_epochs` are those of the second stage, where filters compete.
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    head_epochs: list[dict[str, float]] = field(default_factory=list)
-    is_interrupted: bool = False
-    seconds: float = 0.0
-
-    def rows_of(self, module: L.LightningModule) -> list[dict[str, float]]:
-        """Those of the stage that a module trains."""
-        return self.head_epochs if isinstance(module, HeadTraining) else self.epochs
-
-
-class _Keeper(Callback):
-    """Saves the model as training goes on, so that an interrupted run is a usable run; gathers the history."""
-
-    _MIN_SECONDS = 60.0  # between two saves; the last state is always saved
-
-    def __init__(self, directory: Path | None, history: History) -> None:
-        self.directory, self.history = directory, history
-        self._saved_at = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.history.rows_of(module).append({"epoch": trainer.current_epoch, **metrics})
-        if time.monotonic() - self._saved_at > self._MIN_SECONDS:
-            self.save(module)
-
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.save(module)
-
-    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt):
-            self.history.is_interrupted = True
-            self.save(module)
-
-    def save(self, module: L.LightningModule) -> None:
-        self._saved_at = time.monotonic()
-        if self.directory is not None:
-            assert isinstance(module, PartTraining)
-            save(module.model, self.directory)
-
-
 @replacing()  # a bar's signs end no training where the terminal cannot show them
 def fit(
     model: nn.Module,
@@ -116,6 +71,7 @@ def fit(
     features: FeatureViews | None = None,
     cache: FeatureCache | None = None,
     callbacks: Sequence[Callback] = (),
+    resume: bool = False,
     is_progress_shown: bool = True,
 ) -> History:
     """Train a converted network on the pictures of a data set, in place.
@@ -130,7 +86,8 @@ def fit(
             the same classes in another order keeps its own.
         recipe: None takes the defaults.
         trunk: "frozen" trains what `convert` put on it, on features computed once; "finetune" trains all.
-        directory: where logs (log/) and the model are written; None writes nothing.
+        directory: where logs (log/), the state of the training (training_state/, until it is whole) and at its end
+            the model are written; None writes nothing.
         seed: of views, order and dropout.
         num_workers: processes that decode pictures.
         features: of these pictures through this model's trunk and projection, to spare computing them; the
@@ -138,13 +95,18 @@ def fit(
         cache: where a frozen trunk's features, and the projection, are kept for the next time, and looked for
             (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
+        resume: go on with the training whose state is in the directory, with the same model, pictures and settings;
+            where there is none, begin. On a CPU with as many threads the result is the same bit by bit.
         is_progress_shown: bars on the terminal.
 
     Returns:
         Losses per epoch. After Ctrl-C the epochs so far, `is_interrupted` set, and the model as it was then.
 
     Raises:
-        ConfigError: an argument is outside what it may be, or does not fit the model or the data.
+        ConfigError: an argument is outside what it may be, or does not fit the model, the data, or the training that
+            is to go on.
+        DivergedError: a loss or a weight is not finite. The model is as the last good epoch left it, and saved so.
+        RunError: the state of the training is damaged.
     """
     record, model = conversion_of(model), unwrapped(model)
     check_dataset(dataset)
@@ -154,13 +116,19 @@ def fit(
     _check_arguments(model, dataset, trunk, features)
     dataset = _in_known_order(model, dataset, features)
     is_frozen = trunk == "frozen"
+    if resume and directory is None:
+        raise ConfigError("resume: expected a directory that holds the state of a training, got directory=None")
+    state = StateFolder(directory, told(recipe, dataset, trunk=trunk, seed=seed)) if directory is not None else None
+    resumed = state.read() if state is not None and resume else None
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
-    began = time.monotonic()
-    history = History()
-    keeper = _Keeper(directory, history)
-    trainer = _trainer(recipe, directory, [keeper, *callbacks], is_progress_shown)
-    model.to(trainer.strategy.root_device)
+    progress = TrainingProgress(History())
+    keeper = Keeper(state, progress, resumed)
+    if resumed is not None:
+        progress.go_on(resumed["progress"])
+    trainer = _trainer(recipe, _loggers(directory, progress), keeper, callbacks, is_progress_shown)
+    device = trainer.strategy.root_device
+    model.to(device)
     views = PictureViews(
         dataset, record.preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac, seed=seed
     )
@@ -171,37 +139,53 @@ def fit(
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
                 features = _pictures_in_memory(model, views, **passing)
-    batches = _batches(features, views, recipe, num_workers)
+    keeper.batches = _batches(features, views, recipe, num_workers)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
     module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
-    if isinstance(model, CompetingNetwork):
-        module.object_share = _started(model, features if is_frozen else None, views, num_workers)
+    looked_at = (features if is_frozen else None, views, num_workers)
+    if resumed is not None:
+        module.object_share = begin_again(model, resumed)
+    elif isinstance(model, CompetingNetwork):
+        module.object_share = _started(model, *looked_at)
     _forget(model)
+    if state is not None and resumed is None:
+        state.keep_start(model, module.object_share)
     module.train()  # Lightning leaves the mode as it is, and a network that was loaded is in evaluation mode
     try:
-        with fitting_threads(trainer.strategy.root_device):
-            _run(trainer, module, batches, history)
-            if isinstance(model, CompetingNetwork) and record.drops_filters and not history.is_interrupted:
-                _drop_filters(model, features if is_frozen else None, views, num_workers)
-                keeper.save(module)
-            if isinstance(model, CompetingNetwork) and recipe.head_epochs and not history.is_interrupted:
+        with fitting_threads(device, progress.threads):
+            if progress.first_head is None:
+                _run(trainer, module, keeper)
+            if isinstance(model, CompetingNetwork) and record.drops_filters and not keeper.is_stopped:
+                progress.kept = _drop_filters(model, *looked_at) if progress.kept is None else progress.kept
+            if isinstance(model, CompetingNetwork) and recipe.head_epochs and not keeper.is_stopped:
                 second = replace(recipe, epochs=recipe.head_epochs)
-                again = _trainer(second, None, [_Keeper(None, history)], is_progress_shown)
-                _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), batches, history)
-                keeper.save(module)
+                again = _trainer(second, [], keeper, [], is_progress_shown)
+                _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), keeper)
+    except (DivergedError, SystemExit):  # of a signal
+        _end(model, directory)
+        raise
     finally:
         _forget(model)
-    history.seconds = time.monotonic() - began
-    record.is_trained = True
+    _end(model, directory)
+    if state is not None and not keeper.is_stopped:
+        state.clear()
+    progress.history.seconds = progress.seconds
+    return progress.history
+
+
+def _end(model: nn.Module, directory: Path | None) -> None:
+    """What was trained is ready for use, and saved."""
+    conversion_of(model).is_trained = True
     model.eval()
-    return history
+    if directory is not None:
+        save(model, directory)
 
 
 def _drop_filters(
     model: CompetingNetwork, features: FeatureViews | None, views: PictureViews, num_workers: int
-) -> None:
+) -> Tensor:  # [kept]
     """Keep the filters that are parts, on training pictures of objects; `features` as of `_started`."""
     background = conversion_of(model).settings.background
     images = [number for number, sample in enumerate(views.dataset.samples) if sample.label != background]
@@ -217,16 +201,20 @@ def _drop_filters(
     kept = needed_filters(model, maps, frames)
     keep_filters(model, kept)
     _log.info("%d of %d filters are parts and stay", len(kept), num_filters)
+    return kept
 
 
-def _fit_head(trainer: L.Trainer, module: HeadTraining, batches: Iterable[Any], history: History) -> None:
+def _fit_head(trainer: L.Trainer, module: HeadTraining, keeper: Keeper) -> None:
     """The second stage; interrupted, the head stays as the first one left it."""
-    head = module.model.head
-    before = {name: values.clone() for name, values in head.state_dict().items()}
-    head.reset_parameters()
-    _run(trainer, module, batches, history)
-    if history.is_interrupted:
-        head.load_state_dict(before)
+    head, progress = module.model.head, keeper.progress
+    if progress.first_head is None:
+        progress.first_head = {name: values.clone() for name, values in head.state_dict().items()}
+        head.reset_parameters()
+    try:
+        _run(trainer, module, keeper)
+    finally:
+        if keeper.is_stopped:
+            head.load_state_dict(progress.first_head)
 
 
 def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, features: FeatureViews | None) -> None:
@@ -301,22 +289,30 @@ class _SecondSignal(Callback):
         restore(self._handlers)
 
 
-def _run(trainer: L.Trainer, module: PartTraining, batches: Iterable[Any], history: History) -> None:
-    """Raises SystemExit after SIGTERM, where nobody else handles it: the network is saved then."""
+def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
+    """Train a stage, or what of it is still to come.
+
+    Raises:
+        SystemExit: after SIGTERM, where nobody else handles it.
+    """
+    if keeper.is_whole(module):
+        keeper.forget_resumed()
+        return
     before = {number: signal.getsignal(number) for number in ENDING}
     with warnings.catch_warnings(), stopping(signal.SIGTERM) as stop:
         for message in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.callbacks.insert(0, _SecondSignal({signal.SIGINT: before[signal.SIGINT]}))  # type: ignore[attr-defined]
         try:
-            trainer.fit(module, batches)
+            trainer.fit(module, keeper.batches, ckpt_path=keeper.resumed_file)
         except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
-            if not history.is_interrupted:
+            if not keeper.is_stopped:
                 raise
-            told = "training was interrupted after %d of %d epochs"
-            _log.warning(told, len(history.rows_of(module)), module.recipe.epochs)
+            done, epochs = len(keeper.progress.history.rows_of(module)), module.recipe.epochs
+            _log.warning("training was interrupted after %d of %d epochs", done, epochs)
         finally:
             restore(before)
+    keeper.forget_resumed()
     if stop.number is not None:
         raise SystemExit(stop.exit_status)
 
@@ -342,10 +338,9 @@ def _batches(
     return EpochLoader(
         views.at_random(min(2, recipe.num_views)),
         batch_size=recipe.batch_size,
-        shuffle=True,
+        seed=views.seed,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(views.seed),
     )
 
 
@@ -357,22 +352,35 @@ def _progress(views: PictureViews, is_shown: bool) -> Iterator[Callable[[int], N
         yield lambda done: progress.update(task, completed=done)
 
 
-def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:
-    logs = directory / "log" if directory is not None else None
-    loggers: Any = False
-    if logs is not None:
-        logs.mkdir(parents=True, exist_ok=True)
-        loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+def _loggers(directory: Path | None, progress: TrainingProgress) -> list[Any]:
+    """Of the first stage, with what was logged before a training was stopped."""
+    if directory is None:
+        return []
+    logs = directory / "log"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+    rows = progress.history.epochs
+    for logger in loggers:
+        for row, step in zip(rows, progress.steps[: len(rows)], strict=True):  # the second stage is not logged
+            logger.log_metrics(row, step)
+        logger.save()
+    return loggers
+
+
+def _trainer(
+    recipe: Recipe, loggers: list[Any], keeper: Keeper, callbacks: Sequence[Callback], is_progress_shown: bool
+) -> L.Trainer:
     return L.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
         devices=1,
         precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=[FiniteGuard(), keeper, *callbacks],
+        plugins=[keeper.state_io],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=is_progress_shown,
         log_every_n_steps=1,
-        default_root_dir=os.fspath(directory) if directory is not None else None,
     )

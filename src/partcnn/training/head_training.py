@@ -40,6 +40,9 @@ class HeadTraining(PartTraining):
         self.count({"task_loss": loss, "accuracy": accuracy}, len(labels))
         return loss
 
+    def on_train_start(self) -> None:
+        """What the masks remember is not read."""
+
     def on_train_epoch_start(self) -> None:
         self.start_counting()
 

@@ -94,10 +94,36 @@ class PartTraining(L.LightningModule):
         """What is logged, over the pictures of the epoch so far."""
         return {name: total / self._count for name, total in self._sums.items()}
 
+    def on_train_start(self) -> None:
+        self._set_masks()  # training may go on within an epoch
+
     def on_train_epoch_start(self) -> None:
         self.start_counting()
+        self._set_masks()
+
+    def _set_masks(self) -> None:
         for _, mask in part_masks(self.model):
             mask.loss_weight, mask.memory = self.recipe.loss_weight_at(self.current_epoch), self.recipe.memory
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """All that a training goes on with beside what Lightning keeps. What does not change is left out."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in self._unchanged()}
+        checkpoint["means"] = {"sums": self._sums, "count": self._count}
+        checkpoint["memory"] = {name: mask.remembered() for name, mask in part_masks(self.model)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = checkpoint["state_dict"] | self._unchanged()
+        self._sums, self._count = checkpoint["means"]["sums"], checkpoint["means"]["count"]
+        for name, mask in part_masks(self.model):
+            mask.memory = self.recipe.memory
+            mask.remember_again(checkpoint["memory"][name])
+
+    def _unchanged(self) -> dict[str, Tensor]:
+        """Of the state: the trunk and its projection, where training is on what they gave."""
+        below = ("model.trunk.", "model.projection.")
+        state = self.state_dict() if self.takes_features else {}
+        return {name: value for name, value in state.items() if name.startswith(below)}
 
     def train(self, mode: bool = True) -> "PartTraining":
         super().train(mode)

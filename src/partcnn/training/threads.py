@@ -30,16 +30,20 @@ _MAPS = (32, 64, 14, 14)  # of a batch on which the loop is timed
 
 
 @contextmanager
-def fitting_threads(device: torch.device) -> Iterator[None]:
+def fitting_threads(device: torch.device, number: int | None = None) -> Iterator[None]:
     """Within it torch computes with the number of threads that suits training; afterwards with as many as before.
 
     Nothing is changed on another device than the CPU, or where the environment says how many.
+
+    Args:
+        device: that trains.
+        number: of threads, where a training goes on that had so many. None: the faster is found.
     """
     if device.type != "cpu" or any(os.environ.get(name) for name in _ASKED_BY):
         yield
         return
     before = torch.get_num_threads()
-    number = _chosen(min(before, usable_processors()))
+    number = number or _chosen(min(before, usable_processors()))
     torch.set_num_threads(number)
     try:
         yield

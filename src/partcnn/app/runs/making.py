@@ -12,7 +12,7 @@ from torch import nn
 
 from partcnn.app.runs.opening import Run, evaluate_run
 from partcnn.app.runs.place import RunPlace, state_of
-from partcnn.app.runs.state import DIVERGED, DONE, INTERRUPTED, RUNNING, STATE_DIRECTORY, TrainingState, write_run
+from partcnn.app.runs.state import DIVERGED, DONE, INTERRUPTED, RUNNING, TrainingState, write_run
 from partcnn.app.settings import RunSettings
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
@@ -20,8 +20,9 @@ from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import DivergedError
 from partcnn.foundation.files import file_digest
 from partcnn.model.saving.checkpoint import METRICS_FILE
-from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
-from partcnn.training.fitting import History, fit
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
+from partcnn.training.fitting import fit
+from partcnn.training.history import History
 from partcnn.training.recipe import Recipe
 
 _log = logging.getLogger("partcnn")
@@ -127,7 +128,7 @@ class _Ledger(Callback):
             Where it is; the place where nothing is kept.
         """
         place = self._place
-        if not any((place.directory / name).exists() for name in (WEIGHTS_FILE, STATE_DIRECTORY)):
+        if not any((place.directory / name).exists() for name in (WEIGHTS_FILE, STATE_FOLDER)):
             return place.out
         place.keep()
         with suppress(OSError):  # the disk may be full: that it is not done stands there already

@@ -16,17 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from partcnn.app.runs.state import DONE, STATE_DIRECTORY, TrainingState, read_run
+from partcnn.app.runs.state import DONE, TrainingState, read_run
 from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
 from partcnn.foundation.errors import RunError
 from partcnn.foundation.files import remove_abandoned
 from partcnn.foundation.locks import DirectoryLock, lock_directory
 from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, is_own_card
-from partcnn.model.saving.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE
+from partcnn.model.saving.checkpoint_files import CONFIG_FILE, STATE_FOLDER, WEIGHTS_FILE
 
 _MAKING, _REPLACED, _REPLACING = "training", "replaced", "replacing"
 # What partcnn writes into a run goes with the run; all else is the user's, and is there after as before.
-_OF_RUNS = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, "log", STATE_DIRECTORY, "report.html")
+_OF_RUNS = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, "log", STATE_FOLDER, "report.html")
 _CANNOT_RENAME = (errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_SIBLING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
@@ -252,7 +252,7 @@ def _is_done(directory: Path) -> bool:
 def _check_free(place: RunPlace, force: bool) -> None:
     """Raises RunError where a new run cannot be written, with or without `force`."""
     out = place.out
-    is_half = any((place.directory / name).exists() for name in (WEIGHTS_FILE, STATE_DIRECTORY))
+    is_half = any((place.directory / name).exists() for name in (WEIGHTS_FILE, STATE_FOLDER))
     others = [entry for entry in (out.iterdir() if out.is_dir() else ()) if entry.name not in _hidden_names(out)]
     if others and not place.has_old_run:
         raise RunError(f"out: {out} is not empty and no run; --force replaces runs only")

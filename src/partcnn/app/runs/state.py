@@ -14,7 +14,6 @@ from partcnn.foundation.errors import RunError
 from partcnn.foundation.files import write_text
 
 RUNNING, INTERRUPTED, DIVERGED, DONE = "running", "interrupted", "diverged", "done"
-STATE_DIRECTORY = "training_state"  # what `fit` goes on from
 
 
 def new_id() -> str:

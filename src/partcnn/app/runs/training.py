@@ -24,7 +24,8 @@ from partcnn.model.settings import UNREAD_BY_COMPETING, ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, announced, auto_depths
 from partcnn.networks.probing.layer_shapes import layer_shapes
-from partcnn.training.fitting import History, check_trunk
+from partcnn.training.fitting import check_trunk
+from partcnn.training.history import History
 from partcnn.training.recipe import Recipe
 
 _log = logging.getLogger("partcnn")

@@ -19,6 +19,7 @@ from partcnn.model.settings import ConversionSettings
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
+STATE_FOLDER = "training_state"  # what a training that was stopped goes on from
 CONFIG_FILE = "config.json"
 
 _ENTRIES: dict[str, type | tuple[type, ...]] = {

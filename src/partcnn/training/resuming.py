@@ -1,0 +1,244 @@
+"""A training that is stopped at any moment goes on as if it had not been.
+
+A training in a directory keeps its state there, in training_state/, until it is whole:
+
+    start.safetensors   the network as training began, and what is the object's in every picture
+    state.safetensors   what has changed since: weights, optimiser, schedule, generators, place in the order of the
+                        pictures, categories' memories, running means, and what was logged; after every epoch, and
+                        within one where that takes long
+
+On a CPU, with the same pictures and number of threads, what it ends with is the same bit by bit.
+"""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from partcnn.datasets import PartDataset
+from partcnn.foundation.errors import ConfigError
+from partcnn.model.competing_network import CompetingNetwork
+from partcnn.model.network import PartNetwork
+from partcnn.model.saving.checkpoint_files import STATE_FOLDER
+from partcnn.training.batches import EpochBatches, EpochLoader
+from partcnn.training.history import History
+from partcnn.training.module import PartTraining
+from partcnn.training.pruning import keep_filters
+from partcnn.training.recipe import Recipe
+from partcnn.training.state_files import StateIO, random_state, read_state, set_random_state, write_state
+
+_TOLERANCE = 1e-3  # of the largest value: another machine computes the same projection but for the last bits
+
+
+@dataclass
+class TrainingProgress:
+    """How far a training is, beside what Lightning knows.
+
+    Args:
+        history: what was logged.
+        steps: the number of each epoch's last one.
+        kept: numbers of the filters that stayed, once some were dropped.
+        first_head: the head as the first stage left it, in the second.
+        threads: that the CPU computes with.
+    """
+
+    history: History
+    steps: list[int] = field(default_factory=list)
+    kept: Tensor | None = None
+    first_head: dict[str, Tensor] | None = None
+    threads: int | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def go_on(self, before: Mapping[str, Any]) -> None:
+        """With what `to_record` gave."""
+        self.history.epochs, self.history.head_epochs = before["epochs"], before["head_epochs"]
+        self.steps = before["steps"]
+        self.kept, self.first_head, self.threads = before["kept"], before["first_head"], before["threads"]
+        self.began -= before["seconds"]
+
+    def to_record(self) -> dict[str, Any]:
+        return {
+            "epochs": self.history.epochs,
+            "head_epochs": self.history.head_epochs,
+            "steps": self.steps,
+            "kept": self.kept,
+            "first_head": self.first_head,
+            "threads": torch.get_num_threads(),
+            "seconds": self.seconds,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Of training, without the time in which it stood."""
+        return time.monotonic() - self.began
+
+
+class StateFolder:
+    """The folder of a training's state.
+
+    Args:
+        directory: of the training.
+        told: all that must be the same where training goes on: name → value, as JSON has it.
+    """
+
+    def __init__(self, directory: Path, told: Mapping[str, Any]) -> None:
+        self.folder, self._told = directory / STATE_FOLDER, dict(told)
+        self.file, self._start = self.folder / "state.safetensors", self.folder / "start.safetensors"
+
+    def keep_start(self, model: nn.Module, object_share: Tensor | None) -> None:
+        """A new training begins: what is kept of another one goes."""
+        self.clear()
+        self.folder.mkdir(parents=True)
+        write_state(self._start, {"told": self._told, "model": model.state_dict(), "object_share": object_share})
+
+    def read(self) -> dict[str, Any] | None:
+        """What was kept last; None where nothing was yet.
+
+        Raises:
+            ConfigError: the training was another one.
+            RunError: a file is damaged.
+        """
+        if not self.file.is_file():
+            return None
+        state = read_state(self.file) | {"start": read_state(self._start)}
+        before = state["start"]["told"]
+        for name, value in self._told.items():
+            if before.get(name) != value:
+                raise ConfigError(
+                    f"resume: the training in {self.folder.parent} began with {name} {before.get(name)!r:.100}, got "
+                    f"{value!r:.100}; go on with what it began with, or start anew, without --resume"
+                )
+        return state
+
+    def clear(self) -> None:
+        """Training is whole, or begins anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def told(recipe: Recipe, dataset: PartDataset, **settings: Any) -> dict[str, Any]:
+    """What two trainings must have in common for one to go on with the other's state."""
+    labels = torch.tensor([sample.label for sample in dataset.samples])
+    pictures = f"{len(labels)} with labels of hash {hashlib.sha256(labels.numpy().tobytes()).hexdigest()[:16]}"
+    of_recipe = {f"recipe.{name}": value for name, value in asdict(recipe).items()}
+    return {**of_recipe, **settings, "classes": list(dataset.classes), "pictures": pictures}
+
+
+def begin_again(model: nn.Module, resumed: Mapping[str, Any]) -> Tensor | None:
+    """Give a network what it had when its training began, and the filters it has now; → object shares.
+
+    Raises:
+        ConfigError: its trunk or projection is another one than the training began with.
+    """
+    start, kept = resumed["start"], resumed["progress"]["kept"]
+    before, share = start["model"], start["object_share"]
+    for name, value in model.state_dict().items():
+        is_below = isinstance(model, PartNetwork) and name.startswith(("trunk.", "projection."))
+        if is_below and value.is_floating_point() and not _is_close(value.cpu(), before[name]):
+            raise ConfigError(
+                f"resume: {name} of the network is another one than training began with: other pictures, weights or "
+                "network; go on with what it began with, or start anew, without --resume"
+            )
+    model.load_state_dict(before)
+    if kept is not None:
+        assert isinstance(model, CompetingNetwork)
+        keep_filters(model, kept)
+    assert isinstance(share, Tensor | None)
+    return share
+
+
+def _is_close(value: Tensor, other: Tensor) -> bool:
+    if value.shape != other.shape:
+        return False
+    return bool((value - other).abs().max() <= _TOLERANCE * other.abs().max()) if value.numel() else True
+
+
+class Keeper(Callback):
+    """Gathers the history, and keeps the training's state.
+
+    Args:
+        state: where it is kept. None: nowhere.
+        progress: of this training, which is changed.
+        resumed: the state that training goes on with.
+
+    Attributes:
+        batches: that training goes through; set by `fit`.
+    """
+
+    SECONDS = 120.0  # between two states within an epoch
+    batches: EpochBatches | EpochLoader
+
+    def __init__(
+        self, state: StateFolder | None, progress: TrainingProgress, resumed: Mapping[str, Any] | None
+    ) -> None:
+        self.state, self.progress, self._resumed = state, progress, resumed
+        self._kept_at = time.monotonic()
+
+    @property
+    def state_io(self) -> StateIO:
+        """How Lightning writes the state."""
+        return StateIO(self._more)
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.progress.history.is_interrupted
+
+    @property
+    def resumed_file(self) -> Path | None:
+        """What Lightning goes on with."""
+        return self.state.file if self.state is not None and self._resumed is not None else None
+
+    def is_whole(self, module: PartTraining) -> bool:
+        """Nothing is left to train of the stage that a resumed training had come to; it has its weights again."""
+        if self._resumed is None:
+            return False
+        self.batches.load_state_dict(self._resumed["batches"])
+        if len(self.progress.history.rows_of(module)) != module.recipe.epochs:
+            return False
+        state = dict(self._resumed)
+        module.on_load_checkpoint(state)
+        module.load_state_dict(state["state_dict"])
+        set_random_state(state["random"])
+        return True
+
+    def forget_resumed(self) -> None:
+        """The next stage begins at its beginning."""
+        self._resumed = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self._resumed is not None:  # last, for what comes before may have drawn
+            set_random_state(self._resumed["random"])
+        self._kept_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        if not trainer.is_last_batch and time.monotonic() - self._kept_at > self.SECONDS:
+            self._keep(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.progress.history.rows_of(module).append({"epoch": trainer.current_epoch, **metrics})
+        self.progress.steps.append(trainer.global_step - 1)
+        self._keep(trainer)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            self.progress.history.is_interrupted = True
+
+    def _keep(self, trainer: L.Trainer) -> None:
+        self._kept_at = time.monotonic()
+        if self.state is not None:
+            trainer.save_checkpoint(self.state.file, weights_only=False)
+
+    def _more(self) -> dict[str, Any]:
+        return {
+            "progress": self.progress.to_record(),
+            "random": random_state(),
+            "batches": self.batches.state_dict(),
+        }
