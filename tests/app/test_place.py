@@ -15,6 +15,7 @@ from partcnn.app.settings import RunSettings
 from partcnn.foundation.errors import RunError
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
 
+ODD = os.fsdecode(b"caf\xe9")
 STEPS = ("os.rename", "os.replace", "shutil.move", "shutil.rmtree")
 
 
@@ -329,3 +330,10 @@ def test_the_place_of_a_run_is_published_once(out: Path) -> None:
         write(place.directory, "new")
         place.publish()
         assert not place.directory.exists()
+
+
+@pytest.mark.fault("name", "--out is not UTF-8", "one line before anything is trained, nothing is written")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="expected a path in UTF-8"), new_run(tmp_path / ODD, force=False):
+        pass
+    assert names(tmp_path) == []

@@ -126,7 +126,7 @@ def test_half_a_run_is_told_wherever_it_is_read(
 @pytest.mark.fault("resume", "`kill -9` in training, then `train --resume`", "training goes on, the run is whole")
 def test_a_killed_training_goes_on_and_takes_its_place(tmp_path: Path) -> None:
     out, said = tmp_path / "run", tmp_path / "said"
-    with command(train(out, "--epochs", "40"), said) as process:
+    with command(train(out, "--epochs", "20"), said) as process:
         process.wait_for(lambda: epochs_of(hidden(out)) >= 2)
         process.send(signal.SIGKILL)
         assert process.status() == -signal.SIGKILL
@@ -134,11 +134,11 @@ def test_a_killed_training_goes_on_and_takes_its_place(tmp_path: Path) -> None:
     assert before is not None
     assert before.state == "running"
     assert names(tmp_path) == [".run.training", "said"]
-    assert main(train(out, "--epochs", "40", "--resume", str(out))) == 0
+    assert main(train(out, "--epochs", "20", "--resume", str(out))) == 0
     after = state_of(out)
     assert after is not None
-    assert (after.state, after.epochs, after.id) == ("done", 40, before.id)
-    assert len((out / "log" / "metrics.csv").read_text().splitlines()) > 40
+    assert (after.state, after.epochs, after.id) == ("done", 20, before.id)
+    assert len((out / "log" / "metrics.csv").read_text().splitlines()) > 20
     assert not (out / "training_state").exists()
     assert names(tmp_path) == ["run", "said"]
 
