@@ -146,6 +146,16 @@ def _killing(name: str, steps: list[int], killed_at: int):  # type: ignore[no-un
     return step
 
 
+@pytest.mark.fault("run", "a training was stopped, and another is begun there", "one line names --resume and --force")
+def test_half_a_run_at_its_place_is_not_overwritten_unasked(out: Path) -> None:
+    out.mkdir()
+    write(out, "half", INTERRUPTED)
+    with pytest.raises(RunError, match=r"after 1 of 2 epochs; --resume .* --force"), new_run(out, force=False):
+        pass
+    make(out, "new", force=True)
+    assert (weights_in(out), names(out.parent)) == ("new", ["one"])
+
+
 @pytest.mark.parametrize("state", [RUNNING, INTERRUPTED])
 @pytest.mark.fault("run", "a training was killed, and another is begun there", "one line names --resume and --force")
 def test_half_a_run_of_a_killed_process_is_not_overwritten_unasked(out: Path, state: str) -> None:

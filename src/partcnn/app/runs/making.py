@@ -77,6 +77,7 @@ def trained_in(
     except BaseException as error:
         ledger.leave_half(DIVERGED if isinstance(error, DivergedError) else INTERRUPTED)
         raise
+    ledger.count(history)
     if history.is_interrupted:
         directory = ledger.leave_half(INTERRUPTED)
         return Run(directory, untrained.model, settings, ledger.state), history, None
@@ -113,6 +114,10 @@ class _Ledger(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.state = replace(self.state, epochs=trainer.current_epoch + 1)
         write_run(self._settings, self.state, self._place.directory)
+
+    def count(self, history: History) -> None:
+        """The epochs that were trained; one may end, be saved, and never get here."""
+        self.state = replace(self.state, epochs=len(history.epochs))
 
     def write(self, state: str) -> None:
         """Training ended, in this state."""

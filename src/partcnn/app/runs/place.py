@@ -262,12 +262,12 @@ def _check_free(place: RunPlace, force: bool) -> None:
         raise RunError(f"out: {out} is not empty and no run; --force replaces runs only")
     if force:
         return
-    if others:
-        raise RunError(f"out: {out} exists already; give another --out, or --force to replace the run")
-    if is_half:
-        state = state_of(place.directory)
+    state = state_of(place.directory if is_half else out)
+    if is_half or (state is not None and state.state != DONE):
         told = "begun" if state is None else f"ended after {state.epochs} of {state.num_epochs} epochs"
         raise RunError(f"out: a training to {out} was {told}; --resume {out} goes on with it, --force begins anew")
+    if others:
+        raise RunError(f"out: {out} exists already; give another --out, or --force to replace the run")
 
 
 def _taken(out: Path) -> RunPlace:
