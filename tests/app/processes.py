@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -101,6 +101,7 @@ def _run(
     most_bytes: int | None,
     environment: dict[str, str],
 ) -> None:
+    set_start_method("fork", force=True)  # of workers; a process of a server would make others through one too
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

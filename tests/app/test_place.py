@@ -15,6 +15,7 @@ from partcnn.app.settings import RunSettings
 from partcnn.foundation.errors import RunError
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
 
+ODD = os.fsdecode(b"caf\xe9")
 STEPS = ("os.rename", "os.replace", "shutil.move", "shutil.rmtree")
 
 
@@ -143,6 +144,16 @@ def _killing(name: str, steps: list[int], killed_at: int):  # type: ignore[no-un
         return real(*arguments, **named)
 
     return step
+
+
+@pytest.mark.fault("run", "a training was stopped, and another is begun there", "one line names --resume and --force")
+def test_half_a_run_at_its_place_is_not_overwritten_unasked(out: Path) -> None:
+    out.mkdir()
+    write(out, "half", INTERRUPTED)
+    with pytest.raises(RunError, match=r"after 1 of 2 epochs; --resume .* --force"), new_run(out, force=False):
+        pass
+    make(out, "new", force=True)
+    assert (weights_in(out), names(out.parent)) == ("new", ["one"])
 
 
 @pytest.mark.parametrize("state", [RUNNING, INTERRUPTED])
@@ -329,3 +340,10 @@ def test_the_place_of_a_run_is_published_once(out: Path) -> None:
         write(place.directory, "new")
         place.publish()
         assert not place.directory.exists()
+
+
+@pytest.mark.fault("name", "--out is not UTF-8", "one line before anything is trained, nothing is written")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="expected a path in UTF-8"), new_run(tmp_path / ODD, force=False):
+        pass
+    assert names(tmp_path) == []

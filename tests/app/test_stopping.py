@@ -1,6 +1,5 @@
 """Trainings that are stopped, killed or refused, in processes of their own."""
 
-import inspect
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ from tests.app.processes import Command, command, epochs_of, slow_file
 
 DATA = ["--data", "demo:4", "--category", "cat", "--backbone", "demo", "--layers", "features.block4", "--workers", "0"]
 ENDLESS = ["--epochs", "5000"]
-can_resume = pytest.mark.skipif("resume" not in inspect.signature(fit).parameters, reason="fit cannot go on yet")
 
 
 def train(out: Path, *more: str) -> list[str]:
@@ -125,22 +123,24 @@ def test_half_a_run_is_told_wherever_it_is_read(
     assert "half a run" in " ".join(capsys.readouterr().err.split())
 
 
-@can_resume
-@pytest.mark.fault("resume", "`train --resume` after SIGTERM", "training goes on to its end, the run is whole")
-def test_half_a_run_goes_on(
-    half: tuple[Path, int | None, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(half[0], out)
-    record = yaml.safe_load((out / "run.yaml").read_text())
-    epochs = record["training"]["epochs"] + 2
-    record["recipe"]["epochs"] = record["epochs"] = record["training"]["num_epochs"] = epochs
-    (out / "run.yaml").write_text(yaml.safe_dump(record))
-    assert main(["train", "--resume", str(out), "--json"]) == 0
-    state = state_of(out)
-    assert state is not None
-    assert (state.state, state.epochs) == ("done", epochs)
-    assert names(tmp_path) == ["run"]
+@pytest.mark.fault("resume", "`kill -9` in training, then `train --resume`", "training goes on, the run is whole")
+def test_a_killed_training_goes_on_and_takes_its_place(tmp_path: Path) -> None:
+    out, said = tmp_path / "run", tmp_path / "said"
+    with command(train(out, "--epochs", "20"), said) as process:
+        process.wait_for(lambda: epochs_of(hidden(out)) >= 2)
+        process.send(signal.SIGKILL)
+        assert process.status() == -signal.SIGKILL
+    before = state_of(hidden(out))
+    assert before is not None
+    assert before.state == "running"
+    assert names(tmp_path) == [".run.training", "said"]
+    assert main(train(out, "--epochs", "20", "--resume", str(out))) == 0
+    after = state_of(out)
+    assert after is not None
+    assert (after.state, after.epochs, after.id) == ("done", 20, before.id)
+    assert len((out / "log" / "metrics.csv").read_text().splitlines()) > 20
+    assert not (out / "training_state").exists()
+    assert names(tmp_path) == ["run", "said"]
 
 
 @pytest.mark.fault("stop", "Ctrl-C while `train --force` replaces a run", "the old run stays, the new one can go on")

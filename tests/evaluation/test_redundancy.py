@@ -102,7 +102,7 @@ def test_bad_cuts_are_one_line_and_write_nothing(run: Path, tmp_path: Path, caps
         (["--keep", "0", "--out", str(tmp_path / "a")], "keep: expected a share"),
         (["--keep", "1.5", "--out", str(tmp_path / "a")], "keep: expected a share"),
         (["--finetune", "-1", "--out", str(tmp_path / "a")], "finetune: expected epochs"),
-        (["--out", str(run)], "exists already"),
+        (["--out", str(run)], "another directory than the run's own"),
         (["--out", str(run), "--force"], "another directory than the run's own"),
     ]:
         capsys.readouterr()

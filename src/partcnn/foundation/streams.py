@@ -53,6 +53,15 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def is_text(name: str) -> bool:
+    """Whether the name of a file is UTF-8: bytes that are none come from the system as half characters."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def flush() -> None:
     """Now, where an error is told, and not when the process ends."""
     if sys.stdout is not None:

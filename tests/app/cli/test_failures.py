@@ -10,6 +10,8 @@ import torch
 
 from partcnn.app.cli import compare, main
 from partcnn.app.cli.failures import in_one_line
+from partcnn.app.runs.opening import kept_figures
+from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import DivergedError
 
 RUN = Path(__file__).parents[2] / "data" / "run-before-the-rooms"
@@ -112,8 +114,6 @@ def test_a_state_that_is_none_is_one_line(training: str, tmp_path: Path, capsys:
 def test_figures_that_say_nothing_of_their_weights_are_not_of_a_run_that_does(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from partcnn.app.runs.opening import figures_of, kept_figures
-
     run = tmp_path / "run"
     shutil.copytree(RUN, run)
     assert kept_figures(run) is not None  # of an earlier version both
@@ -121,6 +121,41 @@ def test_figures_that_say_nothing_of_their_weights_are_not_of_a_run_that_does(
     with (run / "run.yaml").open("a") as opened:
         opened.write(f"training: {json.dumps(state)}\n")
     assert kept_figures(run) is None
-    assert figures_of(run).run["id"] == "x"
     assert "are of other weights" in caplog.text
-    assert kept_figures(run) is not None
+
+
+@pytest.mark.fault(
+    "run", "a run on a read-only disk is evaluated", "the figures are shown, one line: they are not kept"
+)
+def test_a_run_that_cannot_be_written_to_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(RUN, run)
+
+    def refusing(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    figures = Evaluation.from_json(run / "metrics.json")
+    monkeypatch.setattr("partcnn.evaluation.measurement.evaluate", lambda *_, **__: figures)
+    monkeypatch.setattr("partcnn.foundation.files.tempfile.mkdtemp", refusing)
+    before = (run / "metrics.json").read_bytes()
+    assert main(["evaluate", str(run), "--workers", "0", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "accuracy" in json.loads(captured.out)["summary"]
+    assert "the figures are not kept" in " ".join(captured.err.split())
+    assert (run / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.fault("run", "--out is on a read-only disk", "exit 2, one line, before anything is trained")
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusing(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refusing)
+    arguments = ["train", "--data", "demo:2", "--category", "cat", "--backbone", "demo", "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("partcnn: the system refuses: [Errno 30] Read-only file system")

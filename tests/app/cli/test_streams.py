@@ -62,6 +62,7 @@ def test_tables_are_printed_on_any_terminal(encoding: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.fault("name", "a folder whose name is not UTF-8, on a terminal of ASCII", "trained, measured, drawn")
 def test_a_training_on_odd_names_is_shown_saved_and_drawn(
     encoding: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_signs_keep_their_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.shown.endswith("R2 -0.36 ... >= 0.5, ?\n")
 
 
+@pytest.mark.fault("name", "an error names what the terminal cannot show", "one line, a ? in its place")
 def test_an_error_that_names_what_cannot_be_shown_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     status, shown = on_terminal(["report", "runs/猫"], "ascii", monkeypatch)
     assert status == 2
@@ -103,6 +105,7 @@ def partcnn(arguments: str, redirection: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("form", ["", "--json"])
+@pytest.mark.fault("stop", "the reader of the output leaves, as `| head`", "exit 0, no message")
 def test_output_that_nobody_reads_is_no_error(form: str) -> None:
     ended = partcnn(f"compare {RUN} {RUN} {form}", "| true; exit ${PIPESTATUS[0]}")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -110,6 +113,7 @@ def test_output_that_nobody_reads_is_no_error(form: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
 @pytest.mark.parametrize("form", ["", "--json"])
+@pytest.mark.fault("stop", "output goes to a full disk (/dev/full)", "exit 2, one line")
 def test_output_that_finds_no_room_is_one_line(form: str) -> None:
     ended = partcnn(f"compare {RUN} {RUN} {form}", "> /dev/full")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)

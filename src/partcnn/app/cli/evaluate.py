@@ -41,7 +41,7 @@ def execute(options: Namespace) -> int:
         raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
     run = open_run(options.run)
     if options.data is None and options.split == "test" and options.crop is None and not given:
-        evaluation = evaluate_run(run, num_workers=options.workers)
+        evaluation = evaluate_run(run, num_workers=options.workers, must_keep=False)
     else:
         category = run.settings.category if options.category is None else options.category
         spec = options.data or run.settings.data

@@ -3,6 +3,7 @@
 from jsonargparse import ArgumentError
 
 from partcnn.foundation.errors import PartCNNError
+from partcnn.foundation.streams import is_text
 
 # torch has no exceptions of its own for most of what a machine refuses: a part of its message → what is told.
 _OF_TORCH = {
@@ -20,6 +21,8 @@ def in_one_line(error: Exception) -> str | None:
         return " ".join(str(error).split())
     if isinstance(error, OSError):
         return f"the system refuses: {error}"
+    if isinstance(error, UnicodeEncodeError) and not is_text(str(error.object)):
+        return f"expected names in UTF-8, got {error.object}; libraries below read no other; rename it"
     if isinstance(error, MemoryError):
         return _OF_TORCH["out of memory"]
     if isinstance(error, RuntimeError):

@@ -77,6 +77,7 @@ def trained_in(
     except BaseException as error:
         ledger.leave_half(DIVERGED if isinstance(error, DivergedError) else INTERRUPTED)
         raise
+    ledger.count(history)
     if history.is_interrupted:
         directory = ledger.leave_half(INTERRUPTED)
         return Run(directory, untrained.model, settings, ledger.state), history, None
@@ -114,6 +115,10 @@ class _Ledger(Callback):
         self.state = replace(self.state, epochs=trainer.current_epoch + 1)
         write_run(self._settings, self.state, self._place.directory)
 
+    def count(self, history: History) -> None:
+        """The epochs that were trained; one may end, be saved, and never get here."""
+        self.state = replace(self.state, epochs=len(history.epochs))
+
     def write(self, state: str) -> None:
         """Training ended, in this state."""
         directory = self._place.directory
@@ -121,7 +126,8 @@ class _Ledger(Callback):
         write_run(self._settings, self.state, directory)
 
     def leave_half(self, state: str) -> Path:
-        """Keep what there is to go on from: at the run's place, or where it is made while another run has the place.
+        """Keep what there is to go on from: at the run's place, or where it is made while another run has the place, or
+        there is no network yet.
 
         Returns:
             Where it is; the place where nothing is kept.
@@ -132,11 +138,15 @@ class _Ledger(Callback):
         place.keep()
         with suppress(OSError):  # the disk may be full: that it is not done stands there already
             self.write(state)
+        where = place.directory
         if place.has_old_run:
-            told, where = f"the run in {place.out} stays as it was; the new one so far is in", place.directory
+            told = f"the run in {place.out} stays as it was; the new one so far is in {where}"
+        elif not (where / WEIGHTS_FILE).exists():
+            told = f"the training so far is in {where}"
         else:
             place.publish()
-            told, where = "the network so far is in", place.out
-        how = f"{self.state.state} after {self.state.epochs} of {self.state.num_epochs} epochs"
-        _log.warning("%s; %s %s; partcnn train --resume %s goes on", how, told, where, place.out)
+            where = place.out
+            told = f"the network so far is in {where}"
+        how = f"{state} after {self.state.epochs} of {self.state.num_epochs} epochs"
+        _log.warning("%s; %s; partcnn train --resume %s goes on", how, told, place.out)
         return where

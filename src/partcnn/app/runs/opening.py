@@ -67,7 +67,12 @@ def dataset_of(settings: RunSettings, split: str = "train") -> "PartDataset":
 
 
 def evaluate_run(
-    run: Run, dataset: "PartDataset | None" = None, *, num_workers: int = 0, cache: "FeatureCache | None" = None
+    run: Run,
+    dataset: "PartDataset | None" = None,
+    *,
+    num_workers: int = 0,
+    cache: "FeatureCache | None" = None,
+    must_keep: bool = True,
 ) -> Evaluation:
     """Measure a run on the pictures kept out of it, and write metrics.json.
 
@@ -76,12 +81,19 @@ def evaluate_run(
         dataset: the pictures kept out, where they are open already.
         num_workers: processes that decode pictures.
         cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
+        must_keep: whether it is an error, or told in the log, that the directory cannot be written to.
 
     Raises:
         RunError: the directory got other weights meanwhile.
+        OSError: it cannot be written to.
     """
     evaluation = _measured(run, dataset, num_workers=num_workers, cache=cache)
-    keep_figures(run, evaluation)
+    try:
+        keep_figures(run, evaluation)
+    except OSError as error:
+        if must_keep:
+            raise
+        _log.warning("%s: the figures are not kept: %s", run.directory, error)
     return evaluation
 
 
@@ -144,15 +156,7 @@ def figures_of(directory: str | Path) -> Evaluation:
 
 def run_evaluation(run: Run) -> Evaluation:
     """The figures in metrics.json, measured now where they are missing or of other weights."""
-    kept = kept_figures(run.directory)
-    if kept is not None:
-        return kept
-    evaluation = _measured(run)
-    try:
-        keep_figures(run, evaluation)
-    except OSError as error:
-        _log.warning("%s: the figures are not kept: %s", run.directory, error)
-    return evaluation
+    return kept_figures(run.directory) or evaluate_run(run, must_keep=False)
 
 
 def kept_figures(directory: Path) -> Evaluation | None:

@@ -21,6 +21,7 @@ from partcnn.app.settings import SETTINGS_FILE, RunSettings, read_settings
 from partcnn.foundation.errors import RunError
 from partcnn.foundation.files import remove_abandoned
 from partcnn.foundation.locks import DirectoryLock, lock_directory
+from partcnn.foundation.streams import is_text
 from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, is_own_card
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, STATE_FOLDER, WEIGHTS_FILE
 
@@ -164,6 +165,8 @@ def new_run(out: Path, *, force: bool) -> Iterator[RunPlace]:
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"out: expected a directory, got the file {out}")
+    if not is_text(os.fspath(out.resolve())):
+        raise RunError(f"out: expected a path in UTF-8, got {out}; TensorBoard and safetensors write to no other")
     parents = [parent for parent in out.resolve().parents if not parent.exists()]
     out.resolve().parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -190,8 +193,7 @@ def resumed_run(out: Path) -> Iterator[RunPlace | None]:
         OSError: it cannot be written to.
     """
     if half_made(out) is None:
-        if not (out / SETTINGS_FILE).is_file():
-            raise RunError(f"resume: expected a run that was begun, found none in {out}; train it without --resume")
+        settings_of(out)
         state = state_of(out)
         if state is None:
             raise RunError(f"resume: {out} is of an earlier version, which kept nothing to go on from; use --force")
@@ -241,6 +243,8 @@ def settings_of(out: Path) -> RunSettings:
     Raises:
         RunError: there is none, or its run.yaml is malformed.
     """
+    if not is_begun(out):
+        raise RunError(f"resume: expected a run that was begun, found none in {out}; train it without --resume")
     return read_settings(half_made(out) or out)
 
 
@@ -258,12 +262,12 @@ def _check_free(place: RunPlace, force: bool) -> None:
         raise RunError(f"out: {out} is not empty and no run; --force replaces runs only")
     if force:
         return
-    if others:
-        raise RunError(f"out: {out} exists already; give another --out, or --force to replace the run")
-    if is_half:
-        state = state_of(place.directory)
+    state = state_of(place.directory if is_half else out)
+    if is_half or (state is not None and state.state != DONE):
         told = "begun" if state is None else f"ended after {state.epochs} of {state.num_epochs} epochs"
         raise RunError(f"out: a training to {out} was {told}; --resume {out} goes on with it, --force begins anew")
+    if others:
+        raise RunError(f"out: {out} exists already; give another --out, or --force to replace the run")
 
 
 def _taken(out: Path) -> RunPlace:
