@@ -167,11 +167,6 @@ def joined_ranks(num_views: int = 1) -> Ranks:
     return JoinedRanks(num_views)
 
 
-def is_first_rank() -> bool:
-    """Whether this is the process that writes: the first of all, or the only one."""
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
-
-
 class _Total(torch.autograd.Function):
     """Σ over ranks; of slopes the same sum."""
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, default_collate
 
 from partcnn.training.features import FeatureViews
 from partcnn.training.views import PictureViews
+
+_NO_PICTURE = -1
 
 
 class EpochBatches:
@@ -18,10 +20,11 @@ class EpochBatches:
         features: maps or pictures, of every view.
         batch_size: pictures in a batch.
         seed: of their order and choice of views. Epochs follow each other: each has another order.
+        share: (rank, number of ranks) among which each batch is shared out in one order, see `own_share`.
     """
 
-    def __init__(self, features: FeatureViews, *, batch_size: int, seed: int) -> None:
-        self.features, self.batch_size = features, batch_size
+    def __init__(self, features: FeatureViews, *, batch_size: int, seed: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.features, self.batch_size, self.share = features, batch_size, share
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -36,7 +39,8 @@ class EpochBatches:
         maps, frames, labels = self.features.maps, self.features.frames, self.features.labels
         order = torch.randperm(len(maps), generator=self._generator)
         views = self._chosen_views(*maps.shape[:2])
-        for images in order.split(self.batch_size):
+        for batch in order.split(self.batch_size):
+            images = own_share(batch, self.share)
             rows = (images[:, None], views[images])
             yield maps[rows].float(), frames[rows], labels[images], images
 
@@ -48,6 +52,15 @@ class EpochBatches:
         return torch.cat([first, (first + steps) % num_views], dim=1)
 
 
+def own_share(batch: Tensor, share: tuple[int, int]) -> Tensor:
+    """What a rank takes of a batch: a piece of it, the pieces in the ranks' order and at most one picture apart.
+
+    Of fewer pictures than ranks the last ranks have none.
+    """
+    rank, num_ranks = share
+    return batch.tensor_split(num_ranks)[rank]
+
+
 class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
     """Batches as of `EpochBatches`, decoded anew.
 
@@ -55,11 +68,28 @@ class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
 
     Args:
         views: of the pictures.
+        batch_size: pictures in a batch.
+        generator: of their order.
+        share: as of `EpochBatches`.
         settings: of the DataLoader.
     """
 
-    def __init__(self, views: PictureViews, **settings: Any) -> None:
-        super().__init__(_Numbered(views), **settings)
+    def __init__(
+        self,
+        views: PictureViews,
+        *,
+        batch_size: int,
+        generator: torch.Generator,
+        share: tuple[int, int] = (0, 1),
+        **settings: Any,
+    ) -> None:
+        pictures = _Numbered(views)
+        if share[1] == 1:
+            settings |= {"batch_size": batch_size, "shuffle": True}
+        else:
+            batches = BatchSampler(RandomSampler(pictures, generator=generator), batch_size, drop_last=False)
+            settings |= {"batch_sampler": _Shares(batches, share), "collate_fn": _collated}
+        super().__init__(pictures, generator=generator, **settings)
         self.views = views
 
     def __iter__(self) -> Any:
@@ -77,4 +107,24 @@ class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
         return len(self._views)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, int]:
-        return *self._views[index], index
+        return *self._views[max(index, 0)], index
+
+
+class _Shares(Sampler[list[int]]):
+    """A rank's share of each batch; where it is none, `_NO_PICTURE` in its place, for a loader wants shapes."""
+
+    def __init__(self, batches: BatchSampler, share: tuple[int, int]) -> None:
+        self._batches, self._share = batches, share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches:
+            yield own_share(torch.tensor(batch), self._share).tolist() or [_NO_PICTURE]
+
+
+def _collated(examples: list[tuple[Tensor, Tensor, int, int]]) -> list[Tensor]:
+    batch: list[Tensor] = default_collate(examples)
+    is_picture = batch[-1] != _NO_PICTURE
+    return [values[is_picture] for values in batch]

@@ -22,6 +22,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
@@ -31,6 +32,15 @@ from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import picture_features, trunk_features
 from partcnn.training.competing_start import start_competing
+from partcnn.training.devices import (
+    Devices,
+    agreed,
+    chosen_devices,
+    first_of_host_first,
+    join_devices,
+    leaving_devices,
+    share_of,
+)
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.filters_by_data import needed_filters
 from partcnn.training.head_training import HeadTraining
@@ -97,11 +107,12 @@ class _Keeper(Callback):
 
     def save(self, module: L.LightningModule) -> None:
         self._saved_at = time.monotonic()
-        if self.directory is not None:
+        if self.directory is not None and is_first_process():
             assert isinstance(module, PartTraining)
             save(module.model, self.directory)
 
 
+@leaving_devices()
 @replacing()  # a bar's signs end no training where the terminal cannot show them
 def fit(
     model: nn.Module,
@@ -116,6 +127,9 @@ def fit(
     cache: FeatureCache | None = None,
     callbacks: Sequence[Callback] = (),
     is_progress_shown: bool = True,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
 ) -> History:
     """Train a converted network on the pictures of a data set, in place.
 
@@ -138,6 +152,10 @@ def fit(
             (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
         is_progress_shown: bars on the terminal.
+        devices, num_nodes, strategy: of the Lightning Trainer: devices of a host, hosts, and how they train together
+            (`partcnn.training.devices.STRATEGIES`). A step's batch of `recipe.batch_size` is shared out among all, and
+            the training is that of one device but for what is random in a step, dropout and erasing, which is each
+            device's own. Under torchrun the numbers are torchrun's. Every process calls `fit`; the first one writes.
 
     Returns:
         Losses per epoch. After Ctrl-C the epochs so far, `is_interrupted` set, and the model as it was then.
@@ -158,19 +176,22 @@ def fit(
     began = time.monotonic()
     history = History()
     keeper = _Keeper(directory, history)
-    trainer = _trainer(recipe, directory, [keeper, *callbacks], is_progress_shown)
+    together = chosen_devices(devices, num_nodes, strategy)
+    trainer = _trainer(recipe, directory, [keeper, *callbacks], is_progress_shown, together)
+    join_devices(trainer, seed)
     model.to(trainer.strategy.root_device)
     views = PictureViews(
         dataset, record.preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac, seed=seed
     )
     if features is None:
-        with _progress(views, is_progress_shown) as on_progress:
+        first = first_of_host_first(trainer, is_kept=cache is not None)
+        with first, _progress(views, is_progress_shown) as on_progress:
             passing: dict[str, Any] = {"num_workers": num_workers, "on_progress": on_progress}
             if is_frozen and isinstance(model, PartNetwork):
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
                 features = _pictures_in_memory(model, views, **passing)
-    batches = _batches(features, views, recipe, num_workers)
+    batches = _batches(features, views, recipe, num_workers, share_of(trainer))
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -187,7 +208,9 @@ def fit(
                 keeper.save(module)
             if isinstance(model, CompetingNetwork) and recipe.head_epochs and not history.is_interrupted:
                 second = replace(recipe, epochs=recipe.head_epochs)
-                again = _trainer(second, None, [_Keeper(None, history)], is_progress_shown)
+                again = _trainer(
+                    second, None, [_Keeper(None, history)], is_progress_shown, together.with_unused_weights
+                )
                 _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), batches, history)
                 keeper.save(module)
     finally:
@@ -213,7 +236,7 @@ def _drop_filters(
         seen = compute_features(nn.Sequential(model.trunk, model.projection), two_views, num_workers=num_workers)
         maps, frames = seen.maps, seen.frames
     num_filters = model.layer_of_parts.mask.num_filters
-    kept = needed_filters(model, maps, frames)
+    kept = agreed(needed_filters(model, maps, frames))
     keep_filters(model, kept)
     _log.info("%d of %d filters are parts and stay", len(kept), num_filters)
 
@@ -319,15 +342,15 @@ def _pictures_in_memory(
 
 
 def _batches(
-    features: FeatureViews | None, views: PictureViews, recipe: Recipe, num_workers: int
+    features: FeatureViews | None, views: PictureViews, recipe: Recipe, num_workers: int, share: tuple[int, int]
 ) -> EpochBatches | EpochLoader:
     """What training goes through once an epoch: maps or pictures that are in memory, or pictures decoded anew."""
     if features is not None:
-        return EpochBatches(features, batch_size=recipe.batch_size, seed=views.seed)
+        return EpochBatches(features, batch_size=recipe.batch_size, seed=views.seed, share=share)
     return EpochLoader(
         views.at_random(min(2, recipe.num_views)),
         batch_size=recipe.batch_size,
-        shuffle=True,
+        share=share,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(views.seed),
@@ -337,21 +360,24 @@ def _batches(
 @contextmanager
 def _progress(views: PictureViews, is_shown: bool) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal; it is told how many pictures are done."""
-    with Progress(disable=not is_shown, transient=True) as progress:
+    with Progress(disable=not (is_shown and is_first_process()), transient=True) as progress:
         task = progress.add_task(f"{len(views)} pictures × {views.num_views} views", total=len(views))
         yield lambda done: progress.update(task, completed=done)
 
 
-def _trainer(recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool) -> L.Trainer:
+def _trainer(
+    recipe: Recipe, directory: Path | None, callbacks: list[Callback], is_progress_shown: bool, devices: Devices
+) -> L.Trainer:
     logs = directory / "log" if directory is not None else None
     loggers: Any = False
     if logs is not None:
-        logs.mkdir(parents=True, exist_ok=True)
+        if is_first_process():
+            logs.mkdir(parents=True, exist_ok=True)
         loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
     return L.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
-        devices=1,
+        **devices.of_trainer,
         precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
         logger=loggers,
         callbacks=callbacks,

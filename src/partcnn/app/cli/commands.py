@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.foundation.errors import ConfigError, PartCNNError
+from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.streams import drop_output, flush, printable, set_up_streams
 
 COMMANDS = {
@@ -100,4 +101,4 @@ def _module(command: str) -> Any:
 def _set_up_logging(errors: Console) -> None:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
-    logging.getLogger("partcnn").setLevel(logging.INFO)
+    logging.getLogger("partcnn").setLevel(logging.INFO if is_first_process() else logging.ERROR)

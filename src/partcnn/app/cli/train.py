@@ -7,6 +7,7 @@ from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
 from partcnn.app.settings import RunSettings
+from partcnn.foundation.processes import is_first_process
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
 _OF_RECORDS = ("pruned", "unread")
@@ -30,6 +31,8 @@ def execute(options: Namespace) -> int:
     names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
     settings = RunSettings(**{name: options[name] for name in names})
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
+    if not is_first_process():  # of several devices one speaks
+        return DONE
     if evaluation is None:
         console().print(f"interrupted after {len(history.epochs)} epochs; the network so far is in {run.directory}")
         return INTERRUPTED

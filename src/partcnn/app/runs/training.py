@@ -16,6 +16,7 @@ from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.processes import is_first_process
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.saving.checkpoint import METRICS_FILE
@@ -40,14 +41,17 @@ def train_run(
         is_progress_shown: bars on the terminal.
 
     Returns:
-        The run, its history, and its evaluation: None after Ctrl-C.
+        The run, its history, and its evaluation: None after Ctrl-C, and in all processes of several
+        devices but the first, which measures.
 
     Raises:
         RunError: the directory exists and `force` is off.
         PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
     """
     directory = Path(settings.out)
-    check_free(directory, settings.force)
+    is_first = is_first_process()  # of several devices, which all train and of which one writes
+    if is_first:
+        check_free(directory, settings.force)
     recipe = recipe_of(settings)
     if dataset is None:
         dataset = dataset_of(settings)
@@ -59,12 +63,13 @@ def train_run(
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
     cache = default_cache() if settings.cache and trunk == "frozen" else None
-    if directory.exists():
-        shutil.rmtree(directory / "log", ignore_errors=True)
-        (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
-    directory.mkdir(parents=True, exist_ok=True)
     settings = as_taken(replace(settings, recipe=recipe, trunk=trunk), model)
-    write_settings(settings, directory)
+    if is_first:
+        if directory.exists():
+            shutil.rmtree(directory / "log", ignore_errors=True)
+            (directory / METRICS_FILE).unlink(missing_ok=True)  # figures of another network
+        directory.mkdir(parents=True, exist_ok=True)
+        write_settings(settings, directory)
     history = fit(
         model,
         dataset,
@@ -75,9 +80,12 @@ def train_run(
         num_workers=settings.workers,
         cache=cache,
         is_progress_shown=is_progress_shown,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
     )
     run = Run(directory, model, settings)
-    if history.is_interrupted:
+    if history.is_interrupted or not is_first:
         return run, history, None
     return run, history, evaluate_run(run, dataset.with_split("test"), num_workers=settings.workers, cache=cache)
 
