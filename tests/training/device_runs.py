@@ -4,14 +4,17 @@ Weights are float64, and nothing is random in a step, so that a training on seve
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-import partcnn  # noqa: F401  before torchvision
+import partcnn  # noqa: F401  before what imports torchvision
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.model.conversion import convert
@@ -24,7 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
     "competing": {"objective": "competing"},
     "by data": {"objective": "competing", "filters": "auto"},
     "labelled": {"objective": "labelled", "diversity": 0.1},
-    "decoded anew": {"objective": "competing", "trunk": "finetune"},
+    "killed": {"objective": "competing"},
+    "a trunk that learns": {"objective": "competing", "trunk": "finetune"},
 }
 
 
@@ -69,14 +73,20 @@ def trained(folder: Path, case: str, **settings: Any) -> tuple[dict[str, Tensor]
     return model.state_dict(), [*history.epochs, *history.head_epochs]
 
 
-def in_float64() -> None:
-    PRECISIONS["fp32"] = "64-true"
+class Killed(Callback):
+    """In the second epoch the last host is gone: its process, and the torchrun that would tell of it."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.current_epoch == 1 and trainer.global_rank == trainer.world_size - 1:
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    in_float64()
+    PRECISIONS["fp32"] = "64-true"
     where, *names = sys.argv[1:]
     for name in names:
         directory = Path(where) / f"run {name}"
-        found = trained(Path(where) / "pictures", name, directory=directory)
+        callbacks = [Killed()] if name == "killed" else []
+        found = trained(Path(where) / "pictures", name, directory=directory, callbacks=callbacks)
         torch.save(found, f"{where}/{name} {os.environ['RANK']}.pt")

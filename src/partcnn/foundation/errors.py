@@ -30,3 +30,7 @@ class WeightsError(PartCNNError, ValueError):
 
 class RunError(PartCNNError, RuntimeError):
     """A run directory exists already, is incomplete, or cannot be read."""
+
+
+class DeviceError(PartCNNError):
+    """A process that a training on several devices needs is gone."""

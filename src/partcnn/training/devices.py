@@ -5,6 +5,8 @@ follows from all pictures and the seed, so it is the same everywhere; besides, t
 all.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,12 +16,13 @@ import lightning as L
 import torch
 from torch import Tensor, distributed
 
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, DeviceError
 from partcnn.foundation.processes import started_processes
 
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 _LONGEST_WAIT = timedelta(days=7)  # for the first process, which makes features of all pictures
 _APART = 1_000_003  # seeds of the ranks' dropout
+_LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|ProcessGroup|c10d|timed out")
 
 
 class Devices(NamedTuple):
@@ -66,10 +69,10 @@ def chosen_devices(devices: int, num_nodes: int, strategy: str) -> Devices:
         )
     chosen, started = Devices(devices, num_nodes, strategy), started_processes()
     if started is None:
-        if _has_group() and distributed.get_world_size() > 1:
+        if _has_group() and distributed.get_world_size() != devices * num_nodes:
             raise ConfigError(
-                f"fit: expected no group of processes, which fit forms itself, got one of "
-                f"{distributed.get_world_size()}; start them with torchrun, or give devices= to one process"
+                f"devices, num_nodes: expected {distributed.get_world_size()} processes in all, as torch.distributed's "
+                f"group has, got {devices} × {num_nodes}; fit forms the group itself where there is none"
             )
         return chosen
     if not chosen.several and started.num_of_host is not None:
@@ -83,25 +86,18 @@ def chosen_devices(devices: int, num_nodes: int, strategy: str) -> Devices:
 
 
 def join_devices(trainer: L.Trainer, seed: int) -> None:
-    """Have the processes of a training there, and in one group; what is random in a step is each one's own."""
+    """Have the processes of a training there, and in one group; what is random in a step is each one's own.
+
+    The group stays: a second one could not be formed under torchrun, and a second training finds it.
+    """
     if trainer.world_size == 1:
         return
     launcher = trainer.strategy.launcher
     if launcher is not None:
         launcher.launch(lambda: None)  # starts the others, unless torchrun or SLURM has
     trainer.strategy.setup_environment()
+    os.environ.pop("PL_GLOBAL_SEED", None)  # with which Lightning would seed all ranks alike when a training starts
     torch.manual_seed(seed + _APART * trainer.global_rank)
-
-
-@contextmanager
-def leaving_devices() -> Iterator[None]:
-    """After it there is no group of processes that was not there before."""
-    was_there = _has_group()
-    try:
-        yield
-    finally:
-        if _has_group() and not was_there:
-            distributed.destroy_process_group()
 
 
 def share_of(trainer: L.Trainer) -> tuple[int, int]:
@@ -126,6 +122,24 @@ def first_of_host_first(trainer: L.Trainer, *, is_kept: bool) -> Iterator[None]:
     if trainer.local_rank == 0:
         distributed.barrier(waiting)
     distributed.barrier(waiting)
+
+
+@contextmanager
+def telling_of_lost_devices() -> Iterator[None]:
+    """What torch says of a connection that another process no longer holds is told in a sentence.
+
+    Raises:
+        DeviceError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (_has_group() and _LOST.search(str(error))):
+            raise
+        raise DeviceError(
+            "devices: another process of this training has ended, or cannot be reached, and the others end with it; "
+            "its own words say why. What was saved last stays: start the training again, on all hosts"
+        ) from error
 
 
 def agreed(values: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ from partcnn.training.devices import (
     chosen_devices,
     first_of_host_first,
     join_devices,
-    leaving_devices,
     share_of,
+    telling_of_lost_devices,
 )
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.filters_by_data import needed_filters
@@ -112,7 +112,7 @@ class _Keeper(Callback):
             save(module.model, self.directory)
 
 
-@leaving_devices()
+@telling_of_lost_devices()
 @replacing()  # a bar's signs end no training where the terminal cannot show them
 def fit(
     model: nn.Module,
@@ -162,6 +162,7 @@ def fit(
 
     Raises:
         ConfigError: an argument is outside what it may be, or does not fit the model or the data.
+        DeviceError: another process of this training has ended.
     """
     record, model = conversion_of(model), unwrapped(model)
     check_dataset(dataset)
