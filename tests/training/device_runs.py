@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import partcnn  # noqa: F401  before what imports torchvision
+
+# isort: split
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-import partcnn  # noqa: F401  before what imports torchvision
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.model.conversion import convert

@@ -60,15 +60,22 @@ def two_ranks(folder: Path) -> Path:
     return folder
 
 
-def two_hosts(folder: Path, case: str) -> list[subprocess.Popen]:
-    """Two torchruns of one process each, that meet on the loopback."""
+def two_hosts(folder: Path, case: str) -> list[tuple[int, str]]:
+    """How two torchruns of one process each end, that meet on the loopback: status and output."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     where = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port)]
     commands = [[*TORCHRUN, *where, "--node-rank", str(rank), str(SCRIPT), str(folder), case] for rank in range(2)]
     pipe = subprocess.PIPE
-    return [subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) for command in commands]
+    hosts = [subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) for command in commands]
+    try:
+        outputs = [host.communicate(timeout=200)[0] for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+            host.communicate()
+    return [(host.returncode, output) for host, output in zip(hosts, outputs, strict=True)]
 
 
 def assert_as_of_one_process(folder: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +111,8 @@ def test_a_training_on_two_devices_is_that_of_one(case: str, two_ranks: Path, mo
 @pytest.mark.slow
 @pytest.mark.fault("devices", "two hosts of one device each", "The weights and the log of one device.")
 def test_a_training_on_two_hosts_is_that_of_one(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    for host in two_hosts(folder, "labelled"):
-        output, _ = host.communicate(timeout=200)
-        assert host.returncode == 0, output
+    for status, output in two_hosts(folder, "labelled"):
+        assert status == 0, output
     assert_as_of_one_process(folder, "labelled", monkeypatch)
 
 
@@ -115,12 +121,10 @@ def test_a_training_on_two_hosts_is_that_of_one(folder: Path, monkeypatch: pytes
     "devices", "one of two hosts is killed in an epoch", "The other ends at once, and says that a process is gone."
 )
 def test_a_host_that_is_killed_ends_the_training_of_the_other(folder: Path):
-    first, second = two_hosts(folder, "killed")
-    output, _ = first.communicate(timeout=200)
-    assert first.returncode not in (0, None)
+    (first, output), (second, _) = two_hosts(folder, "killed")
+    assert first > 0
     assert "DeviceError: devices: another process of this training has ended" in output
-    second.communicate(timeout=60)
-    assert second.returncode == -9
+    assert second == -9
     assert not (folder / "killed 0.pt").exists()
 
 
