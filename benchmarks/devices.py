@@ -145,17 +145,18 @@ def page(rows: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "Twice the filters are twice the bytes, twice the side four times the cells and the bytes of what is summed by",
-        "cell (`exact`, `labelled`, `assigned`); filters that compete send sums by filter, and filters × channels for what",
-        "filters are. Twice the pictures change nothing, but for `official`: the authors hold each map against the",
-        "template of another one, so its ranks tell each other every map's centroid, two numbers a map. `labelled` that",
-        "remembers also gathers a place for each of the 16 maps that a filter keeps; the maps stay where they were seen.",
+        "Twice the filters are twice the bytes, twice the side four times the cells and the bytes of what is summed",
+        "by cell (`exact`, `labelled`, `assigned`); filters that compete send sums by filter, and filters × channels",
+        "for what filters are. Twice the pictures change nothing, but for `official`: the authors hold each map",
+        "against the template of another one, so its ranks tell each other every map's centroid, two numbers a map.",
+        "`labelled` that remembers also gathers a place for each of the 16 maps that a filter keeps; the maps stay",
+        "where they were seen.",
         "",
         f"**{MANY:,} devices** are arithmetic, not a measurement: a ring, in which an all-reduce of n bytes has each",
         f"device send 2 n ({MANY:,} − 1) / {MANY:,}, and an all-gather n ({MANY:,} − 1), with the table's numbers of",
-        "pictures on each device. `official` would reduce a table of the pictures of all devices: its last column counts",
-        "those of two, so it is too small. What time it takes is not measured here: a small all-reduce costs latency,",
-        "and the column of collectives says how many there are.",
+        "pictures on each device. `official` would reduce a table of the pictures of all devices: its last column",
+        "counts those of two, so it is too small. What time it takes is not measured here: a small all-reduce costs",
+        "latency, and the column of collectives says how many there are.",
         "",
     ]
     return "\n".join(lines)
