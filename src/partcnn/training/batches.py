@@ -5,7 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from partcnn.training.features import FeatureViews
 from partcnn.training.views import PictureViews
@@ -68,28 +76,15 @@ class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
 
     Args:
         views: of the pictures.
-        batch_size: pictures in a batch.
-        generator: of their order.
-        share: as of `EpochBatches`.
+        share: as of `EpochBatches`; among several ranks the order is that of `generator`, which they have alike.
         settings: of the DataLoader.
     """
 
-    def __init__(
-        self,
-        views: PictureViews,
-        *,
-        batch_size: int,
-        generator: torch.Generator,
-        share: tuple[int, int] = (0, 1),
-        **settings: Any,
-    ) -> None:
+    def __init__(self, views: PictureViews, *, share: tuple[int, int] = (0, 1), **settings: Any) -> None:
         pictures = _Numbered(views)
-        if share[1] == 1:
-            settings |= {"batch_size": batch_size, "shuffle": True}
-        else:
-            batches = BatchSampler(RandomSampler(pictures, generator=generator), batch_size, drop_last=False)
-            settings |= {"batch_sampler": _Shares(batches, share), "collate_fn": _collated}
-        super().__init__(pictures, generator=generator, **settings)
+        if share[1] > 1:
+            settings = _shared_out(pictures, share, **settings)
+        super().__init__(pictures, **settings)
         self.views = views
 
     def __iter__(self) -> Any:
@@ -108,6 +103,21 @@ class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, int]:
         return *self._views[max(index, 0)], index
+
+
+def _shared_out(
+    pictures: _Numbered,
+    share: tuple[int, int],
+    *,
+    batch_size: int,
+    shuffle: bool,
+    generator: torch.Generator,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The settings of a loader, as given to one, for a rank's share of its batches."""
+    order = RandomSampler(pictures, generator=generator) if shuffle else SequentialSampler(pictures)
+    sampler = _Shares(BatchSampler(order, batch_size, drop_last=False), share)
+    return settings | {"batch_sampler": sampler, "collate_fn": _collated, "generator": generator}
 
 
 class _Shares(Sampler[list[int]]):

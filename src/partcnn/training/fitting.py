@@ -352,6 +352,7 @@ def _batches(
         views.at_random(min(2, recipe.num_views)),
         batch_size=recipe.batch_size,
         share=share,
+        shuffle=True,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(views.seed),
