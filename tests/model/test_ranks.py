@@ -69,7 +69,7 @@ CASES = {
     "official": Case(lambda: Filters(objective="official")),
     "official of one category": Case(lambda: Filters(objective="official", background=0, assignment="even")),
     "equivariance": Case(lambda: Filters(objective=None, enabled=False), equivariance=1.0),
-    "equivariance, remembering": Case(lambda: Filters(objective="labelled", memory=6), equivariance=1.0),
+    "equivariance, remembering": Case(lambda: Filters(objective="labelled", memory=6), equivariance=0.3),
     "diversity": Case(lambda: Filters(objective=None), diversity=1.0),
     "competing": Case(lambda: competing(None), equivariance=0.1),
     "competing, with a background and an object map": Case(lambda: competing(0), 0.1, has_object_share=True),
@@ -134,7 +134,8 @@ def trained(
 
 
 def _in_process(rank: int, world: int, folder: str) -> None:
-    torch.set_num_threads(1)
+    if world > 1:
+        torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     found = {
         (name, dtype): [tuple(step) for step in trained(case, dtype, rank, world, nn.parallel.DistributedDataParallel)]
@@ -148,6 +149,9 @@ def _in_process(rank: int, world: int, folder: str) -> None:
 def start(worker: Callable[..., None], world: int, *arguments: object) -> None:
     """Processes of one group, on the loopback."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if world == 1:
+        worker(0, world, *arguments)
+        return
     torch.multiprocessing.start_processes(worker, (world, *arguments), nprocs=world, start_method="forkserver")
 
 
@@ -159,6 +163,12 @@ def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
+@pytest.mark.slow
+@pytest.mark.fault(
+    "devices",
+    "a batch shared out unevenly among 1, 2 and 4 ranks, some with no picture, or with none of a category",
+    "Loss, gradients and statistics of one process, within 1e-12 in float64 and 1e-6 in float32.",
+)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", sorted(CASES.keys() - {ALONE}))
 def test_ranks_have_the_gradient_of_one_process(name: str, dtype: torch.dtype, ranks: list[dict]):
@@ -173,6 +183,7 @@ def test_ranks_have_the_gradient_of_one_process(name: str, dtype: torch.dtype, r
             torch.testing.assert_close(found.buffers, step.buffers, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_ranks_that_do_not_join_have_another_gradient(ranks: list[dict]):
     """What the test above would see of a loss that each rank takes of its own pictures."""
     expected = trained(CASES[ALONE], torch.float64)[0].gradients[0]
