@@ -153,6 +153,7 @@ def test_a_command_trains_on_two_devices(start: list[str], folder: Path, tmp_pat
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('"summary"') == 1
     assert {file.name for file in run.iterdir()} >= {"run.yaml", "model.safetensors", "metrics.json", "log"}
+    assert "\ndevices: 2\n" in (run / "run.yaml").read_text()
     rows = (run / "log" / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 2  # epochs, each written once
 

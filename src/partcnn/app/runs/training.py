@@ -24,6 +24,7 @@ from partcnn.model.settings import UNREAD_BY_COMPETING, ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, announced, auto_depths
 from partcnn.networks.probing.layer_shapes import layer_shapes
+from partcnn.training.devices import chosen_devices
 from partcnn.training.fitting import History, check_trunk, fit
 from partcnn.training.recipe import Recipe
 
@@ -52,6 +53,8 @@ def train_run(
     is_first = is_first_process()  # of several devices, which all train and of which one writes
     if is_first:
         check_free(directory, settings.force)
+    together = chosen_devices(settings.devices, settings.num_nodes, settings.strategy)
+    settings = replace(settings, devices=together.num, num_nodes=together.num_nodes)
     recipe = recipe_of(settings)
     if dataset is None:
         dataset = dataset_of(settings)
