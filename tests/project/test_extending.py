@@ -69,7 +69,7 @@ WAYS = {
                     "from partcnn.objectives.selective import selective",
                 ),
                 (
-                    '    "official": Objective(official, slope_target=centroid_slopes),',
+                    '    "official": Objective(official, slope_target=centroid_slopes, joins_ranks=True),',
                     '    "selective": Objective(selective, assignment="even", counts_earlier=True),',
                 ),
             ]

@@ -79,6 +79,9 @@ class RunSettings:
         seed: of weights, views, order and dropout.
         epochs: short for recipe.epochs.
         workers: processes that decode pictures; by default one per processor, at most 8.
+        devices: of a host, that share every batch: GPUs where there are any, else processes; under torchrun its number.
+        num_nodes: hosts that train together, each started with the same command (by torchrun or SLURM).
+        strategy: how devices train together, auto, ddp or ddp_find_unused_parameters_true, see Lightning's Trainer.
         max_bad: unreadable pictures that may be left out.
         crop: object cuts each picture to its object box; without it pictures stay as the files are.
         margin: of that cut on each side, as a share of the box.
@@ -104,6 +107,9 @@ class RunSettings:
     seed: int = 0
     epochs: int | None = None
     workers: int = DEFAULT_WORKERS
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     max_bad: int = 10
     crop: str | None = None
     margin: float = 0.1

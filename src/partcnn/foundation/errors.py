@@ -45,3 +45,7 @@ class DivergedError(PartCNNError, ArithmeticError):
 
 class RunError(PartCNNError, RuntimeError):
     """A run directory exists already, is incomplete, or cannot be read."""
+
+
+class DeviceError(PartCNNError):
+    """A process that a training on several devices needs is gone."""

@@ -106,7 +106,7 @@ class CompetingMask(PartMask):
         if objective is not None:
             return super().filter_objective(labels, objective)
         maps = self._recorded(labels)
-        if self.training and len(maps) and "maps" not in self._observed:
+        if self.training and (len(maps) or self.ranks.size > 1) and "maps" not in self._observed:
             self.observe(maps, labels)
         terms = self._terms(labels)
         total = sum((getattr(self.weights, name) * term for name, term in terms.items()), maps.sum() * 0)
@@ -127,11 +127,12 @@ class CompetingMask(PartMask):
     def observe(self, maps: Tensor, labels: Tensor) -> None:
         """As of `PartMask`, and the running mean of the feature under each filter."""
         super().observe(maps, labels)
-        is_object = self._is_object(labels)
-        if self._features is None or not bool(is_object.any()):
+        is_object, ranks = self._is_object(labels), self.ranks
+        num_objects = ranks.total(is_object.sum())
+        if self._features is None or not bool(num_objects):
             return
         features = at_least_float32(self._features[is_object]).to(maps)
-        found = competing.mean_features(maps[is_object], features).mean(dim=0)
+        found = ranks.sum(competing.mean_features(maps[is_object], features)) / num_objects
         is_first = not bool(self.identities.any())
         rate = 1.0 if is_first else _IDENTITY_RATE
         keep_finite(self.identities, self.identities.lerp(found.to(self.identities), rate))
@@ -140,33 +141,33 @@ class CompetingMask(PartMask):
         """How far filters fail to move with their pictures: `partcnn.objectives.competing.steadiness_loss`."""
         maps = self._recorded(labels)
         is_object = self._is_object(labels)
-        steadiness = competing.steadiness_loss(maps[is_object], frames[is_object], centers)
+        steadiness = competing.steadiness_loss(maps[is_object], frames[is_object], centers, ranks=self.ranks)
         return (self.weights.steadiness * steadiness).expand(self.num_filters)
 
     def _terms(self, labels: Tensor) -> Mapping[str, Tensor]:
         assert self._log_shares is not None  # recorded with the maps, as the features
         assert self._features is not None
-        is_object = self._is_object(labels)
+        is_object, ranks = self._is_object(labels), self.ranks
         log_shares = self._log_shares[is_object]
         features = self._features[is_object].to(log_shares)
         shares = log_shares.exp()
         of_filters = shares[:, :-1]
-        use, use_in_picture = competing.use_losses(of_filters)
+        use, use_in_picture = competing.use_losses(of_filters, ranks=ranks)
         terms = {
-            "rest": competing.rest_loss(self._log_shares[~is_object]),
+            "rest": competing.rest_loss(self._log_shares[~is_object], ranks=ranks),
             "use": use,
             "use_in_picture": use_in_picture,
-            "certainty": competing.certainty_loss(shares, log_shares),
-            "presence": competing.presence_loss(of_filters),
-            "compactness": competing.compactness_loss(of_filters, _even_centers(of_filters)),
+            "certainty": competing.certainty_loss(shares, log_shares, ranks=ranks),
+            "presence": competing.presence_loss(of_filters, ranks=ranks),
+            "compactness": competing.compactness_loss(of_filters, _even_centers(of_filters), ranks=ranks),
         }
         if self.object_share is None:
-            terms["size"] = competing.size_loss(of_filters)
+            terms["size"] = competing.size_loss(of_filters, ranks=ranks)
         else:
-            terms["object"] = competing.object_loss(log_shares, self.object_share[is_object])
+            terms["object"] = competing.object_loss(log_shares, self.object_share[is_object], ranks=ranks)
         if bool(self.identities.any()):
             found = competing.mean_features(of_filters, features)
-            terms["identity"] = competing.identity_loss(found, self.identities.to(found))
+            terms["identity"] = competing.identity_loss(found, self.identities.to(found), ranks=ranks)
         return terms
 
     def _is_object(self, labels: Tensor) -> Tensor:  # [image] bool

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks, joined_ranks
 from partcnn.objectives.category_memory import CategoryMemory
 from partcnn.objectives.diversity import diversity
 from partcnn.objectives.equivariance import equivariance
@@ -32,6 +33,10 @@ class PartMask(nn.Module):
     It is a layer of its own and also the hook of another layer: `layer.register_forward_hook(mask.hook)`.
     The forward pass reads no labels. The maps of the last forward pass stay in `feature_maps` (after the ReLU,
     before the mask), with their graph, until the next one: `filter_loss` and the measurements read them there.
+
+    In training on several devices a batch is that of all ranks of torch.distributed's default group: losses and
+    statistics sum over the pictures of all (`partcnn.foundation.ranks`), and every rank asks for every loss. In
+    evaluation mode each rank's are its own.
 
     Asking for a loss changes nothing but once: the first request for the filter objective of a pass, in training mode,
     has the mask `observe` that pass, and the loss then reads the statistics with that pass in them. Every further
@@ -66,6 +71,8 @@ class PartMask(nn.Module):
         filter_category: buffer [filter]: the class each filter serves.
         class_activation: buffer [filter, class]: running mean of the summed activation on each class.
         slopes: buffer [filter], only where the objective learns it: β.
+        num_views: of each picture in a batch, all first views first: the order of the pictures that several ranks have.
+        joins_ranks: False: a rank's losses and statistics are of its own pictures, also in training.
         is_shared: the filters serve all classes but the background alike, whatever `filter_category` says.
         The buffers change in `observe` alone.
     """
@@ -75,6 +82,8 @@ class PartMask(nn.Module):
     class_activation: Tensor
     slopes: Tensor
     is_shared = False
+    num_views = 1
+    joins_ranks = True
 
     def __init__(
         self,
@@ -175,15 +184,16 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         name = objective or self.objective
-        row = _row(name)
-        if self.training and len(maps) and "maps" not in self._observed:
+        row, ranks = _row(name), self.ranks
+        if self.training and (len(maps) or ranks.size > 1) and "maps" not in self._observed:
             self.observe(maps, labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
+        joining = _joining(row, ranks)
         beta = self.template_slope if self._slopes_before is None else self._slopes_before
         if row.counts_earlier and name == self.objective and self._counts_earlier("maps", maps):
-            earlier = self._memory_of("maps").recalled(maps, self.filter_category)
-            return row.with_earlier(maps, belongs, *earlier, tau=tau, beta=beta)
-        return row(maps, belongs, tau=tau, beta=beta)
+            kept, is_kept = self._memory_of("maps").recalled(maps, self.filter_category)
+            return row.with_earlier(maps, belongs, kept, is_kept, tau=tau, beta=beta, **joining)
+        return row(maps, belongs, tau=tau, beta=beta, **joining)
 
     @torch.no_grad()
     def observe(self, maps: Tensor, labels: Tensor) -> None:
@@ -195,10 +205,10 @@ class PartMask(nn.Module):
         observation. A loop of one's own need not call it: the filter loss does, once a pass, in training mode.
 
         Args:
-            maps: [image, filter, row, col], after the ReLU and before the mask, of at least one image.
+            maps: [image, filter, row, col], after the ReLU and before the mask, of at least one image on one rank.
             labels: [image] class indices.
         """
-        row = _row(self.objective)
+        row, ranks = _row(self.objective), self.ranks
         if maps is self.feature_maps and "maps" not in self._observed:
             self._observed = (*self._observed, "maps")
             self._slopes_before = self.slopes.clone() if row.slope_target is not None else None
@@ -206,9 +216,9 @@ class PartMask(nn.Module):
             self._observe_activation(maps, labels)
             belongs = labels[:, None] == self.filter_category
             if row.counts_earlier and self._memory_size("maps"):
-                self._memory_of("maps").remember(maps, belongs, self.filter_category)
+                self._memory_of("maps").remember(maps, belongs, self.filter_category, ranks)
             if row.slope_target is not None:
-                target = row.slope_target(maps, belongs, beta=self.slopes).to(self.slopes)
+                target = row.slope_target(maps, belongs, beta=self.slopes, **_joining(row, ranks)).to(self.slopes)
                 keep_finite(self.slopes, self.slopes.lerp(target, _SLOPE_RATE))
 
     def equivariance(self, labels: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:  # [filter]
@@ -230,7 +240,8 @@ class PartMask(nn.Module):
         earlier = None
         if self._counts_earlier("points", maps):
             earlier = partial(self._earlier_points, belongs=belongs[: len(maps) // 2])
-        return equivariance(maps, belongs, frames, centers, tau=tau, beta=self.template_slope, earlier=earlier)
+        beta = self.template_slope
+        return equivariance(maps, belongs, frames, centers, tau=tau, beta=beta, earlier=earlier, ranks=self.ranks)
 
     def diversity(self, labels: Tensor) -> Tensor:  # scalar
         """`partcnn.objectives.diversity.diversity` of the maps of the last forward pass, in float32.
@@ -244,7 +255,7 @@ class PartMask(nn.Module):
         """
         maps = self._recorded(labels)
         belongs, tau = self._belongs_and_tau(maps, labels)
-        return diversity(maps, belongs, tau=tau, beta=self.template_slope)
+        return diversity(maps, belongs, tau=tau, beta=self.template_slope, ranks=self.ranks)
 
     def forget(self) -> None:
         """Empty the memory: other pictures, or other weights, are to come."""
@@ -265,6 +276,11 @@ class PartMask(nn.Module):
         if self.feature_maps is not None:
             self._instead_of_maps = "one whose maps were let go, as explain and evaluate do; call model(images) again"
         self.feature_maps = None
+
+    @property
+    def ranks(self) -> Ranks:
+        """Those that share a batch with this one."""
+        return joined_ranks(self.num_views) if self.training and self.joins_ranks else ONE_PROCESS
 
     @property
     def serves_all(self) -> bool:
@@ -293,7 +309,7 @@ class PartMask(nn.Module):
         return {**self.__dict__, **of_a_pass, "_remembered": {}}
 
     def _counts_earlier(self, what: str, maps: Tensor) -> bool:
-        return self.training and len(maps) > 0 and self._memory_size(what) > 0
+        return self.training and (len(maps) > 0 or self.ranks.size > 1) and self._memory_size(what) > 0
 
     def _memory_size(self, what: str) -> int:
         """How many "maps" or "points" of each category are remembered; 0 where one class alone owns the filters."""
@@ -311,18 +327,19 @@ class PartMask(nn.Module):
         """What is remembered of earlier batches' points; these are remembered for later ones, once a pass."""
         memory = self._memory_of("points")
         if "points" not in self._observed:
-            memory.remember(points, belongs, self.filter_category)
+            memory.remember(points, belongs, self.filter_category, self.ranks.of_pictures)
             self._observed = (*self._observed, "points")
         return memory.recalled(points, self.filter_category)
 
     def _observe_activation(self, maps: Tensor, labels: Tensor) -> None:
         """Running means over batches, and the categories that follow from them."""
-        peak = maps.amax(dim=(2, 3)).to(self.mean_peak).mean()
+        ranks = self.ranks
+        peak = ranks.mean(maps.amax(dim=(2, 3)).to(self.mean_peak))
         keep_finite(self.mean_peak, torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
         activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
         is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
-        counts = is_class.sum(dim=0)
-        mean = activation.T @ is_class / counts.clamp(min=1)  # [filter, class]
+        counts = ranks.sum(is_class)
+        mean = ranks.total(activation.T @ is_class) / counts.clamp(min=1)  # [filter, class]
         blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
         keep_finite(self.class_activation, torch.where(counts > 0, blend, self.class_activation))
         if self.assignment == "activation":
@@ -342,7 +359,7 @@ class PartMask(nn.Module):
 
     def _scale(self, maps: Tensor) -> Tensor:
         """What divides the maps: the running mean peak, or this batch's where nothing was observed yet."""
-        batch = maps.detach().amax(dim=(2, 3)).to(self.mean_peak).mean() if len(maps) else self.mean_peak
+        batch = self.ranks.mean(maps.detach().amax(dim=(2, 3)).to(self.mean_peak))
         scale = torch.where(self.mean_peak > 0, self.mean_peak, batch)
         return torch.where(scale > 0, scale, 1.0)
 
@@ -431,6 +448,11 @@ def is_within_transform() -> bool:
 def keep_finite(buffer: Tensor, values: Tensor) -> None:
     """Set a buffer where the new values are finite; one bad batch spoils no statistic."""
     buffer.copy_(torch.where(values.isfinite(), values, buffer))
+
+
+def _joining(row: Objective, ranks: Ranks) -> dict[str, Ranks]:
+    """What tells an objective of the ranks that share a batch, where it asks and there are several."""
+    return {"ranks": ranks} if row.joins_ranks and ranks.size > 1 else {}
 
 
 def _row(objective: str | None) -> Objective:

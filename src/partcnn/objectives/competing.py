@@ -8,7 +8,8 @@ A filter's mass is m_k = Σ_c a_k(c), its map per unit mass p_k = a_k / m_k, and
 centroid. Others have terms for presence, equivariance and concentration about a centroid (SCOPS, 2019; PDiscoNet,
 2023), for certainty (PDiscoFormer, 2024) and for how often a part occurs (Huang & Li, 2020), in other forms; these
 forms are ours, measured in docs/results. Maps are [image, filter, row, col] and float32 or wider, computed outside
-autocast, which would round the products; terms are scalars, 0 with a graph where there is no image.
+autocast, which would round the products; terms are scalars, 0 with a graph where there is no image. The images are
+those of all `ranks` that share a batch.
 """
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ShapeError
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.equivariance import in_pictures, mean_positions, variance_ratio
 
 _LEAST_MASS = 1e-4  # cells: who holds less holds nothing, and a centroid or a share of that means nothing
@@ -37,12 +39,12 @@ def per_unit_mass(shares: Tensor) -> Tensor:  # [image, filter, row, col] → th
     return shares / mass.clamp(min=_LEAST_MASS)
 
 
-def rest_loss(log_shares: Tensor) -> Tensor:
+def rest_loss(log_shares: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """Pictures without an object belong to the rest: mean over images and cells of −log a_rest."""
-    return _mean(-log_shares[:, -1])
+    return ranks.mean(-log_shares[:, -1])
 
 
-def object_loss(log_shares: Tensor, object_share: Tensor) -> Tensor:
+def object_loss(log_shares: Tensor, object_share: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """Filters hold what is the object's: mean binary cross-entropy of 1 − a_rest against f.
 
     Args:
@@ -59,10 +61,10 @@ def object_loss(log_shares: Tensor, object_share: Tensor) -> Tensor:
         )
     log_rest, log_object = log_shares[:, -1], log_shares[:, :-1].logsumexp(dim=1)
     target = object_share.to(log_shares)
-    return _mean(-(target * log_object + (1 - target) * log_rest))
+    return ranks.mean(-(target * log_object + (1 - target) * log_rest))
 
 
-def size_loss(shares: Tensor) -> Tensor:
+def size_loss(shares: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """An object is of a usual size, where no more is known: 25 (relu(.15 − s)² + relu(s − .4)²), mean over images.
 
     s is the share of a picture's cells that filters hold.
@@ -72,10 +74,10 @@ def size_loss(shares: Tensor) -> Tensor:
     """
     held = shares.sum(dim=1).mean(dim=(1, 2))
     least, most = _USUAL_SIZE
-    return _mean(_SIZE_SCALE * ((least - held).clamp(min=0).square() + (held - most).clamp(min=0).square()))
+    return ranks.mean(_SIZE_SCALE * ((least - held).clamp(min=0).square() + (held - most).clamp(min=0).square()))
 
 
-def use_losses(shares: Tensor) -> tuple[Tensor, Tensor]:
+def use_losses(shares: Tensor, *, ranks: Ranks = ONE_PROCESS) -> tuple[Tensor, Tensor]:
     """Every filter is used: log K − H of the filters' shares, over the batch, and in each picture (mean).
 
     Args:
@@ -86,26 +88,26 @@ def use_losses(shares: Tensor) -> tuple[Tensor, Tensor]:
         nothing has 0.
     """
     mass = shares.sum(dim=(2, 3))
-    return _missing_entropy(mass.sum(dim=0)), _mean(_missing_entropy(mass))
+    return _missing_entropy(ranks.sum(mass)), ranks.mean(_missing_entropy(mass))
 
 
-def certainty_loss(shares: Tensor, log_shares: Tensor) -> Tensor:
+def certainty_loss(shares: Tensor, log_shares: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """Each cell is one filter's or the rest's: the mean over images and cells of H(a), between 0 and log(K + 1) nats.
 
     Both arguments are with the rest, as `shares_of_cells` gives them.
     """
-    return _mean(-(shares * log_shares).sum(dim=1))
+    return ranks.mean(-(shares * log_shares).sum(dim=1))
 
 
-def presence_loss(shares: Tensor) -> Tensor:
+def presence_loss(shares: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """Each filter is somewhere in each picture of an object: mean of −log min(1, max_c a_k(c) + 0.02).
 
     Shares are of the filters alone. Between 0 and log 50 nats; a filter that is nowhere costs that, and not infinity.
     """
-    return _mean(-(shares.amax(dim=(2, 3)) + _PRESENCE_MARGIN).clamp(max=1).log())
+    return ranks.mean(-(shares.amax(dim=(2, 3)) + _PRESENCE_MARGIN).clamp(max=1).log())
 
 
-def compactness_loss(shares: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:
+def compactness_loss(shares: Tensor, centers: tuple[Tensor, Tensor], *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """A filter is in one place: 10 · mean over images and filters of Σ_c p_k(c) ‖c − e_k‖², in sides of the view.
 
     Per unit mass, so that a large part pays for its spread and not for its size.
@@ -126,10 +128,12 @@ def compactness_loss(shares: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:
     points = mean_positions(weights, centers)
     down = (rows[:, None] - points[..., 1, None, None]).square()
     across = (cols - points[..., 0, None, None]).square()
-    return _COMPACT_SCALE * _mean((weights * (down + across)).sum(dim=(2, 3)))
+    return _COMPACT_SCALE * ranks.mean((weights * (down + across)).sum(dim=(2, 3)))
 
 
-def steadiness_loss(shares: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor]) -> Tensor:
+def steadiness_loss(
+    shares: Tensor, frames: Tensor, centers: tuple[Tensor, Tensor], *, ranks: Ranks = ONE_PROCESS
+) -> Tensor:
     """A filter moves with its picture: the mean over filters of `variance_ratio` of its centroids in two views.
 
     Args:
@@ -147,7 +151,9 @@ def steadiness_loss(shares: Tensor, frames: Tensor, centers: tuple[Tensor, Tenso
         )
     _check_centers(shares, centers)
     first, second = in_pictures(mean_positions(per_unit_mass(shares), centers), frames).chunk(2)
-    return _mean(variance_ratio(first, second, torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)))
+    is_counted = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+    of_filters = variance_ratio(first, second, is_counted, ranks=ranks)
+    return ONE_PROCESS.mean(of_filters)
 
 
 def mean_features(shares: Tensor, features: Tensor) -> Tensor:  # [image, filter, channel]
@@ -164,7 +170,7 @@ def mean_features(shares: Tensor, features: Tensor) -> Tensor:  # [image, filter
     return torch.einsum("ifhw,idhw->ifd", per_unit_mass(shares), features)
 
 
-def identity_loss(found: Tensor, prototypes: Tensor) -> Tensor:
+def identity_loss(found: Tensor, prototypes: Tensor, *, ranks: Ranks = ONE_PROCESS) -> Tensor:
     """Each filter is known by its feature: mean cross-entropy of cos(v̄_k − μ, q_j − μ) / 0.1 against k.
 
     Args:
@@ -187,7 +193,7 @@ def identity_loss(found: Tensor, prototypes: Tensor) -> Tensor:
     cosines = F.normalize(found - center, dim=2) @ F.normalize(prototypes - center, dim=1).T
     answers = torch.arange(len(prototypes), device=found.device).expand(found.shape[:2])
     logits = cosines.flatten(0, 1) / _IDENTITY_TEMPERATURE
-    return _mean(F.cross_entropy(logits, answers.flatten(), reduction="none"))
+    return ranks.mean(F.cross_entropy(logits, answers.flatten(), reduction="none"))
 
 
 def _missing_entropy(mass: Tensor) -> Tensor:  # [..., filter] → [...]
@@ -203,8 +209,3 @@ def _check_centers(shares: Tensor, centers: tuple[Tensor, Tensor]) -> None:
     sizes = (len(centers[0]), len(centers[1]))
     if shares.shape[2:] != sizes:
         raise ShapeError(f"centers: expected {tuple(shares.shape[2:])} rows and columns as the maps, got {sizes}")
-
-
-def _mean(values: Tensor) -> Tensor:
-    """0 with a graph where there is nothing."""
-    return values.sum() / max(values.numel(), 1)

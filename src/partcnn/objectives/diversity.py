@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import ShapeError
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.fitness import template_fitness
 
 
@@ -51,12 +52,14 @@ def diversity(
     *,
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
+    ranks: Ranks = ONE_PROCESS,
 ) -> Tensor:  # scalar
     """−`position_information` of each category's filters on its pictures: mean over pictures, sum over categories.
 
     Args:
         feature_maps, tau, beta: see there.
         belongs: the picture is of the filter's category, so that an image's are the filters of one category.
+        ranks: that share the batch; the pictures are those of all.
 
     Returns:
         In nats, ≤ 0; 0 with a graph where no picture belongs.
@@ -70,5 +73,5 @@ def diversity(
             f"got {tuple(feature_maps.shape)} and {tuple(belongs.shape)}"
         )
     information = position_information(feature_maps, tau=tau, beta=beta, counted=belongs)
-    num_pictures = torch.where(belongs, belongs.sum(dim=0), 1).amax(dim=1)  # [image], of the image's category
-    return -(information / num_pictures).sum()
+    num_pictures = torch.where(belongs, ranks.sum(belongs), 1).amax(dim=1)  # [image], of the image's category
+    return -ranks.total((information / num_pictures).sum())

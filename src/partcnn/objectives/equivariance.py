@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import ShapeError
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.category_memory import counted_for_all
 from partcnn.objectives.fitness import template_fitness
 
@@ -65,6 +66,7 @@ def equivariance(
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
     earlier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    ranks: Ranks = ONE_PROCESS,
 ) -> Tensor:  # [filter]
     """Log ratio of the variance of a filter's places within a picture to that between pictures.
 
@@ -84,6 +86,7 @@ def equivariance(
         tau, beta: of the templates.
         earlier: of the middles of these pictures, [picture, filter, 2], to the middles of earlier ones that count
             between pictures beside them, and which there are: see `variance_ratio`. None: none.
+        ranks: that share the batch; the pictures are those of all.
 
     Returns:
         In nats; below 0 where places differ more between pictures than within. A filter without a picture that
@@ -101,7 +104,7 @@ def equivariance(
     inside = expected_positions(feature_maps, centers, tau=tau, beta=beta)
     first, second = in_pictures(inside, frames).chunk(2)  # [picture, filter, 2]
     remembered = earlier((first + second) / 2) if earlier is not None else ()
-    return variance_ratio(first, second, belongs[: len(first)], *remembered)
+    return variance_ratio(first, second, belongs[: len(first)], *remembered, ranks=ranks)
 
 
 def variance_ratio(
@@ -110,6 +113,8 @@ def variance_ratio(
     belongs: Tensor,  # [picture, filter] bool
     remembered: Tensor | None = None,  # [slot, filter, 2]
     is_remembered: Tensor | None = None,  # [slot, filter] bool
+    *,
+    ranks: Ranks = ONE_PROCESS,
 ) -> Tensor:  # [filter]
     """The loss of `equivariance`, of places in pictures.
 
@@ -118,16 +123,17 @@ def variance_ratio(
         belongs: the picture is of the filter's category.
         remembered, is_remembered: middles of earlier pictures, which count between pictures beside the batch's
             (`partcnn.objectives.category_memory`); a filter without a picture in the batch has 0 all the same.
+        ranks: that share the batch; the pictures, also earlier ones, are those of all.
     """
     counted = belongs[..., None]
-    num_counted = counted.sum(dim=0)
-    within = ((first - second) * counted).square().sum(dim=0) / num_counted.clamp(min=1) / 2
+    num_counted = ranks.sum(counted)
+    within = ranks.sum(((first - second) * counted).square()) / num_counted.clamp(min=1) / 2
     middle = (first + second) / 2
     if remembered is not None and is_remembered is not None:
-        middle = torch.cat([counted_for_all(middle, belongs, is_remembered), remembered])
-        counted = torch.cat([belongs, is_remembered & belongs.any(dim=0)])[..., None]
-        num_counted = counted.sum(dim=0)
+        middle = torch.cat([counted_for_all(middle, belongs, is_remembered, ranks), remembered])
+        counted = torch.cat([belongs, is_remembered & (num_counted[:, 0] > 0)])[..., None]
+        num_counted = ranks.sum(counted)
     num_counted = num_counted.clamp(min=1)  # [filter, 1]
-    deviation = (middle - (middle * counted).sum(dim=0) / num_counted) * counted
-    between = deviation.square().sum(dim=0) / num_counted
+    deviation = (middle - ranks.sum(middle * counted) / num_counted) * counted
+    between = ranks.sum(deviation.square()) / num_counted
     return (within.sum(dim=1) + _FLOOR).log() - (between.sum(dim=1) + _FLOOR).log()

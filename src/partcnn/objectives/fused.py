@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.fitness import Cones, at_least_float32, cones, in_full_precision
 
 # Cells computed at once: what a CPU's caches hold with all that comes of them; elsewhere, enough to keep a device busy.
 _CHUNK, _CHUNK_ELSEWHERE = 1 << 17, 1 << 22
+_USUAL_BATCH = 64  # images: on several ranks a chunk has the same filters on each, however many pictures it has
 
 
 class Slopes(NamedTuple):
@@ -36,27 +38,31 @@ def fused(
     *,
     tau: float | Tensor,
     beta: float | Tensor,
+    ranks: Ranks = ONE_PROCESS,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The rule's loss, [filter], with a gradient to the maps, and its terms, without one.
 
     The gradient is worked out with the value, where one is asked for. τ and β get none, and a second derivative is
-    refused. Arguments are those of `template_fitness` and have been checked; there is at least one image.
+    refused. Arguments are those of `template_fitness` and have been checked; there is at least one image. A rule that
+    sums over the pictures of `ranks` gives the loss of them all, and its slopes by this rank's.
     """
     if feature_maps.requires_grad and torch.is_grad_enabled():
-        loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta)  # type: ignore[no-untyped-call]
-        return loss, tuple(terms)
-    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta)
+        loss, *terms = _Fused.apply(feature_maps, rule, belongs, tau, beta, ranks)  # type: ignore[no-untyped-call]
+        return ranks.shared(loss), tuple(terms)
+    numbers, _ = _sweep(rule, feature_maps, belongs, tau, beta, ranks)
     return numbers[0], tuple(numbers[1:])
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, rule: Rule, belongs: Tensor, tau: Any, beta: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, maps: Tensor, rule: Rule, belongs: Tensor, tau: Any, beta: Any, ranks: Ranks
+    ) -> tuple[Tensor, ...]:
         # Half precision waits for the upstream gradient: scaled by it, as GradScaler means, it does not underflow.
         is_half = maps.dtype.itemsize < 4
-        numbers, ctx.gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=not is_half)
+        numbers, ctx.gradient = _sweep(rule, maps, belongs, tau, beta, ranks, with_gradient=not is_half)
         ctx.save_for_backward(maps)
-        ctx.call = rule, belongs, tau, beta
+        ctx.call = rule, belongs, tau, beta, ranks
         ctx.mark_non_differentiable(*numbers[1:])
         return tuple(numbers)
 
@@ -66,13 +72,13 @@ class _Fused(torch.autograd.Function):
         gradient, ctx.gradient = ctx.gradient, None  # handed over, so that it can be scaled where it lies
         with torch.no_grad():
             if gradient is None:  # half precision, or a second pass backwards
-                rule, belongs, tau, beta = ctx.call
-                _, gradient = _sweep(rule, maps, belongs, tau, beta, with_gradient=True, upstream=upstream)
+                rule, *call = ctx.call
+                _, gradient = _sweep(rule, maps, *call, with_gradient=True, upstream=upstream)
             else:
                 gradient.mul_(upstream[:, None, None])
         if torch.is_grad_enabled():  # create_graph: autograd's own once_differentiable would pass it for a constant
             gradient = _NoSecondDerivative.apply(gradient, maps, upstream)  # type: ignore[no-untyped-call]
-        return gradient, None, None, None, None
+        return gradient, None, None, None, None, None
 
 
 class _NoSecondDerivative(torch.autograd.Function):
@@ -95,6 +101,7 @@ def _sweep(
     belongs: Tensor,
     tau: float | Tensor,
     beta: float | Tensor,
+    ranks: Ranks,
     *,
     with_gradient: bool = False,
     upstream: Tensor | None = None,
@@ -105,7 +112,7 @@ def _sweep(
     numbers: list[tuple[Tensor, ...]] = []
     with in_full_precision(maps.device):
         cone = cones(size, beta, like=at_least_float32(maps[:0]))
-        for chosen in _chunks(maps):
+        for chosen in _chunks(maps, ranks):
             chunk = at_least_float32(maps[:, chosen]).flatten(2)
             own_cone = cone.of_filters(chosen)
             negative = -tau * chunk.sum(dim=2)
@@ -126,8 +133,8 @@ def _by_maps(slopes: Slopes, cone: Cones) -> Tensor:
     return cone(slopes.by_positive).sub_(total[..., None])
 
 
-def _chunks(maps: Tensor) -> Iterator[slice]:
+def _chunks(maps: Tensor, ranks: Ranks) -> Iterator[slice]:
     num_images, num_filters, height, width = maps.shape
     cells = _CHUNK if maps.device.type == "cpu" else _CHUNK_ELSEWHERE
-    count = max(1, cells // (num_images * height * width))
+    count = max(1, cells // ((num_images if ranks.size == 1 else _USUAL_BATCH) * height * width))
     return (slice(start, start + count) for start in range(0, max(num_filters, 1), count))

@@ -1,6 +1,7 @@
 """Objectives of information: Eq. 1 of the paper, and ours that takes from labels what labels know."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from torch.special import xlogy
 
 from partcnn.foundation.errors import ShapeError
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.fitness import at_least_float32, check_templates, checked_maps, template_fitness
 from partcnn.objectives.fused import Slopes, fused
 from partcnn.objectives.templates import template_prior
@@ -76,16 +78,26 @@ def mutual_information(
     return MutualInformation(loss, prior_entropy, inter_category_entropy, spatial_entropy)
 
 
-def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: float | Tensor = 4.0) -> ObjectiveValue:
+def exact(
+    feature_maps: Tensor,
+    belongs: Tensor,
+    *,
+    tau: float | Tensor,
+    beta: float | Tensor = 4.0,
+    ranks: Ranks = ONE_PROCESS,
+) -> ObjectiveValue:
     """−MI(X; T) of Eq. 1 over the images of the batch, whatever their category: `belongs` is not read.
 
-    The loss of `mutual_information`, see there, with its gradient worked out by hand; τ and β get none.
+    The loss of `mutual_information`, see there, with its gradient worked out by hand; τ and β get none. The images are
+    those of all `ranks`.
     """
     maps = checked_maps(feature_maps)
     check_templates(tau, beta, maps.shape[1])
-    if maps.shape[0] == 0:
+    if maps.shape[0] == 0 and ranks.size == 1:
         return value_of(**mutual_information(maps, tau=tau, beta=beta)._asdict())
-    loss, (inter_category,) = fused(_exact_of_fitness, maps, belongs, tau=tau, beta=beta)
+    loss, (inter_category,) = fused(
+        partial(_exact_of_fitness, ranks=ranks), maps, belongs, tau=tau, beta=beta, ranks=ranks
+    )
     prior_entropy = torch.full_like(inter_category, math.log(1 + maps.shape[2] * maps.shape[3]))
     return value_of(
         loss,
@@ -95,14 +107,14 @@ def exact(feature_maps: Tensor, belongs: Tensor, *, tau: float | Tensor, beta: f
     )
 
 
-def _exact_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor) -> Slopes:
+def _exact_of_fitness(positive: Tensor, negative: Tensor, belongs: Tensor, *, ranks: Ranks) -> Slopes:
     """Term: the inter-category entropy Σ_x p(x) H(T' | X = x)."""
-    found = _information(torch.cat([negative[..., None], positive], dim=2))
+    found = _information(torch.cat([negative[..., None], positive], dim=2), ranks=ranks)
     absent = found.p_x_given_t[..., 0] / found.p_x_given_t.shape[2]  # p(T⁻, x)
     present = found.p_x_given_t[..., 1:].sum(dim=2) / found.p_x_given_t.shape[2]
     return Slopes(
         loss=-found.value,
-        terms=(entropy_of_presence(absent, present).sum(dim=0),),
+        terms=(ranks.sum(entropy_of_presence(absent, present)),),
         by_positive=-found.by_fitness[..., 1:],
         by_negative=-found.by_fitness[..., 0],
     )
@@ -121,6 +133,7 @@ def labelled(
     tau: float | Tensor,
     beta: float | Tensor = 4.0,
     counted: Tensor | None = None,
+    ranks: Ranks = ONE_PROCESS,
 ) -> ObjectiveValue:
     """Eq. 5 with its inter-category question answered from the labels that training has anyway (ours).
 
@@ -138,6 +151,7 @@ def labelled(
         tau, beta: of the templates; they get no gradient.
         counted: [image, filter] bool: the images that there are for a filter, None: all. Others are nothing to its
             loss, and do not belong.
+        ranks: that share the batch; the images are those of all.
 
     Returns:
         Terms prior_entropy (log n²), inter_category_entropy (the logistic loss) and spatial_entropy
@@ -151,10 +165,11 @@ def labelled(
     check_templates(tau, beta, maps.shape[1])
     if counted is not None and counted.shape != belongs.shape:
         raise ShapeError(f"counted: expected the shape of belongs, {tuple(belongs.shape)}, got {tuple(counted.shape)}")
-    if maps.shape[0] == 0:
+    if maps.shape[0] == 0 and ranks.size == 1:
         return nothing(maps, "prior_entropy", "inter_category_entropy", "spatial_entropy")
     marks = belongs if counted is None else torch.where(counted, belongs.to(torch.int8), -1)
-    loss, (inter_category, information) = fused(_labelled_of_fitness, maps, marks, tau=tau, beta=beta)
+    rule = partial(_labelled_of_fitness, ranks=ranks)
+    loss, (inter_category, information) = fused(rule, maps, marks, tau=tau, beta=beta, ranks=ranks)
     log_cells = math.log(maps.shape[2] * maps.shape[3])
     return value_of(
         loss,
@@ -164,12 +179,12 @@ def labelled(
     )
 
 
-def _labelled_of_fitness(positive: Tensor, negative: Tensor, marks: Tensor) -> Slopes:
+def _labelled_of_fitness(positive: Tensor, negative: Tensor, marks: Tensor, *, ranks: Ranks) -> Slopes:
     """Terms: the logistic loss and MI(X_c; T⁺). Marks as in `logistic_loss`. Writes over `positive`."""
     place = positive.softmax(dim=2)  # p(T_μ | x, T⁺)
     log_sum = positive.amax(dim=2) - place.amax(dim=2).log()  # log Σ_μ exp s_μ: of the largest, p = exp(s) / Σ exp
-    logistic, by_log_odds = logistic_loss(log_sum - math.log(positive.shape[2]) - negative, marks)
-    found = _information(positive, (marks > 0).to(positive)[..., None])
+    logistic, by_log_odds = logistic_loss(log_sum - math.log(positive.shape[2]) - negative, marks, ranks)
+    found = _information(positive, (marks > 0).to(positive)[..., None], ranks=ranks)
     return Slopes(
         loss=logistic - found.value,
         terms=(logistic, found.value),
@@ -178,18 +193,18 @@ def _labelled_of_fitness(positive: Tensor, negative: Tensor, marks: Tensor) -> S
     )
 
 
-def logistic_loss(log_odds: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
+def logistic_loss(log_odds: Tensor, marks: Tensor, ranks: Ranks = ONE_PROCESS) -> tuple[Tensor, Tensor]:
     """mean over images of −log σ(±(g − ḡ)), [filter], and its slope by g, [image, filter].
 
     Marks, [image, filter], are 1 where the image belongs and 0 where not, and −1 where it is not counted.
     """
     is_counted = (marks >= 0).to(log_odds)
-    share = is_counted / is_counted.sum(dim=0).clamp(min=1)
-    log_odds = log_odds - (share * log_odds).sum(dim=0)
+    share = is_counted / ranks.sum(is_counted).clamp(min=1)
+    log_odds = log_odds - ranks.sum(share * log_odds)
     target = (marks > 0).to(log_odds)
-    loss = (share * F.binary_cross_entropy_with_logits(log_odds, target, reduction="none")).sum(dim=0)
+    loss = ranks.sum(share * F.binary_cross_entropy_with_logits(log_odds, target, reduction="none"))
     by_log_odds = share * (log_odds.sigmoid() - target)
-    return loss, by_log_odds - share * by_log_odds.sum(dim=0)
+    return loss, by_log_odds - share * ranks.sum(by_log_odds)
 
 
 class _Information(NamedTuple):
@@ -198,7 +213,7 @@ class _Information(NamedTuple):
     by_fitness: Tensor  # ∂ value / ∂ s_T(x): [image, filter, template]
 
 
-def _information(fitness: Tensor, counted: Tensor | None = None) -> _Information:
+def _information(fitness: Tensor, counted: Tensor | None = None, *, ranks: Ranks) -> _Information:
     """MI(X; T) for templates of equal prior, and its gradient, Z_T not held constant. Writes over `fitness`.
 
     MI = Σ_T p(T) Σ_x p(x|T) r_T(x),  r_T(x) = log p(x|T) − log p(x),
@@ -209,7 +224,7 @@ def _information(fitness: Tensor, counted: Tensor | None = None) -> _Information
     limits, num_templates = torch.finfo(fitness.dtype), fitness.shape[2]
     if counted is not None:
         fitness.sub_((1 - counted) * (limits.max / 4))  # a finite stand-in for −∞: others are nothing to Z_T
-    ratio = fitness.log_softmax(dim=0)  # log p(x|T): Z_T sums over images, hence dim 0
+    ratio = ranks.log_softmax(fitness)  # log p(x|T): Z_T sums over images
     # Not below 1e-34 in float32 (1e-276 in float64), as good as 0: where it underflows MKL's exp is 40 times slower.
     p_x_given_t = ratio.clamp(min=0.9 * math.log(limits.tiny)).exp_()
     if counted is not None:
@@ -217,7 +232,7 @@ def _information(fitness: Tensor, counted: Tensor | None = None) -> _Information
     # Where p(x) underflows so do all p(x|T), and r_T(x) has no weight; it only has to be finite.
     log_p_x = p_x_given_t.mean(dim=2).clamp(min=limits.tiny).log()
     ratio.sub_(log_p_x[..., None])
-    of_template = (p_x_given_t * ratio).sum(dim=0)  # [filter, template]
+    of_template = ranks.sum(p_x_given_t * ratio)  # [filter, template]
     by_fitness = ratio.sub_(of_template).mul_(p_x_given_t).div_(num_templates)
     return _Information(of_template.mean(dim=1), p_x_given_t, by_fitness)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from partcnn.foundation.ranks import ONE_PROCESS, Ranks
 from partcnn.objectives.category_memory import counted_for_all
 from partcnn.objectives.values import ObjectiveValue
 
@@ -14,7 +15,9 @@ from partcnn.objectives.values import ObjectiveValue
 class SlopeTarget(Protocol):
     """The β that the maps of a batch draw each filter to: [filter]."""
 
-    def __call__(self, feature_maps: Tensor, belongs: Tensor, *, beta: Tensor) -> Tensor: ...
+    def __call__(
+        self, feature_maps: Tensor, belongs: Tensor, *, beta: Tensor, ranks: Ranks = ONE_PROCESS
+    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class Objective:
         counts_earlier: in training, maps of earlier batches count beside the batch's where several classes own
             filters. The function then also takes `counted`, [image, filter] bool: which images there are for a filter.
         slope_target: β is learned: it moves towards what this gives. None: β stays as it is given.
+        joins_ranks: the function, and `slope_target`, also take `ranks` (`partcnn.foundation.ranks.Ranks`) and sum over
+            the pictures of all of them. Of one that does not, each of several devices has the loss of its own pictures.
     """
 
     function: Callable[..., ObjectiveValue]
     assignment: str = "activation"
     counts_earlier: bool = False
     slope_target: SlopeTarget | None = None
+    joins_ranks: bool = False
 
     def __call__(
         self,
@@ -57,12 +63,15 @@ class Objective:
         *,
         tau: float | Tensor,
         beta: float | Tensor = 4.0,
+        ranks: Ranks = ONE_PROCESS,
     ) -> ObjectiveValue:
         """The value on these maps and those that are remembered of each filter's category; see `counts_earlier`."""
+        joining = {"ranks": ranks} if ranks.size > 1 else {}
         return self.function(
-            torch.cat([counted_for_all(feature_maps, belongs, is_remembered), remembered]),
+            torch.cat([counted_for_all(feature_maps, belongs, is_remembered, ranks), remembered]),
             torch.cat([belongs, is_remembered]),
             tau=tau,
             beta=beta,
             counted=torch.cat([torch.ones_like(belongs), is_remembered]),
+            **joining,
         )

@@ -6,10 +6,10 @@ from partcnn.objectives.objective import Objective
 from partcnn.objectives.one_template import assigned, centroid_slopes, official
 
 OBJECTIVES: dict[str, Objective] = {
-    "labelled": Objective(labelled, assignment="even", counts_earlier=True),
-    "exact": Objective(exact),
-    "assigned": Objective(assigned),
-    "official": Objective(official, slope_target=centroid_slopes),
+    "labelled": Objective(labelled, assignment="even", counts_earlier=True, joins_ranks=True),
+    "exact": Objective(exact, joins_ranks=True),
+    "assigned": Objective(assigned, joins_ranks=True),
+    "official": Objective(official, slope_target=centroid_slopes, joins_ranks=True),
 }
 
 

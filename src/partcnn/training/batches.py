@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from partcnn.training.features import FeatureViews
 from partcnn.training.views import PictureViews
+
+_NO_PICTURE = -1
 
 
 class EpochOrder:
@@ -57,10 +59,11 @@ class EpochBatches:
         features: maps or pictures, of every view.
         batch_size: pictures in a batch.
         seed: of their order and choice of views, `EpochOrder`.
+        share: (rank, number of ranks) among which each batch is shared out in one order, see `own_share`.
     """
 
-    def __init__(self, features: FeatureViews, *, batch_size: int, seed: int) -> None:
-        self.features = features
+    def __init__(self, features: FeatureViews, *, batch_size: int, seed: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.features, self.share = features, share
         self._order = EpochOrder(len(features.maps), batch_size, seed)
 
     def __len__(self) -> int:
@@ -75,7 +78,8 @@ class EpochBatches:
         maps, frames, labels = self.features.maps, self.features.frames, self.features.labels
         order, first = self._order.start()
         views = self._chosen_views(*maps.shape[:2])
-        for images in order.split(self._order.batch_size)[first:]:
+        for batch in order.split(self._order.batch_size)[first:]:
+            images = own_share(batch, self.share)
             rows = (images[:, None], views[images])
             self._order.take()
             yield maps[rows].float(), frames[rows], labels[images], images
@@ -95,6 +99,15 @@ class EpochBatches:
         return torch.cat([first, (first + steps) % num_views], dim=1)
 
 
+def own_share(batch: Tensor, share: tuple[int, int]) -> Tensor:
+    """What a rank takes of a batch: a piece of it, the pieces in the ranks' order and at most one picture apart.
+
+    Of fewer pictures than ranks the last ranks have none.
+    """
+    rank, num_ranks = share
+    return batch.tensor_split(num_ranks)[rank]
+
+
 class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
     """Batches as of `EpochBatches`, decoded anew.
 
@@ -102,15 +115,26 @@ class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
 
     Args:
         views: of the pictures.
-        batch_size, seed: as of `EpochBatches`.
+        batch_size, seed, share: as of `EpochBatches`.
         settings: of the DataLoader.
     """
 
-    def __init__(self, views: PictureViews, *, batch_size: int, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        views: PictureViews,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        share: tuple[int, int] = (0, 1),
+        **settings: Any,
+    ) -> None:
         self.views, self._order = views, EpochOrder(len(views), batch_size, seed)
-        # A generator of its own: the loader draws a seed for its workers, which views do not depend on.
         super().__init__(
-            _Numbered(views), batch_sampler=_BatchSampler(self._order), generator=torch.Generator(), **settings
+            _Numbered(views),
+            batch_sampler=_Shares(self._order, share),
+            collate_fn=_collated if share[1] > 1 else None,
+            generator=torch.Generator(),  # of its own: it seeds the workers, on which views do not depend
+            **settings,
         )
 
     def __iter__(self) -> Any:
@@ -131,17 +155,19 @@ class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
         self.views.epoch = state["epoch"]
 
 
-class _BatchSampler(Sampler[list[int]]):
-    def __init__(self, order: EpochOrder) -> None:
-        self._order = order
+class _Shares(Sampler[list[int]]):
+    """A rank's share of each batch; where it is none, `_NO_PICTURE` in its place, for a loader wants shapes."""
+
+    def __init__(self, order: EpochOrder, share: tuple[int, int]) -> None:
+        self._order, self._share = order, share
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[list[int]]:
         order, first = self._order.start()
-        for images in order.split(self._order.batch_size)[first:]:
-            yield images.tolist()
+        for batch in order.split(self._order.batch_size)[first:]:
+            yield own_share(batch, self._share).tolist() or [_NO_PICTURE]
 
 
 class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
@@ -154,4 +180,10 @@ class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
         return len(self._views)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, int]:
-        return *self._views[index], index
+        return *self._views[max(index, 0)], index
+
+
+def _collated(examples: list[tuple[Tensor, Tensor, int, int]]) -> list[Tensor]:
+    batch: list[Tensor] = default_collate(examples)
+    is_picture = batch[-1] != _NO_PICTURE
+    return [values[is_picture] for values in batch]

@@ -21,6 +21,7 @@ from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError, DivergedError
+from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import ENDING, restore, stopping
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
@@ -31,6 +32,15 @@ from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
 from partcnn.training.cached_features import trunk_features, views_in_files
 from partcnn.training.competing_start import start_competing, start_from_pictures
+from partcnn.training.devices import (
+    Devices,
+    agreed,
+    chosen_devices,
+    first_of_host_first,
+    join_devices,
+    share_of,
+    telling_of_lost_devices,
+)
 from partcnn.training.divergence import FiniteGuard
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.filters_by_data import needed_filters
@@ -57,6 +67,7 @@ _EXPECTED_WARNINGS = (
 )
 
 
+@telling_of_lost_devices()
 @replacing()  # a bar's signs end no training where the terminal cannot show them
 def fit(
     model: nn.Module,
@@ -72,6 +83,9 @@ def fit(
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
     is_progress_shown: bool = True,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
 ) -> History:
     """Train a converted network on the pictures of a data set, in place.
 
@@ -95,8 +109,14 @@ def fit(
             (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
         resume: go on with the training whose state is in the directory, with the same model, pictures and settings;
-            where there is none, begin. On a CPU with as many threads the result is the same bit by bit.
+            where there is none, begin. On a CPU with as many threads the result is the same bit by bit; on several
+            devices maps remembered of earlier batches are not, and gather anew.
         is_progress_shown: bars on the terminal.
+        devices, num_nodes, strategy: of the Lightning Trainer: devices of a host, hosts, and how they train together
+            (`partcnn.training.devices.STRATEGIES`). A step's batch of `recipe.batch_size` is shared out among all, and
+            the training is that of one device but for what is random in a step, dropout and erasing, which is each
+            device's own. Under torchrun the numbers are torchrun's. Every process calls `fit`; the first one writes,
+            and the directory of the others is not used.
 
     Returns:
         Losses per epoch. After Ctrl-C the epochs so far, `is_interrupted` set, and the model as it was then.
@@ -104,6 +124,7 @@ def fit(
     Raises:
         ConfigError: an argument is outside what it may be, or does not fit the model, the data, or the training that
             is to go on.
+        DeviceError: another process of this training has ended.
         DivergedError: a loss or a weight is not finite. The model is as the last good epoch left it, and saved so.
         RunError: the state of the training is damaged.
     """
@@ -115,30 +136,38 @@ def fit(
     _check_arguments(model, dataset, trunk, features)
     dataset = _in_known_order(model, dataset, features)
     is_frozen = trunk == "frozen"
-    if resume and directory is None:
+    is_first = is_first_process()
+    directory = directory if is_first else None
+    if resume and is_first and directory is None:
         raise ConfigError("resume: expected a directory that holds the state of a training, got directory=None")
     state = StateFolder(directory, told(recipe, dataset, trunk=trunk, seed=seed)) if directory is not None else None
     resumed = state.read() if state is not None and resume else None
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
-    progress = TrainingProgress(History())
-    keeper = Keeper(state, progress, resumed)
+    progress, loggers = TrainingProgress(History()), _loggers(directory)
+    keeper = Keeper(state, progress, seed)
+    together = chosen_devices(devices, num_nodes, strategy)
+    trainer = _trainer(recipe, loggers, keeper, callbacks, is_progress_shown, together)
+    join_devices(trainer, seed)
+    resumed = agreed(resumed)
     if resumed is not None:
+        keeper.resumed = resumed
         progress.go_on(resumed["progress"])
-    trainer = _trainer(recipe, _loggers(directory, progress), keeper, callbacks, is_progress_shown)
+        _log_again(loggers, progress)
     device = trainer.strategy.root_device
     model.to(device)
     views = PictureViews(
         dataset, record.preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac, seed=seed
     )
     if features is None:
-        with _progress(views, is_progress_shown) as on_progress:
+        first = first_of_host_first(trainer, is_kept=cache is not None)
+        with first, _progress(views, is_progress_shown) as on_progress:
             passing: dict[str, Any] = {"num_workers": num_workers, "on_progress": on_progress}
             if is_frozen and isinstance(model, PartNetwork):
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
                 features = _kept_pictures(model, views, **passing)
-    keeper.batches = _batches(features, views, recipe, num_workers)
+    keeper.batches = _batches(features, views, recipe, num_workers, share_of(trainer))
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
@@ -161,7 +190,7 @@ def fit(
                 progress.kept = _drop_filters(model, *looked_at) if progress.kept is None else progress.kept
             if isinstance(model, CompetingNetwork) and recipe.head_epochs and not keeper.is_stopped:
                 second = replace(recipe, epochs=recipe.head_epochs)
-                again = _trainer(second, [], keeper, [], is_progress_shown)
+                again = _trainer(second, [], keeper, [], is_progress_shown, together.with_unused_weights)
                 _fit_head(again, HeadTraining(model, second, takes_features=maps is not None), keeper)
     except (DivergedError, SystemExit):  # of a signal
         _end(model, directory)
@@ -198,7 +227,7 @@ def _drop_filters(
         seen = compute_features(nn.Sequential(model.trunk, model.projection), two_views, num_workers=num_workers)
         maps, frames = seen.maps, seen.frames
     num_filters = model.layer_of_parts.mask.num_filters
-    kept = needed_filters(model, maps, frames)
+    kept = agreed(needed_filters(model, maps, frames))
     keep_filters(model, kept)
     _log.info("%d of %d filters are parts and stay", len(kept), num_filters)
     return kept
@@ -328,15 +357,16 @@ def _kept_pictures(
 
 
 def _batches(
-    features: FeatureViews | None, views: PictureViews, recipe: Recipe, num_workers: int
+    features: FeatureViews | None, views: PictureViews, recipe: Recipe, num_workers: int, share: tuple[int, int]
 ) -> EpochBatches | EpochLoader:
     """What training goes through once an epoch: maps or pictures that are in memory, or pictures decoded anew."""
     if features is not None:
-        return EpochBatches(features, batch_size=recipe.batch_size, seed=views.seed)
+        return EpochBatches(features, batch_size=recipe.batch_size, seed=views.seed, share=share)
     return EpochLoader(
         views.at_random(min(2, recipe.num_views)),
         batch_size=recipe.batch_size,
         seed=views.seed,
+        share=share,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
     )
@@ -345,34 +375,42 @@ def _batches(
 @contextmanager
 def _progress(views: PictureViews, is_shown: bool) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal; it is told how many pictures are done."""
-    with Progress(disable=not is_shown, transient=True) as progress:
+    with Progress(disable=not (is_shown and is_first_process()), transient=True) as progress:
         task = progress.add_task(f"{len(views)} pictures × {views.num_views} views", total=len(views))
         yield lambda done: progress.update(task, completed=done)
 
 
-def _loggers(directory: Path | None, progress: TrainingProgress) -> list[Any]:
-    """Of the first stage, with what was logged before a training was stopped."""
+def _loggers(directory: Path | None) -> list[Any]:
+    """Of the first stage, on an empty folder."""
     if directory is None:
         return []
     logs = directory / "log"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    loggers = [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+    return [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+
+
+def _log_again(loggers: list[Any], progress: TrainingProgress) -> None:
+    """What was logged before the training was stopped; the second stage is not."""
     rows = progress.history.epochs
     for logger in loggers:
-        for row, step in zip(rows, progress.steps[: len(rows)], strict=True):  # the second stage is not logged
+        for row, step in zip(rows, progress.steps[: len(rows)], strict=True):
             logger.log_metrics(row, step)
         logger.save()
-    return loggers
 
 
 def _trainer(
-    recipe: Recipe, loggers: list[Any], keeper: Keeper, callbacks: Sequence[Callback], is_progress_shown: bool
+    recipe: Recipe,
+    loggers: list[Any],
+    keeper: Keeper,
+    callbacks: Sequence[Callback],
+    is_progress_shown: bool,
+    devices: Devices,
 ) -> L.Trainer:
     return L.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
-        devices=1,
+        **devices.of_trainer,
         precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
         logger=loggers,
         callbacks=[FiniteGuard(), keeper, *callbacks],

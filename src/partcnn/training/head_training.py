@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from partcnn.foundation.ranks import joined_ranks
 from partcnn.model.competing_network import CompetingNetwork
-from partcnn.training.module import PartTraining
+from partcnn.training.module import PartTraining, mean_cross_entropy
 from partcnn.training.recipe import Recipe
 
 
@@ -35,16 +35,14 @@ class HeadTraining(PartTraining):
             features = inputs if self.takes_features else self.model.features(inputs)
             shares = self.model.layer_of_parts(features, features)
         logits = self.model.head(shares, features)
-        loss = F.cross_entropy(logits.float(), labels)
-        accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        self.count({"task_loss": loss, "accuracy": accuracy}, len(labels))
+        ranks = joined_ranks()
+        loss = mean_cross_entropy(logits, labels, ranks)
+        accuracy = ranks.mean((logits.argmax(dim=1) == labels).float())
+        self.count({"task_loss": loss, "accuracy": accuracy}, ranks.count(labels))
         return loss
 
-    def on_train_start(self) -> None:
-        """What the masks remember is not read."""
-
-    def on_train_epoch_start(self) -> None:
-        self.start_counting()
+    def _set_masks(self) -> None:
+        """What they remember, and the weight of their loss, is not read."""
 
     def train(self, mode: bool = True) -> "HeadTraining":
         nn.Module.train(self, mode)

@@ -4,9 +4,12 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.ranks import Ranks, joined_ranks
 from partcnn.model.competing_mask import CompetingMask, competing_masks
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
 from partcnn.model.mask import part_masks
@@ -20,6 +23,8 @@ _PRETRAINED_TRUNK_LR_FRAC = 0.03
 
 class PartTraining(L.LightningModule):
     """Task loss + filter loss + equivariance + diversity, AdamW, one cycle.
+
+    On several devices every loss is that of all ranks' pictures (`partcnn.foundation.ranks`), and what is logged too.
 
     Args:
         model: made by `partcnn.convert`.
@@ -40,7 +45,7 @@ class PartTraining(L.LightningModule):
         self.centers = _cell_centers(model) if recipe.equivariance or is_competing else {}
         self.object_share: Tensor | None = None
         self._sums: dict[str, Any] = {}
-        self._count = 0  # pictures in the sums
+        self._count: int | Tensor = 0  # pictures in the sums
 
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         # [picture, view, channel, row, col], [picture, view, 2, 3], [picture] and, from `fit`, the pictures' numbers
@@ -49,8 +54,11 @@ class PartTraining(L.LightningModule):
         inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
         labels = labels.repeat(num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
-        self._show_objects(frames, *images)
-        task_loss = F.cross_entropy(logits.float(), labels)
+        self._show_objects(frames, num_views, *images)
+        for _, mask in part_masks(self.model):
+            mask.num_views = num_views
+        ranks = joined_ranks()
+        task_loss = mean_cross_entropy(logits, labels, ranks)
         filter_loss, terms = filter_loss_terms(self.model, labels)
         loss = task_loss + filter_loss
         if self.recipe.equivariance and num_views == 2:
@@ -59,30 +67,31 @@ class PartTraining(L.LightningModule):
         if self.recipe.diversity:
             terms["diversity"] = diversity_loss(self.model, labels)
             loss = loss + self.recipe.diversity * terms["diversity"]
-        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        accuracy = ranks.mean((logits.argmax(dim=1) == labels).float())
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
-        self.count(shown, len(labels))
+        self.count(shown, ranks.count(labels))
         return loss
 
-    def _show_objects(self, frames: Tensor, images: Tensor | None = None) -> None:
+    def _show_objects(self, frames: Tensor, num_views: int, images: Tensor | None = None) -> None:
         """Tell filters that compete how far each cell of this step's views is the object's."""
         if self.object_share is None or images is None:
             return
         share, images = self.object_share, images.to(self.object_share.device)
         for name, mask in part_masks(self.model):
             if isinstance(mask, CompetingMask):
-                in_pictures = frames.to(share).unflatten(0, (-1, len(images))).transpose(0, 1)
+                in_pictures = frames.to(share).unflatten(0, (num_views, len(images))).transpose(0, 1)
                 carried = carried_into_views(share[images], in_pictures, self.centers[name])
                 mask.object_share = carried.transpose(0, 1).flatten(0, 1).to(frames.device)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Log the epoch's means with its last batch: a call of Lightning's per value and step took 7 % of the time."""
         if self.trainer.is_last_batch:
-            self.log_dict(self.means(), on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+            values, is_shared = self.means(), self.trainer.world_size > 1
+            self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=1, sync_dist=is_shared)
 
-    def count(self, values: dict[str, Tensor], number: int) -> None:
+    def count(self, values: dict[str, Tensor], number: int | Tensor) -> None:
         """Take the means of a step's pictures into those of the epoch."""
-        self._count += number
+        self._count = self._count + number
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * number
 
@@ -95,9 +104,13 @@ class PartTraining(L.LightningModule):
         return {name: total / self._count for name, total in self._sums.items()}
 
     def on_train_start(self) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, GradientAccumulationScheduler):
+                self._check_accumulation(*callback.scheduling.values())
         self._set_masks()  # training may go on within an epoch
 
     def on_train_epoch_start(self) -> None:
+        self._check_accumulation(self.trainer.accumulate_grad_batches)
         self.start_counting()
         self._set_masks()
 
@@ -105,19 +118,30 @@ class PartTraining(L.LightningModule):
         for _, mask in part_masks(self.model):
             mask.loss_weight, mask.memory = self.recipe.loss_weight_at(self.current_epoch), self.recipe.memory
 
+    @staticmethod
+    def _check_accumulation(*numbers: int) -> None:
+        for number in numbers:
+            if number != 1:
+                raise ConfigError(
+                    f"accumulate_grad_batches: expected 1, got {number}; the filter loss couples the pictures of a "
+                    "step, and of several small batches it is not the loss of a large one: set batch_size, or devices"
+                )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """All that a training goes on with beside what Lightning keeps. What does not change is left out."""
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in self._unchanged()}
         checkpoint["means"] = {"sums": self._sums, "count": self._count}
-        checkpoint["memory"] = {name: mask.remembered() for name, mask in part_masks(self.model)}
+        is_whole = joined_ranks().size == 1  # else each device has a part of what is remembered
+        masks = part_masks(self.model) if is_whole else []
+        checkpoint["memory"] = {name: mask.remembered() for name, mask in masks}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = checkpoint["state_dict"] | self._unchanged()
         self._sums, self._count = checkpoint["means"]["sums"], checkpoint["means"]["count"]
         for name, mask in part_masks(self.model):
             mask.memory = self.recipe.memory
-            mask.remember_again(checkpoint["memory"][name])
+            mask.remember_again(checkpoint["memory"].get(name, {}) if joined_ranks().size == 1 else {})
 
     def _unchanged(self) -> dict[str, Tensor]:
         """Of the state: the trunk and its projection, where training is on what they gave."""
@@ -157,3 +181,10 @@ class PartTraining(L.LightningModule):
 
 def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: cell_centers(layer_field(model, name)) for name, _ in part_masks(model)}
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, ranks: Ranks) -> Tensor:
+    """Over the pictures of all ranks, in float32."""
+    if ranks.size == 1:
+        return F.cross_entropy(logits.float(), labels)
+    return ranks.mean(F.cross_entropy(logits.float(), labels, reduction="none"))

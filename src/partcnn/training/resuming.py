@@ -35,6 +35,7 @@ from partcnn.training.pruning import keep_filters
 from partcnn.training.recipe import Recipe
 from partcnn.training.state_files import StateIO, random_state, read_state, set_random_state, write_state
 
+_STEPS_BETWEEN_QUESTIONS = 50  # with several devices: whether the state is to be kept
 _TOLERANCE = 1e-3  # of the largest value: another machine computes the same projection but for the last bits
 
 
@@ -166,25 +167,25 @@ class Keeper(Callback):
     Args:
         state: where it is kept. None: nowhere.
         progress: of this training, which is changed.
-        resumed: the state that training goes on with.
+        seed: of what is random on devices beside the first.
 
     Attributes:
         batches: that training goes through; set by `fit`.
+        resumed: the state that training goes on with, or None; set by `fit`.
     """
 
     SECONDS = 120.0  # between two states within an epoch
     batches: EpochBatches | EpochLoader
 
-    def __init__(
-        self, state: StateFolder | None, progress: TrainingProgress, resumed: Mapping[str, Any] | None
-    ) -> None:
-        self.state, self.progress, self._resumed = state, progress, resumed
+    def __init__(self, state: StateFolder | None, progress: TrainingProgress, seed: int) -> None:
+        self.state, self.progress, self.seed = state, progress, seed
+        self.resumed: Mapping[str, Any] | None = None
         self._kept_at = time.monotonic()
 
     @property
     def state_io(self) -> StateIO:
         """How Lightning writes the state."""
-        return StateIO(self._more)
+        return StateIO(self._more, lambda: dict(self.resumed or {}))
 
     @property
     def is_stopped(self) -> bool:
@@ -192,17 +193,17 @@ class Keeper(Callback):
 
     @property
     def resumed_file(self) -> Path | None:
-        """What Lightning goes on with."""
-        return self.state.file if self.state is not None and self._resumed is not None else None
+        """What Lightning goes on with, by a name: it is in memory."""
+        return None if self.resumed is None else Path(STATE_FOLDER)
 
     def is_whole(self, module: PartTraining) -> bool:
         """Nothing is left to train of the stage that a resumed training had come to; it has its weights again."""
-        if self._resumed is None:
+        if self.resumed is None:
             return False
-        self.batches.load_state_dict(self._resumed["batches"])
+        self.batches.load_state_dict(self.resumed["batches"])
         if len(self.progress.history.rows_of(module)) != module.recipe.epochs:
             return False
-        state = dict(self._resumed)
+        state = dict(self.resumed)
         module.on_load_checkpoint(state)
         module.load_state_dict(state["state_dict"])
         set_random_state(state["random"])
@@ -210,16 +211,30 @@ class Keeper(Callback):
 
     def forget_resumed(self) -> None:
         """The next stage begins at its beginning."""
-        self._resumed = None
+        self.resumed = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if self._resumed is not None:  # last, for what comes before may have drawn
-            set_random_state(self._resumed["random"])
+        if self.resumed is not None:  # last, for what comes before may have drawn
+            if trainer.global_rank == 0:
+                set_random_state(self.resumed["random"])
+            else:
+                torch.manual_seed(hash((self.seed, trainer.global_step, trainer.global_rank)) % 2**63)
         self._kept_at = time.monotonic()
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        if not trainer.is_last_batch and time.monotonic() - self._kept_at > self.SECONDS:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not trainer.is_last_batch and self._is_due(trainer, batch_idx):
             self._keep(trainer)
+
+    def _is_due(self, trainer: L.Trainer, batch_idx: int) -> bool:
+        is_late = time.monotonic() - self._kept_at > self.SECONDS
+        if trainer.world_size == 1:
+            return is_late
+        if (batch_idx + 1) % _STEPS_BETWEEN_QUESTIONS:
+            return False
+        is_late = trainer.strategy.broadcast(is_late)  # they keep it together, or wait for each other for ever
+        return is_late
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -233,8 +248,9 @@ class Keeper(Callback):
 
     def _keep(self, trainer: L.Trainer) -> None:
         self._kept_at = time.monotonic()
-        if self.state is not None:
-            trainer.save_checkpoint(self.state.file, weights_only=False)
+        if trainer.strategy.broadcast(self.state is not None):
+            file = Path(STATE_FOLDER) if self.state is None else self.state.file  # the first device writes
+            trainer.save_checkpoint(file, weights_only=False)
 
     def _more(self) -> dict[str, Any]:
         return {

@@ -56,16 +56,17 @@ class StateIO(CheckpointIO):
 
     Args:
         more: called when a checkpoint is written: what is kept beside Lightning's own.
+        loaded: what was read of the one to go on with.
     """
 
-    def __init__(self, more: Callable[[], Mapping[str, Any]]) -> None:
-        self._more = more
+    def __init__(self, more: Callable[[], Mapping[str, Any]], loaded: Callable[[], dict[str, Any]]) -> None:
+        self._more, self._loaded = more, loaded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_state(Path(path), {**checkpoint, **self._more()})
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return read_state(Path(path))
+        return self._loaded()
 
     def remove_checkpoint(self, path: Any) -> None:
         os.unlink(path)

@@ -18,6 +18,7 @@ from rich.logging import RichHandler
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.app.cli.failures import in_one_line
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import Stopped, stopping
 from partcnn.foundation.streams import drop_output, flush, set_up_streams
 from partcnn.foundation.terminal import PlainConsole, PlainFormatter
@@ -123,4 +124,4 @@ def _set_up_logging(errors: PlainConsole) -> None:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
     handler.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("partcnn").setLevel(logging.INFO)
+    logging.getLogger("partcnn").setLevel(logging.INFO if is_first_process() else logging.ERROR)

@@ -13,11 +13,12 @@ from partcnn.app.cli.tables import console
 from partcnn.app.named_data import remember
 from partcnn.app.settings import TRAINING, RunSettings
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.processes import is_first_process
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
 _NOT_ALWAYS = ("data", "out")  # with --resume
 _OF_RECORDS = ("pruned", "unread")
-_OF_THE_MACHINE = ("workers", "cache")  # change nothing of what is trained
+_OF_THE_MACHINE = ("workers", "cache", "devices", "num_nodes", "strategy")  # change nothing of what is trained
 _NO_SETTINGS = ("resume", "json", "config", TRAINING)
 
 
@@ -57,6 +58,8 @@ def execute(options: Namespace) -> int:
         quiet_lightning()
         changes = _changes(options.given, Path(options.resume))
         run, history, evaluation = resume_run(options.resume, changes, is_progress_shown=is_progress_shown)
+    if not is_first_process():  # of several devices one speaks
+        return INTERRUPTED if history.is_interrupted else DONE
     if evaluation is None:
         return INTERRUPTED
     if options.json:

@@ -57,22 +57,15 @@ def trained_in(
     Returns:
         As of `train_run`.
     """
-    settings, recipe = untrained.settings, untrained.settings.recipe
-    ledger = _Ledger(place, settings, _begun(place, recipe, resume=resume))
-    going_on: dict[str, Any] = {"resume": True} if resume else {}
+    settings = untrained.settings
+    ledger = _Ledger(place, settings, _begun(place, settings.recipe, resume=resume))
     try:
-        history = fit(
-            untrained.model,
-            untrained.dataset,
-            recipe,
-            trunk=untrained.trunk,
+        history = _fitted(
+            untrained,
             directory=place.directory,
-            seed=settings.seed,
-            num_workers=settings.workers,
-            cache=untrained.cache,
             callbacks=[ledger],
+            resume=resume,
             is_progress_shown=is_progress_shown,
-            **going_on,
         )
     except BaseException as error:
         ledger.leave_half(DIVERGED if isinstance(error, DivergedError) else INTERRUPTED)
@@ -92,6 +85,29 @@ def trained_in(
         raise
     place.publish()
     return replace(run, directory=place.out), history, evaluation
+
+
+def trained_beside(untrained: Untrained, *, resume: bool = False) -> tuple[Run, History, None]:
+    """The part of another process in a training on several devices: the first one writes, and measures."""
+    history = _fitted(untrained, resume=resume)
+    return Run(Path(untrained.settings.out), untrained.model, untrained.settings), history, None
+
+
+def _fitted(untrained: Untrained, **given: Any) -> History:
+    settings = untrained.settings
+    return fit(
+        untrained.model,
+        untrained.dataset,
+        settings.recipe,
+        trunk=untrained.trunk,
+        seed=settings.seed,
+        num_workers=settings.workers,
+        cache=untrained.cache,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        **given,
+    )
 
 
 def _begun(place: RunPlace, recipe: Recipe, *, resume: bool) -> TrainingState:

@@ -1,7 +1,9 @@
 """Settings → a trained, measured network in a run directory."""
 
 import logging
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,25 +12,28 @@ import torch
 from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
-from partcnn.app.runs.making import Untrained, trained_in
+from partcnn.app.runs.making import Untrained, trained_beside, trained_in
 from partcnn.app.runs.opening import Run, dataset_of, open_run, run_evaluation
-from partcnn.app.runs.place import half_made, new_run, resumed_run, state_of
+from partcnn.app.runs.place import half_made, new_run, resumed_run, settings_of, state_of
 from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.disk_cache import default_cache
-from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.foundation.errors import ConfigError, DataError, RunError
+from partcnn.foundation.processes import is_first_process
 from partcnn.model.conversion import convert
 from partcnn.model.network import conversion_of
 from partcnn.model.settings import UNREAD_BY_COMPETING, ConversionSettings
 from partcnn.networks.backbones import BACKBONES, Backbone, load_backbone
 from partcnn.networks.probing.layer_choice import AUTO, announced, auto_depths
 from partcnn.networks.probing.layer_shapes import layer_shapes
+from partcnn.training.devices import chosen_devices
 from partcnn.training.fitting import check_trunk
 from partcnn.training.history import History
 from partcnn.training.recipe import Recipe
 
 _log = logging.getLogger("partcnn")
+_TRIES, _BETWEEN_TRIES_S = 10, 0.3
 
 
 def train_run(
@@ -42,13 +47,16 @@ def train_run(
         is_progress_shown: bars on the terminal.
 
     Returns:
-        The run, its history, and its evaluation: None after Ctrl-C. The run's directory is then another one where a
-        run was to be replaced, which stays.
+        The run, its history, and its evaluation: None after Ctrl-C, and in all processes of several devices but the
+        first, which measures. The run's directory is another one after Ctrl-C where a run was to be replaced, which
+        stays.
 
     Raises:
         RunError: the directory exists and `force` is off, or another process trains to it.
         PartCNNError: data, weights, layers or settings cannot be used; nothing is then written.
     """
+    if not is_first_process():
+        return trained_beside(untrained(settings, dataset))
     with new_run(Path(settings.out), force=settings.force) as place:
         return trained_in(place, untrained(settings, dataset), is_progress_shown=is_progress_shown)
 
@@ -70,12 +78,24 @@ def resume_run(
         RunError: there is no run, or another process trains to it.
         PartCNNError: as of `train_run`; the half run stays.
     """
+    if not is_first_process():
+        settings = replace(_settings_soon(Path(directory)), out=str(directory), **(changes or {}))
+        return trained_beside(untrained(settings), resume=True)
     with resumed_run(Path(directory)) as place:
         if place is not None:
             settings = replace(read_settings(place.directory), out=str(directory), **(changes or {}))
             return trained_in(place, untrained(settings), resume=True, is_progress_shown=is_progress_shown)
     run = open_run(directory)
     return run, History(), run_evaluation(run)
+
+
+def _settings_soon(directory: Path) -> RunSettings:
+    """Of half a run that the first process may be about to move."""
+    for _ in range(_TRIES):
+        with suppress(RunError):
+            return settings_of(directory)
+        time.sleep(_BETWEEN_TRIES_S)
+    return settings_of(directory)
 
 
 def begun_or_new(settings: RunSettings, *, is_progress_shown: bool = True) -> tuple[Run, History, Evaluation | None]:
@@ -115,6 +135,8 @@ def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untr
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
     cache = default_cache() if settings.cache and trunk == "frozen" else None
+    together = chosen_devices(settings.devices, settings.num_nodes, settings.strategy)
+    settings = replace(settings, devices=together.num, num_nodes=together.num_nodes)
     return Untrained(model, dataset, as_taken(replace(settings, recipe=recipe, trunk=trunk), model), cache)
 
 
