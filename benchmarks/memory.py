@@ -42,6 +42,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="partcnn-memory-") as folder:
             rows.append(measured(Path(folder), size, drawn))
             print(rows[-1], flush=True)
+    rows.sort(key=lambda row: row["pictures"])
     asked.out.write_text(json.dumps(rows, indent=1) + "\n")
     asked.page.write_text(page(rows))
 
