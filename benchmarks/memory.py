@@ -103,8 +103,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|",
         *(f"| {row['pictures']} | {row['peak_mib']:.0f} | {row['cache_mib']:.0f} |" for row in rows),
         "",
-        f"The highest peak is {100 * (most / least - 1):.0f} % above the lowest. With the number of pictures grow their",
-        "list, the object map (4 bytes a cell) and, up to 4096 pictures of each kind, what filters start from.",
+        f"The highest peak is {100 * (most / least - 1):.0f} % above the lowest. With the pictures grow their list,",
+        "the object map (4 bytes a cell) and, up to 4096 pictures of each kind, what filters start from.",
         "",
     ]
     return "\n".join(lines)
