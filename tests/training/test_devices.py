@@ -185,8 +185,7 @@ def test_ranks_share_out_pictures_that_are_decoded_anew(folder: Path):
 
     def epoch(share: tuple[int, int]) -> list[list[Tensor]]:
         views.epoch = 0
-        generator = torch.Generator().manual_seed(0)
-        return list(EpochLoader(views, batch_size=6, shuffle=True, generator=generator, share=share))
+        return list(EpochLoader(views, batch_size=6, seed=0, share=share))
 
     shares = [epoch((rank, 2)) for rank in range(2)]
     for whole, *parts in zip(epoch((0, 1)), *shares, strict=True):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ _CHECK_SIDE_PX = 32  # JPEG is decoded at up to 1/8 of its side, no smaller than
 _DRAFT_GAP = 2  # times the size that is wanted: less, and what the decoder skips would be seen (Pillow's thumbnail too)
 _MAX_THREADS = 16
 _MOST_BYTES = 1 << 31  # of a picture's file
+_AT_ONCE = 1024  # items that wait for a thread
 _QUARTER_TURNS = range(5, 9)  # EXIF orientations that exchange width and height
 
 
@@ -197,8 +199,12 @@ def _sha256(content: bytes) -> bytes:
 def in_threads(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R]:
     """What the function gives for each item, in order."""
     # Pillow and hashlib release the interpreter's lock while they work, so threads suffice.
+    found: list[_R] = []
+    remaining = iter(items)
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, items))
+        while some := list(itertools.islice(remaining, _AT_ONCE)):  # a future takes some kB
+            found += pool.map(function, some)
+    return found
 
 
 def results_or_errors(items: Iterable[_T], function: Callable[[_T], _R]) -> list[_R | DataError]:

@@ -133,7 +133,8 @@ def _is_object(labels: Tensor, background: int | None) -> Tensor:  # [image] boo
 
 def _cells(maps: Rows, is_meant: Tensor, generator: torch.Generator) -> Tensor:  # [cell, channel]
     """Those that are meant, at most so many, drawn at random."""
-    where = is_meant.nonzero()
+    where = is_meant.flatten().nonzero()[:, 0]
     chosen = where[torch.randperm(len(where), generator=generator)[:_MOST_CELLS]]
-    found: Tensor = maps[chosen[:, 0], :, chosen[:, 1], chosen[:, 2]]
+    images, rows, cols = torch.unravel_index(chosen, is_meant.shape)
+    found: Tensor = maps[images, :, rows, cols]
     return found.float()
