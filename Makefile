@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZED := tests/datasets/readers/test_fuzz.py tests/app/test_fuzz.py tests/reporting/viewer/test_fuzz.py
 
-.PHONY: demo browser test faults fuzz bench architectures lint format tutorial clean
+.PHONY: demo browser test faults fuzz audit bench architectures lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +24,12 @@ test: $(VENV)/.installed
 faults: $(VENV)/.installed  ## make every fault that a test knows, and write down how it ends
 	$(BIN)/pytest --faults-page docs/results/faults.md
 
-fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser
-	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s tests/datasets/readers/test_fuzz.py
+fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser, for run directories, settings and the viewer
+	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s $(FUZZED)
+
+audit: $(VENV)/.installed  ## are holes known in what is installed? Asks the advisory data of PyPI
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --local --skip-editable
 
 bench: $(VENV)/.installed  ## time loss, mask, steps, inference and start-up beside their goals: an hour on two slow cores
 	$(BIN)/python benchmarks/speed.py $(BENCH_OPTIONS)

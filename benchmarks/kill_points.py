@@ -12,7 +12,6 @@ earlier batches.
 import argparse
 import hashlib
 import os
-import random
 import shutil
 import signal
 import sys
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    draw = random.Random(options.seed)
+    draw = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _draw_pictures(root / "pictures")

@@ -1,6 +1,9 @@
 """Small data sets in the layouts of the real ones, written without the readers' code, for the tests of the readers."""
 
+import io
 import json
+import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +249,28 @@ def write_coco(root: Path, document: Any = None) -> str:
     file = root / "annotations.json"
     file.write_text(json.dumps(coco_document() if document is None else document))
     return f"{root / 'images'},{file}"
+
+
+# ---------------------------------------------------------------- shards
+
+
+def shard_entry(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    return info, content
+
+
+def picture_bytes(ending: str = "png", size: tuple[int, int] = (60, 40), colour: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (colour, 120, 60)).save(buffer, format={"jpg": "jpeg"}.get(ending, ending))
+    return buffer.getvalue()
+
+
+def write_shard(path: Path, files: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
+    """A tar archive as the library webdataset writes it: name → content, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items() if isinstance(files, Mapping) else files:
+            info, content = shard_entry(name, content)
+            tar.addfile(info, io.BytesIO(content))
+    return path

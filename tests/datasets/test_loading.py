@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from partcnn.datasets import PartDataset, assign_split
+from partcnn.datasets import Catalogue, PartDataset, Sample, assign_split
 from partcnn.datasets.loading import DATASETS, load_dataset
 from partcnn.foundation.errors import ConfigError, DataError
 
@@ -202,3 +202,12 @@ def _other(split: str) -> str:
 
 
 PINNED_SPLITS = ["test", "train", "test", "train", "train", "train", "test", "test"]
+
+
+@pytest.mark.fault("data", "a split lacks hundreds of classes", "one warning that counts them")
+def test_many_classes_without_a_picture_are_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"class {number}" for number in range(30)]
+    samples = [Sample(Path(f"{label}.png"), label, None, {}, f"{label}", split="train") for label in range(30)]
+    samples.append(Sample(Path("x.png"), 3, None, {}, "x", split="test"))
+    PartDataset(Catalogue(samples, names, []), split="test", spec="mine")
+    assert caplog.messages == ["mine: the split 'test' has no picture of 29 of 30 classes, the first 'class 0'"]

@@ -1,6 +1,7 @@
 """Large JPEGs are decoded at a fraction of their size; annotations stay in the frame of the whole picture."""
 
 import dataclasses
+import os
 import struct
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample
 from partcnn.datasets.catalogue import Catalogue
-from partcnn.datasets.pictures import read_picture, read_reduced
+from partcnn.datasets.pictures import check_picture, file_digest, read_picture, read_reduced
 from partcnn.datasets.placement import crop_to_object
 from partcnn.evaluation.observation.pictures import ObservedPictures
 from partcnn.foundation.errors import DataError
@@ -151,3 +152,21 @@ def test_a_file_that_pillow_does_not_know_is_named_by_its_kind(content: bytes, w
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.tif: expected a readable picture, got {what}"):
         read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.fault("picture", "A pipe in place of a picture", "One sentence; nothing waits")
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    for read in (read_picture, check_picture, file_digest, lambda path: read_reduced(path, INPUT)):
+        with pytest.raises(DataError, match=r"a\.jpg: expected a readable picture, got OSError: it is no plain file"):
+            read(tmp_path / "a.jpg")
+
+
+@pytest.mark.fault("picture", "A file of terabytes in place of a picture", "One sentence; it is not read")
+def test_a_file_of_terabytes_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(1 << 40)  # of holes: it takes no room
+    with pytest.raises(
+        DataError, match=r"a\.jpg: expected a readable picture, got OSError: it holds more than 2048 MiB"
+    ):
+        check_picture(tmp_path / "a.jpg")

@@ -1,17 +1,19 @@
 """Filters that follow one part are told apart by where they look in this picture."""
 
-import numpy as np
+import torch
 
 from partcnn.explanation.explanation import Contribution, Explanation
 from partcnn.explanation.naming import parts_told_apart
+from partcnn.explanation.placed_map import PlacedMap
 
 SIZE = (100, 200)  # (height, width)
+_MAP = PlacedMap(torch.zeros(1, 1))
 
 
 def explanation(places: dict[int, tuple[float, float]], silent: tuple[int, ...] = ()) -> Explanation:
     """Of filters in the order of what they add."""
     contributions = [
-        Contribution(number, 1.0, 0.0 if number in silent else 1.0, place, (0, 0, 1, 1), "cat", np.zeros((1, 1), "f4"))
+        Contribution(number, 1.0, 0.0 if number in silent else 1.0, place, (0, 0, 1, 1), "cat", _MAP, SIZE)
         for number, place in places.items()
     ]
     return Explanation("cat", 1.0, 0.0, 0.9, contributions, {"cat": 1.0}, SIZE, None)

@@ -143,3 +143,44 @@ def test_entries_that_an_earlier_version_did_not_write_mean_what_it_did() -> Non
     settings = ConversionSettings.from_spec(FIRST_RELEASE)
     assert (settings.mask_skip, settings.places) == (True, "peak")
     assert settings.to_spec() == FIRST_RELEASE | {"mask_skip": True, "places": "peak"}
+
+
+class TestManyClasses:
+    """Defaults that are sane for a thousand classes, and what they were for 24 and fewer."""
+
+    @pytest.mark.parametrize(
+        ("num_classes", "competing", "by_data", "labelled"),
+        [(2, 16, 32, 64), (24, 16, 32, 768), (25, 16, 33, 768), (96, 32, 64, 768), (1000, 103, 207, 1000)],
+    )
+    def test_filters_grow_slower_than_classes(
+        self, num_classes: int, competing: int, by_data: int, labelled: int
+    ) -> None:
+        several = ConversionSettings(num_classes=num_classes)
+        assert several.chosen_filters == competing
+        assert ConversionSettings(num_classes=num_classes, filters="auto").chosen_filters == by_data
+        each = ConversionSettings(num_classes=num_classes, objective="labelled").resolved(("layer",), 768)
+        assert each.filters == labelled
+
+    @pytest.mark.parametrize(
+        ("num_classes", "filters", "grid", "taken"),
+        [
+            (24, 768, 7, 7),
+            (200, 768, 7, 7),
+            (1000, 1000, 7, 5),
+            (1000, 4000, 7, 2),
+            (1000, 1000, 3, 3),
+            (9000, 9000, 7, 1),
+        ],
+    )
+    def test_a_large_head_pools_to_fewer_cells(self, num_classes: int, filters: int, grid: int, taken: int) -> None:
+        settings = ConversionSettings(num_classes=num_classes, filters=filters, grid=grid, objective="labelled")
+        assert settings.resolved(("layer",), 64).grid == taken
+
+    def test_what_many_classes_cost_is_told_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "partcnn")
+        network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        for num_classes, number in ((24, 0), (1000, 1)):
+            caplog.clear()
+            convert(network, "1", num_classes=num_classes, input_size=(32, 32))
+            told = [message for message in caplog.messages if "million weights above the trunk" in message]
+            assert len(told) == number

@@ -163,11 +163,11 @@ WRONG: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     ),
     "names that steer a terminal": (
         lambda state, file: torch.save({"\x1b[31mred": torch.ones(1)}, file),
-        r"no place in it: \?\[31mred",
+        r"no place in it: \\x1b\[31mred",
     ),
     "tables whose names steer a terminal": (
         lambda state, file: torch.save({"\x1b[2Ja": state, "\x1b[2Jb": state}, file),
-        r"several networks \(\?\[2Ja",
+        r"several networks \(\\x1b\[2Ja",
     ),
     "no values": (lambda state, file: torch.save(every(state, lambda w: w.to("meta")), file), r"\(without values\)"),
     "quantized": (

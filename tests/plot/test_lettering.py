@@ -18,7 +18,7 @@ from partcnn.plot import filter_gallery, r2_histogram
 from partcnn.plot import lettering as module
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.contact_sheet import save_contact_sheet
-from partcnn.plot.lettering import lettering, printable
+from partcnn.plot.lettering import drawable, lettering
 
 NAMES = ["猫", "いぬ", "고양이", "ไก่", "a$b", "tab\tline\n", "byte\udce9"]
 
@@ -73,7 +73,7 @@ def inked(axis_of: Figure) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_font_a_name_becomes_plain_text(name: str, no_more_fonts: None) -> None:
-    shown = printable(name)
+    shown = drawable(name)
     assert shown.isprintable()
     assert shown == name or "\\" in shown
     figure = Figure()
@@ -82,18 +82,18 @@ def test_without_a_font_a_name_becomes_plain_text(name: str, no_more_fonts: None
 
 
 def test_names_without_a_font_stay_apart(no_more_fonts: None) -> None:
-    assert printable("猫") == "\\u732b"
-    assert len({printable(name) for name in ("猫", "犬", "狐", "猫犬")}) == 4
+    assert drawable("猫") == "\\u732b"
+    assert len({drawable(name) for name in ("猫", "犬", "狐", "猫犬")}) == 4
 
 
 @pytest.mark.parametrize("name", ["Flügel", "шея", "ουρά", "R² − 0.5 ≥ π", "cat", "رأس"])
 def test_what_the_usual_font_has_stays_as_it_is(name: str, no_more_fonts: None) -> None:
-    assert printable(name) == name
+    assert drawable(name) == name
     assert lettering([name])["fontfamily"] == ["sans-serif"]
 
 
 def test_a_font_that_has_the_letters_is_found_and_used(with_cat: str) -> None:
-    name = printable("a 猫, no 犬")
+    name = drawable("a 猫, no 犬")
     assert name == "a 猫, no \\u72ac"
     assert lettering([name])["fontfamily"] == ["sans-serif", with_cat]
     figure = Figure(figsize=(2, 2), dpi=100)
@@ -139,10 +139,10 @@ def test_a_contact_sheet_with_such_names_is_drawn(tmp_path: Path, no_more_fonts:
 def test_a_font_that_was_installed_after_matplotlib_made_its_list_is_found(
     cat_file: Path, no_more_fonts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert printable("猫") == r"\u732b"
+    assert drawable("猫") == r"\u732b"
     damaged = cat_file.with_name("damaged.ttf")
     damaged.write_bytes(b"no font")
     monkeypatch.setattr(module, "findSystemFonts", lambda: [str(damaged), str(cat_file)])
     module._add_new_fonts.cache_clear()
-    assert printable("猫") == "猫"
+    assert drawable("猫") == "猫"
     assert "Cats" in lettering(["猫"])["fontfamily"]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from partcnn.evaluation import Evaluation, FilterEvaluation
 from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.placed_map import PlacedMap, PlacedShares
 from partcnn.foundation.errors import ConfigError, DataError, ShapeError
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
 from partcnn.plot import (
@@ -52,9 +53,9 @@ def changed(overlay: Image.Image) -> np.ndarray:
 
 
 def contribution(number: int, value: float, place: tuple[float, float], score: float = 1.0) -> Contribution:
-    heatmap = np.zeros((40, 60), np.float32)
+    heatmap = torch.zeros(40, 60)
     heatmap[int(place[1]), int(place[0])] = score
-    return Contribution(number, value, score, place, (0, 0, 10, 10), "cat", heatmap)
+    return Contribution(number, value, score, place, (0, 0, 10, 10), "cat", PlacedMap(heatmap), (40, 60))
 
 
 def explanation(contributions: list[Contribution], picture: Image.Image | None) -> Explanation:
@@ -294,8 +295,8 @@ def test_a_histogram_counts_every_filter_once(tmp_path: Path) -> None:
 
 def tiled_explanation() -> Explanation:
     """Filters 0 and 2 hold a half each of the left of the picture, filter 1 nothing."""
-    regions = np.full((40, 60), -1, dtype=np.int16)
-    regions[:20, :30], regions[20:, :30] = 0, 2
+    shares = torch.zeros(3, 4, 6)
+    shares[0, :2, :3] = shares[2, 2:, :3] = 1
     halves = {0: (0.0, 0.5), 2: (0.5, 1.0)}
     lines = {k: np.array([[0, top], [0.5, top], [0.5, end], [0, end], [0, top]]) for k, (top, end) in halves.items()}
     values = {2: 2.0, 0: -1.0, 1: 0.5}
@@ -303,7 +304,7 @@ def tiled_explanation() -> Explanation:
         replace(contribution(k, value, (15.5, 10.5)), outline=[lines[k]] if k in lines else [])
         for k, value in values.items()
     ]
-    return replace(explanation(found, grey_picture()), regions=regions)
+    return replace(explanation(found, grey_picture()), placed_shares=PlacedShares(shares))
 
 
 def test_filters_that_compete_have_their_colour_name_and_value_beside_the_picture() -> None:

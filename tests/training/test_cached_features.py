@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from partcnn import convert
 from partcnn.app.cli.commands import main
 from partcnn.datasets import PartDataset, Sample
 from partcnn.datasets.loading import load_dataset
+from partcnn.foundation import disk_cache
 from partcnn.foundation.disk_cache import FeatureCache, content_key, default_directory, network_digest
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import PartNetwork, conversion_of
@@ -103,11 +104,17 @@ def views(dataset: PartDataset, **settings: object) -> PictureViews:
 
 def features(model: PartNetwork, dataset: PartDataset, directory: Path | None) -> FeatureViews:
     cache = None if directory is None else FeatureCache(directory)
-    return trunk_features(model, views(dataset), cache=cache)
+    found = trunk_features(model, views(dataset), cache=cache)
+    assert found is not None
+    return found
 
 
 def entries(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def in_place(what: str) -> pytest.MarkDecorator:
+    return pytest.mark.fault("cache", f"{what} in place of an entry", "It is told, and the entry is computed anew")
 
 
 @contextmanager
@@ -148,11 +155,10 @@ class TestFeatures:
     ) -> None:
         model, cache = network(), FeatureCache(directory)
         trunk = counted(model)
-        made = trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
+        trunk_features(model, views(dataset), cache=cache, keeps_whole=True)
         trunk.num_pictures[0] = 0
         found = picture_features(model, dataset, cache=cache)
         assert trunk.num_pictures == [0]
-        assert made.whole is None  # it would be held in memory as long as the views
         anew = picture_features(model, dataset)
         assert found.maps.dtype == torch.float32  # bfloat16 would give other figures
         torch.testing.assert_close(found.maps, anew.maps, atol=1e-5, rtol=1e-5)
@@ -238,6 +244,7 @@ class TestFeatures:
         assert not torch.equal(before[4], after[4])
         assert torch.equal(after, features(network(), dataset, None).maps)
 
+    @pytest.mark.fault("cache", "The code of a network changed, not its weights", "Told, and computed anew")
     def test_a_network_whose_code_alone_differs_is_found_out(
         self, dataset: PartDataset, directory: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -333,6 +340,7 @@ class TestFit:
         fit(network(), dataset, RECIPE, trunk="finetune", cache=FeatureCache(directory), is_progress_shown=False)
         assert not directory.exists()
 
+    @pytest.mark.fault("cache", "The disk is full when features are kept", "Told once, and training goes on")
     def test_a_full_disk_is_told_once_and_training_goes_on(
         self, dataset: PartDataset, directory: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -347,6 +355,7 @@ class TestFit:
         assert entries(directory) == []
         assert torch.equal(model.head.weight, expected.head.weight)
 
+    @pytest.mark.fault("cache", "The cache's directory cannot be made", "Told once, and training goes on")
     def test_a_directory_that_cannot_be_written_is_told_once(
         self, dataset: PartDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -366,6 +375,7 @@ class TestFeatureCache:
         assert all(torch.equal(found.tensors[name], value) for name, value in tensors.items())
         assert FeatureCache(directory).find(content_key("b")) is None
 
+    @pytest.mark.fault("cache", "An entry is cut short, or a bit of it flipped", "It is told, and computed anew")
     def test_any_damage_is_noticed_and_mended(self, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
         cache = FeatureCache(directory)
         tensors = {"maps": torch.arange(64.0).bfloat16(), "frames": torch.ones(3)}
@@ -383,6 +393,7 @@ class TestFeatureCache:
         cache.keep(KEY, tensors, 1.0)
         assert cache.find(KEY) is not None
 
+    @pytest.mark.fault("cache", "Two processes keep one entry at once", "Each reads a whole one")
     def test_two_processes_may_write_and_read_one_entry_at_once(self, directory: Path) -> None:
         code = (
             "import sys, torch\n"
@@ -401,6 +412,89 @@ class TestFeatureCache:
         running = [subprocess.Popen([*command, value], stderr=subprocess.PIPE, text=True) for value in ("1", "2")]
         assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 2
         assert len(entries(directory)) == 1
+
+    @pytest.mark.fault(
+        "cache", "An entry is removed by another process while it is opened", "It is computed anew, without an error"
+    )
+    def test_an_entry_that_goes_while_it_is_opened_is_not_found(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cache = FeatureCache(directory)
+        cache.keep(KEY, {"maps": torch.ones(4)}, 1.0)
+        opened = disk_cache.safe_open
+
+        def removed_first(file: Path, **settings: Any) -> Any:
+            file.unlink()
+            with pytest.raises(FileNotFoundError):
+                opened(file, **settings)
+            raise RuntimeError(f"unable to open file <{file}> in read-only mode")  # as torch says it
+
+        monkeypatch.setattr(disk_cache, "safe_open", removed_first)
+        assert cache.find(KEY) is None
+        assert caplog.messages == []
+
+    @pytest.mark.fault(
+        "cache", "Processes evict each other's entries while others read them", "Every entry found is whole"
+    )
+    def test_entries_that_others_evict_are_whole_or_not_found(self, directory: Path) -> None:
+        """The limit has room for one of two entries; each process removes what the other is about to read."""
+        code = (
+            "import sys, time, torch\n"
+            "from pathlib import Path\n"
+            "from partcnn.foundation.disk_cache import FeatureCache\n"
+            "cache, own, other = FeatureCache(Path(sys.argv[1]), max_bytes=30_000), *sys.argv[2:]\n"
+            "until = time.monotonic() + 2\n"
+            "while time.monotonic() < until:\n"
+            "    assert cache.keep(own, {'maps': torch.full((5000,), float(len(own)))}, 1.0)\n"
+            "    for key in (own, other):\n"
+            "        found = cache.find(key)\n"
+            "        assert found is None or (found.tensors['maps'] == len(key)).all()\n"
+        )
+        command = [sys.executable, "-W", "error", "-c", code, str(directory)]
+        running = [
+            subprocess.Popen([*command, *keys], stderr=subprocess.PIPE, text=True)
+            for keys in (("a", "bb"), ("bb", "a"))
+        ]
+        assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 2
+
+    @pytest.mark.parametrize(
+        "put",
+        [
+            pytest.param(os.mkfifo, id="a pipe", marks=in_place("A pipe")),
+            pytest.param(os.mkdir, id="a directory", marks=in_place("A directory")),
+            pytest.param(lambda file: file.symlink_to(file), id="a link to itself", marks=in_place("A link to itself")),
+            pytest.param(
+                lambda file: file.write_bytes((1 << 40).to_bytes(8, "little") + b"{}"),
+                id="a header of a terabyte",
+                marks=in_place("A file whose header says a terabyte"),
+            ),
+            pytest.param(lambda file: file.symlink_to("/dev/zero"), id="a device", marks=in_place("A device")),
+        ],
+    )
+    def test_what_is_no_entry_is_not_found_and_takes_no_room(
+        self, directory: Path, put: Callable[[Path], object]
+    ) -> None:
+        cache = FeatureCache(directory, max_bytes=3000)
+        cache.keep(content_key("b"), {"maps": torch.zeros(1000, dtype=torch.uint8)}, 1.0)
+        put(directory / "features" / f"{KEY}.safetensors")
+        assert cache.find(KEY) is None
+        for name in ("c", "d", "e"):
+            assert cache.keep(content_key(name), {"maps": torch.zeros(1000, dtype=torch.uint8)}, 1.0)
+            assert cache.find(content_key(name)) is not None
+        assert cache.find(content_key("b")) is None  # evicted
+
+    @pytest.mark.fault("cache", "The clock was ahead when an entry was kept", "It is the first to make room")
+    def test_an_entry_of_a_clock_that_was_ahead_is_not_kept_for_ever(self, directory: Path) -> None:
+        cache = FeatureCache(directory, max_bytes=2600)
+        for age, name in ((-86_400 * 400, "ahead"), (20, "older")):
+            cache.keep(content_key(name), {"maps": torch.zeros(1000, dtype=torch.uint8)}, 1.0)
+            os.utime(directory / "features" / f"{content_key(name)}.safetensors", (time.time() - age,) * 2)
+        cache.keep(KEY, {"maps": torch.zeros(1000, dtype=torch.uint8)}, 1.0)
+        assert [cache.find(key) is not None for key in (content_key("ahead"), content_key("older"), KEY)] == [
+            False,
+            True,
+            True,
+        ]
 
     def test_what_was_not_used_for_longest_makes_room(self, directory: Path) -> None:
         cache = FeatureCache(directory, max_bytes=2600)
@@ -534,7 +628,7 @@ class TestCommand:
         cold = self.run(command, tmp_path / "out")
         assert "kept in" in " ".join(capsys.readouterr().err.split())
         # what decodes pictures and runs the trunk
-        for name in ("compute_features", "compute_picture_features", "compute_second_features"):
+        for name in ("store_rows", "compute_second_features"):
             monkeypatch.setattr(f"partcnn.training.cached_features.{name}", None)
         warm = self.run(command, tmp_path / "out")
         assert "from the cache" in " ".join(capsys.readouterr().err.split())

@@ -26,7 +26,8 @@ class NetworkSettings:
 
     Args:
         new_layers: part layers; above 1 objective=auto is exact or labelled.
-        filters: per part layer; None takes 8 that compete for one category and 16 for several, else 32 a category.
+        filters: per part layer; None takes 8 that compete for one category and 16 for several, more for more than 24,
+            else 32 a category.
             auto, where they compete: 16 for one and 32 for several, of which those that are parts stay.
         projection: principal components that the trunk's maps are projected to; 0 for none.
         hidden: filters of the ordinary layer below the part layers; None takes twice `filters`, at most 128.
@@ -61,7 +62,8 @@ class RunSettings:
     """One training run.
 
     Args:
-        data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, cub:PATH, pascal-part:PATH, coco:IMAGES,JSON, demo:
+        data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, cub:PATH, pascal-part:PATH, coco:IMAGES,JSON,
+            webdataset:SHARDS.tar, demo:
         out: the run directory, which must not exist.
         category: one category against background, by name or identifier; without it all are told apart.
         backbone: a torchvision network, timm:NAME, demo or wide_field.

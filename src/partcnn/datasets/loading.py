@@ -18,6 +18,7 @@ from partcnn.datasets.readers.coco import read_coco
 from partcnn.datasets.readers.cub import read_cub
 from partcnn.datasets.readers.folder import read_folder
 from partcnn.datasets.readers.pascal_part import read_pascal_part
+from partcnn.datasets.readers.webdataset import read_webdataset
 from partcnn.datasets.samples import Sample
 from partcnn.datasets.splits import check_split
 from partcnn.foundation.errors import ConfigError, DataError
@@ -49,7 +50,8 @@ def load_dataset(
 
     Args:
         spec: "KIND:PLACE", KIND one of `DATASETS`: "folder:PATH", "animalpart:PATH", "cub:PATH",
-            "pascal-part:PATH", "coco:IMAGES,ANNOTATIONS.json", "demo:" or "demo:COUNT"; see the readers.
+            "pascal-part:PATH", "coco:IMAGES,ANNOTATIONS.json", "webdataset:SHARDS.tar", "demo:" or "demo:COUNT"; see
+            the readers.
         category: a name or identifier: this object against background. None: all categories, told apart.
         split: "train" (about 70 % of the photographs, or the data set's own), "test" (the others) or "all".
         max_bad: how many pictures may be left out.
@@ -144,4 +146,5 @@ DATASETS: dict[str, Callable[[str, str | None], Catalogue]] = {
     "demo": read_demo,
     "folder": read_folder,
     "pascal-part": read_pascal_part,
+    "webdataset": read_webdataset,
 }

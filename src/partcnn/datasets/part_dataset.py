@@ -15,11 +15,13 @@ from torchvision.transforms import v2
 
 from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.joint_transforms import box_centers, edge_boxes
+from partcnn.datasets.pictures import in_threads
 from partcnn.datasets.samples import Point, Sample
 from partcnn.datasets.splits import assign_split, check_split
 from partcnn.foundation.errors import ConfigError, DataError
 
 _log = logging.getLogger("partcnn")
+_MOST_NAMED = 10  # classes without a picture, each in a line
 _NOWHERE = Point(float("nan"), float("nan"))
 
 
@@ -124,6 +126,10 @@ class PartDataset(Dataset[Example]):
         other.samples = list(samples)
         return other
 
+    def pinned(self) -> "PartDataset":
+        """The same pictures, each held to the bytes that it has now; see `Sample.pinned`."""
+        return self.with_samples(in_threads(self.samples, lambda sample: sample.pinned()))
+
     def with_classes(self, classes: Sequence[str], labels: Sequence[int]) -> "PartDataset":
         """The same pictures, transform and split, the classes in another order.
 
@@ -215,7 +221,18 @@ class PartDataset(Dataset[Example]):
                 "add pictures or take split 'all'"
             )
         present = {sample.label for sample in self.samples}
-        for name in (name for label, name in enumerate(self.classes) if label not in present):
+        absent = [name for label, name in enumerate(self.classes) if label not in present]
+        if len(absent) > _MOST_NAMED:
+            _log.warning(
+                "%s: the split %r has no picture of %d of %d classes, the first %r",
+                self.spec,
+                split,
+                len(absent),
+                len(self.classes),
+                absent[0],
+            )
+            return
+        for name in absent:
             _log.warning("%s: the split %r has no picture of the class %r", self.spec, split, name)
 
     def _landmark_points(self, sample: Sample) -> list[Point]:

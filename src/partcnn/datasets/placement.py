@@ -27,6 +27,9 @@ class CroppedSample(Sample):
     whole: Sample = field(kw_only=True)
     window: tuple[int, int, int, int] = field(kw_only=True)
 
+    def pinned(self) -> "CroppedSample":
+        return replace(self, whole=self.whole.pinned())
+
     def load_image(self) -> Image.Image:
         return self.whole.load_image().crop(self.window)
 

@@ -92,6 +92,7 @@ class Sample:
         split: "train" or "test" where the data set has a split of its own; None: hashed from `image_id`.
         size: (height, width) of the picture that the annotations were made on, where the data set says it.
         checked: what `check_image` found, where the data set was checked: its file is then not hashed again.
+        pinned_digest: see `pinned`.
     """
 
     image_path: Path
@@ -102,6 +103,19 @@ class Sample:
     split: str | None = None
     size: tuple[int, int] | None = None
     checked: CheckedPicture | None = field(default=None, compare=False, repr=False)
+    pinned_digest: bytes | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+    def pinned(self) -> "Sample":
+        """The same picture, held to the bytes that its file has now: of others loading it is a `PictureChangedError`.
+
+        What is kept under the name of a digest is then made of the bytes that have it.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        other = copy.copy(self)
+        object.__setattr__(other, "pinned_digest", self.picture_digest())
+        return other
 
     def with_label(self, label: int) -> "Sample":
         """The same picture under another number."""
@@ -115,7 +129,7 @@ class Sample:
         Raises:
             DataError: the file cannot be read.
         """
-        return read_picture(self.image_path)
+        return read_picture(self.image_path, self.pinned_digest)
 
     def load_reduced(
         self, resized_to: tuple[int, int], window: tuple[int, int, int, int] | None = None
@@ -128,7 +142,7 @@ class Sample:
         Raises:
             DataError: the file cannot be read.
         """
-        return read_reduced(self.image_path, resized_to, window)
+        return read_reduced(self.image_path, resized_to, window, self.pinned_digest)
 
     def picture_digest(self) -> bytes:
         """A hash of what is in the picture's file, whatever its name and date.
@@ -138,6 +152,8 @@ class Sample:
         Raises:
             DataError: the file cannot be read.
         """
+        if self.pinned_digest is not None:
+            return self.pinned_digest
         if self.checked is not None and self.checked.state == file_state(self.image_path):
             return self.checked.digest
         return file_digest(self.image_path)

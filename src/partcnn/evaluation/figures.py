@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.observation.layers import ALL, LayerObservation
+from partcnn.evaluation.observation.layers import ALL, LayerObservation, known_categories
 from partcnn.evaluation.observation.observer import Observation
 from partcnn.evaluation.observation.parts import ClassHits, Hits
 from partcnn.metrics.functional.activation import activation_shares, filter_purity
@@ -184,10 +184,9 @@ def means(of_filters: Mapping[str, Tensor], own: Tensor | None = None) -> dict[s
 def filter_categories(mask: PartMask, layer: LayerObservation) -> Tensor:
     """[filter]: the category each filter serves, or `ALL` where several classes share all filters; the paper's rule on
     these pictures where training set none."""
-    if mask.serves_all:
-        return torch.full((mask.num_filters,), ALL)
-    if mask.assignment == "even" or bool((mask.class_activation > 0).any()):
-        return mask.filter_category.cpu()
+    known = known_categories(mask)
+    if known is not None:
+        return known
     activation = layer.class_activation.clone()
     if mask.background is not None:
         activation[:, mask.background] = -math.inf

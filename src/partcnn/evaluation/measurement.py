@@ -48,7 +48,7 @@ def evaluate(
     batch_size: int = 32,
     num_workers: int = 0,
     protocol: Protocol | None = None,
-    features: Callable[..., PictureFeatures] | None = None,
+    features: Callable[..., PictureFeatures | None] | None = None,
 ) -> Evaluation:
     """Measure what the filters of the top part layer follow.
 
@@ -69,8 +69,8 @@ def evaluate(
         batch_size, num_workers: of the pass.
         protocol: all numbers of the measures, such as the radius of the discs; not together with `top`.
         features: gives the trunk's maps that are known already, of a data set and whether its second views are
-            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, and memory grows with
-            what it gives.
+            wanted, see `training.cached_features.picture_features`. Then no picture is decoded, unless it
+            gives None.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -144,6 +144,8 @@ class _Measured:
             for mask, layer in zip(masks[:-1], observation.layers[:-1], strict=True)
         ]
         self._hits = class_hits(observation, categories, num_parts)
+        sums, serves = observation.contributions, observation.top.serving(categories)
+        self._contributions = None if sums is None else sums.of(serves)  # [class, filter]
         self.figures, self.shares, self.together, self.alone = self._measured_as(categories)
         self.of_filters = self.figures.of_filters | self.shares.of_filters | self.alone.of_filters
         self.by_part = self.figures.by_part | self.shares.by_part
@@ -314,12 +316,11 @@ class _Measured:
         return self.dataset.parts[int(self.figures.r2[index].nan_to_num(nan=-math.inf).argmax())]
 
     def _class_weight(self, label: int, index: int) -> dict[str, float]:
-        contributions = self.observation.contributions
-        if contributions is None:
+        if self._contributions is None:
             return {}
         own = self.observation.top.classes_of(label)
-        weights = self.observation.confusion.sum(dim=1)[own].double()  # pictures of each class
-        return self._by_class(weights @ contributions[own, :, index] / weights.sum().clamp(min=1))
+        num_images = self.observation.confusion.sum(dim=1)[own].sum()
+        return self._by_class(self._contributions[:, index] / num_images.clamp(min=1))
 
     def _by_class(self, figures: Tensor) -> dict[str, float]:
         return dict(zip(self.classes, figures.tolist(), strict=True))

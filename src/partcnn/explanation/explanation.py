@@ -14,16 +14,22 @@ from torch import Tensor, nn
 from partcnn.explanation.given import given_picture
 from partcnn.explanation.look import Look, looked
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
+from partcnn.explanation.placed_map import PlacedMap, PlacedShares
 from partcnn.explanation.question import Question, attributed, class_index
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.network import conversion_of
 from partcnn.plot.tiling import Outline
 
+_NOT_OF_JSON = ("placed_map", "image_size", "outline")
+
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one filter of the top part layer adds to the logit, and where it looks."""
+    """What one filter of the top part layer adds to the logit, and where it looks.
+
+    It keeps the filter's map as the network made it; `heatmap_at` upsamples that to the size in which it is shown.
+    """
 
     filter: int
     value: float  # share of the logit, in its units; negative where the filter speaks against the class
@@ -31,10 +37,21 @@ class Contribution:
     position_px: tuple[float, float]  # (x, y) of its `part_places`, in continuous pixels of the given picture
     box_px: tuple[float, float, float, float]  # its receptive field there, clipped to the picture
     category: str  # that the filter serves
-    heatmap: npt.NDArray[np.float32]  # [height, width] of the given picture: the masked map, upsampled
+    placed_map: PlacedMap  # the masked map, and where its cells lie
+    image_size: tuple[int, int]  # (height, width) of the given picture in pixels
     hidden_change: float | None = None  # of the logit when `hidden_box_px` is covered; None: not asked for
     hidden_box_px: tuple[float, float, float, float] | None = None  # around the position; see `hiding_boxes`
     outline: Outline | None = None  # of its region, where filters compete; see `partcnn.plot.region_outlines`
+
+    @property
+    def heatmap(self) -> npt.NDArray[np.float32]:  # [height, width] of the given picture
+        """The masked map, upsampled to the picture's size anew at each call; `heatmap_at` gives a smaller one."""
+        return self.heatmap_at(self.image_size)
+
+    def heatmap_at(self, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """The masked map, upsampled to the (height, width) in which the picture is shown."""
+        heat: npt.NDArray[np.float32] = self.placed_map.at(size).numpy()
+        return heat
 
 
 @dataclass(frozen=True)
@@ -54,8 +71,7 @@ class Explanation:
         image_size: (height, width) of the given picture in pixels.
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
         surroundings: what the cells add that no filter holds; None where filters do not compete.
-        regions: [height, width] of the given picture, the filter that holds each pixel, −1 for the rest; None where
-            the filters do not compete. See `partcnn.plot.filter_regions`.
+        placed_shares: what each filter has of every cell; None where they do not compete.
     """
 
     label: str
@@ -70,7 +86,29 @@ class Explanation:
     completeness_error: float = 0.0
     is_exact: bool = True
     surroundings: float | None = None
-    regions: npt.NDArray[np.int16] | None = None
+    placed_shares: PlacedShares | None = None
+
+    @property
+    def is_tiling(self) -> bool:
+        """Whether the filters compete, and so tile the picture."""
+        return self.placed_shares is not None
+
+    @property
+    def regions(self) -> npt.NDArray[np.int16] | None:  # [height, width] of the given picture
+        """`regions_at` the picture's size, worked out anew at each call; None where the filters do not compete."""
+        return self.regions_at(self.image_size) if self.is_tiling else None
+
+    def regions_at(self, size: tuple[int, int]) -> npt.NDArray[np.int16]:  # [height, width]
+        """The filter that holds each pixel of the picture when shown at this size, −1 for the rest.
+
+        See `partcnn.plot.filter_regions`.
+
+        Raises:
+            ConfigError: the filters do not compete, and hold nothing alone.
+        """
+        if self.placed_shares is None:
+            raise ConfigError("explanation: expected one of filters that compete, got one of others, without regions")
+        return self.placed_shares.regions_at(size)
 
     @property
     def question(self) -> str:
@@ -92,7 +130,7 @@ class Explanation:
         return save_explanation(self, Path(path), parts=parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the heat maps, the regions and the picture, for JSON."""
+        """Everything but the maps, the outlines and the picture, for JSON."""
         return {
             "label": self.label,
             "against": self.against,
@@ -104,7 +142,7 @@ class Explanation:
             "probability": self.probability,
             "logits": self.logits,
             "image_size": list(self.image_size),
-            "contributions": [_without_heatmap(contribution) for contribution in self.contributions],
+            "contributions": [_plain(contribution) for contribution in self.contributions],
         }
 
 
@@ -179,7 +217,8 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
         position_px=(x, y),
         box_px=_box(look.boxes_px[index]),
         category=ALL_CATEGORIES if look.is_shared else classes[int(look.filter_category[index])],
-        heatmap=look.heatmap(index).numpy(),
+        placed_map=look.placed_map(index),
+        image_size=look.given.size,
         hidden_change=None if hidden is None else hidden.change,
         hidden_box_px=None if hidden is None else hidden.box_px,
         outline=None if look.outlines is None else look.outlines[index],
@@ -201,7 +240,7 @@ def _explanation(look: Look, question: Question, contributions: list[Contributio
         logits=dict(zip(classes, found.logits[0].tolist(), strict=True)),
         image_size=look.given.size,
         picture=look.given.picture,
-        regions=look.regions,
+        placed_shares=look.placed_shares,
     )
 
 
@@ -210,6 +249,6 @@ def _box(box: Tensor) -> tuple[float, float, float, float]:
     return x0, y0, x1, y1
 
 
-def _without_heatmap(contribution: Contribution) -> dict[str, Any]:
-    entry = {key: value for key, value in vars(contribution).items() if key not in ("heatmap", "outline")}
+def _plain(contribution: Contribution) -> dict[str, Any]:
+    entry = {key: value for key, value in vars(contribution).items() if key not in _NOT_OF_JSON}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}

@@ -51,7 +51,7 @@ def given_picture(image: str | os.PathLike[str] | Image.Image | Tensor, preproce
     if isinstance(image, Tensor):
         return _given_tensor(image, preprocessing.channels)
     picture = _picture(image)
-    return GivenPicture(picture, preprocessing(picture)[None], (picture.height, picture.width))
+    return GivenPicture(picture, preprocessing.of_rgb(picture)[None], (picture.height, picture.width))
 
 
 def _picture(image: object) -> Image.Image:

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from partcnn.explanation.attribution import Attribution
 from partcnn.explanation.given import GivenPicture
+from partcnn.explanation.placed_map import PlacedMap, PlacedShares
 from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.mask import part_masks
 from partcnn.model.network import layer_field, unwrapped
-from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
-from partcnn.plot.tiling import Outline, filter_regions, region_outlines
+from partcnn.networks.probing.receptive_field import ReceptiveField
+from partcnn.plot.tiling import Outline, region_outlines
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,18 @@ class Look:
         """xyxy in pixels of the given picture: all that each filter's cell sees."""
         return self.given.from_input(self.field.boxes_px(self.cells))
 
-    def heatmap(self, index: int) -> Tensor:  # [height, width] of the given picture
-        """The masked map of a filter, upsampled."""
-        return upsample_map(self.found.masked_feature_maps[0, index], self.given.size, self.field)
+    def placed_map(self, index: int) -> PlacedMap:
+        """The masked map of a filter."""
+        return PlacedMap(self.found.masked_feature_maps[0, index], self.field)
 
-    @cached_property
-    def regions(self) -> npt.NDArray[np.int16] | None:  # [height, width] of the given picture
-        """The filter that holds each pixel; None where filters do not compete: those hold nothing alone."""
-        return filter_regions(self._shares, self.given.size, self.field) if self.is_competing else None
+    @property
+    def placed_shares(self) -> PlacedShares | None:
+        """None where filters do not compete: those hold nothing alone."""
+        return PlacedShares(self._shares, self.field) if self.is_competing else None
 
     @cached_property
     def outlines(self) -> list[Outline] | None:
-        """The same as lines, by filter."""
+        """Of what each filter holds, where they compete."""
         return region_outlines(self._shares, self.field) if self.is_competing else None
 
     @property

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 import time
 import zlib
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _FOLDER = "features"  # within the directory of the cache: nothing else there is
 _ENDING = ".safetensors"
 _DEFAULT_GIB = 20.0
 _ABANDONED_S = 86_400  # a file being written is no older than a day
+_AHEAD_S = 3_600  # by which the clock of another machine may be ahead; what is dated later is of a clock that was wrong
+_TRIES = 10  # to open an entry that other processes remove or replace meanwhile
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class FeatureCache:
     """A folder of computed tensors. Trouble with it is told once and costs no more than computing them again.
 
     Entries are written under another name and renamed, so several processes may use one cache. A damaged entry is
-    not found. Where the sum of all passes the limit, those that were not used for longest are removed.
+    not found. Where the sum of all passes the limit, those that were not used for longest are removed. Only plain files
+    count. A process that cuts an entry short in place, while it is mapped, ends those that read it: entries are to be
+    replaced or removed.
 
     Args:
         directory: made when something is kept.
@@ -64,18 +69,9 @@ class FeatureCache:
     def find(self, key: str) -> CachedTensors | None:
         """The tensors kept under a key; None where there are none, or the file is not what was written."""
         file = self._file(key)
-        while True:
-            state = file_state(file)
-            if state is None:
-                return None
-            try:
-                found = _opened(file)
-                break
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
-                if file_state(file) == state:
-                    _log.warning("%s cannot be used and is computed anew: %s", file, error)
-                    return None
-                # else another process has put a file of its own there, while the header was read and the rest was not
+        found = _found(file)
+        if found is None:
+            return None
         with contextlib.suppress(OSError):  # a cache that others filled may be read-only
             os.utime(file)  # what is used is removed last
         return found
@@ -116,13 +112,16 @@ class FeatureCache:
 
     def _make_room(self, size: int) -> None:
         remove_abandoned(self._file("").parent)
-        entries = []
+        entries, now = [], time.time()
         for file in self._file("").parent.iterdir():
             with contextlib.suppress(OSError):  # another process may have removed it
-                status = file.stat()
+                status = file.lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    continue
                 if file.suffix == _ENDING:
-                    entries.append((status.st_mtime, status.st_size, file))
-                elif time.time() - status.st_mtime > _ABANDONED_S:
+                    used = status.st_mtime if status.st_mtime <= now + _AHEAD_S else 0.0
+                    entries.append((used, status.st_size, file))
+                elif abs(now - status.st_mtime) > _ABANDONED_S:
                     file.unlink()
         total = size + sum(entry_size for _, entry_size, _ in entries)
         for _, entry_size, file in sorted(entries):
@@ -173,6 +172,30 @@ def network_digest(network: nn.Module) -> bytes:
         digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
         digest.update(_bytes(tensor.detach().cpu()))
     return digest.digest()
+
+
+def _found(file: Path) -> CachedTensors | None:
+    """What a file holds; None where there is none, or it is no entry, which is logged."""
+    for _ in range(_TRIES):
+        state = file_state(file)
+        if state is None:
+            return None
+        try:
+            if not file.is_file():  # a pipe would never give its end
+                raise ValueError("it is no plain file")
+            return _opened(file)
+        except (
+            SafetensorError,
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+        ) as error:  # RuntimeError: torch's, of a file
+            if file_state(file) == state:
+                _log.warning("%s cannot be used and is computed anew: %s", file, error)
+                return None
+            # else another process has put a file of its own there, while the header was read and the rest was not
+    return None
 
 
 def _opened(file: Path) -> CachedTensors:

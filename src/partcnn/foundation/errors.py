@@ -3,9 +3,20 @@
 The command line prints them as one line and exits with status 2.
 """
 
+_OF_A_WORKER = "Original Traceback (most recent call last):"  # torch's, around what its loaders' processes raise
+
 
 class PartCNNError(Exception):
-    """Base of every error that partcnn raises on purpose."""
+    """Base of every error that partcnn raises on purpose.
+
+    One that a loader's process raises comes out of the loader with that process's traceback as its text: of it the last
+    line stays, which is the sentence.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        if _OF_A_WORKER in message:
+            message = message.rstrip().splitlines()[-1].partition(": ")[2]
+        super().__init__(message)
 
 
 class ShapeError(PartCNNError, ValueError):

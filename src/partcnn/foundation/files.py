@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +52,27 @@ def file_digest(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return digest.hexdigest()
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a plain file, read once.
+
+    Args:
+        path: of the file; opening a pipe or a device in its place would wait, or never end.
+        most_bytes: that are read.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or holds more.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no plain file")
+        content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
+        if status.st_size > most_bytes or len(content) > most_bytes:
+            raise OSError(f"it holds more than {most_bytes >> 20} MiB")
+        return content
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,9 +31,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     elif turned.mode == "P" and "transparency" in turned.info:
         turned = turned.convert("RGBA")  # straight to RGB, Pillow warns about each such file
     try:
-        return turned.convert("RGB")
+        return turned if turned.mode == "RGB" else turned.convert("RGB")  # which would be one more copy
     except ValueError as error:
         raise DataError(f"expected pixels that convert to RGB, got mode {image.mode!r} ({error})") from error
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """The picture with a longer side of at most so many pixels; a smaller one as it is."""
+    scale = min(1.0, side / max(picture.size))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
 def _grey_bits(image: Image.Image) -> int | None:

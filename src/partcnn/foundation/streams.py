@@ -49,8 +49,8 @@ def replacing() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """A text that others wrote without what would steer a terminal: each such sign is a "?"."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """A text that others wrote: each sign that would steer a terminal, or is not seen, as its escape, as in "\\x1b"."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def is_text(name: str) -> bool:

@@ -4,6 +4,7 @@ Two ways. `head="additive"`: the network up to the chosen layer becomes a trunk,
 head stand on it. `head="original"`: masks are hooked onto the chosen layers, everything else stays as it was.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from partcnn.model.copying import check_network, copied
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
 from partcnn.model.network import RECORD_NAME, Conversion, PartNetwork, unwrapped, wrapped_in
-from partcnn.model.settings import HEADS, ConversionSettings, layers_named, sides
+from partcnn.model.settings import HEADS, MANY_CLASSES, ConversionSettings, layers_named, sides
 from partcnn.model.trunks import trunk_of
 from partcnn.networks.identification import identify_network
 from partcnn.networks.preprocessing import Preprocessing
@@ -29,6 +30,8 @@ from partcnn.networks.probing.skip_connections import branch_below, residual_bra
 __all__ = ["HEADS", "MASK_NAME", "convert", "converted", "remove_masks"]
 
 _Model = TypeVar("_Model", bound=nn.Module)
+_log = logging.getLogger("partcnn")
+_BYTES_TO_TRAIN = 16  # a weight: itself, its gradient, and AdamW's two means, in float32
 
 MASK_NAME = "part_mask"  # the child that head="original" adds to a layer
 
@@ -127,11 +130,25 @@ def converted(cnn: nn.Module, settings: ConversionSettings, *, inplace: bool = F
         model = _part_network(network, chosen, settings)
     if isinstance(model, PartNetwork):
         model.num_channels = channels
+        if settings.num_classes > MANY_CLASSES:
+            _tell_cost(model, settings)
     classes = [str(label) for label in range(settings.num_classes)]
     preprocessing = Preprocessing(input_size=settings.input_size, channels=channels)
     record = Conversion(settings, specification, classes, preprocessing, drops_filters=drops_filters)
     setattr(model, RECORD_NAME, record)
     return model
+
+
+def _tell_cost(model: PartNetwork, settings: ConversionSettings) -> None:
+    above = [model.hidden, *model.part_layers, model.head]
+    num_weights = sum(weight.numel() for part in above for weight in part.parameters())
+    _log.info(
+        "%d classes: %d filters; %.1f million weights above the trunk, %d MiB with their gradients and AdamW's means",
+        settings.num_classes,
+        settings.num_filters,
+        num_weights / 1e6,
+        num_weights * _BYTES_TO_TRAIN >> 20,
+    )
 
 
 def check_unconverted(network: object, argument: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
+from partcnn.foundation.row_shards import Rows
 from partcnn.model.mask import PartMask, check_tensor, part_masks
 from partcnn.model.modules import MapErasing
 from partcnn.model.settings import ConversionSettings
@@ -304,11 +305,11 @@ class PictureFeatures:
     """Whole pictures of a data set, as a network above the trunk needs them to be measured.
 
     Args:
-        maps: [picture, channel, row, col] float32, projected.
+        maps: [picture, channel, row, col] float32, projected; of many pictures shards in files.
         sizes: [picture, 2] (height, width) of the pictures, the frame of their annotations.
         second: of another view of some of the pictures; None: they are not known.
     """
 
-    maps: Tensor
+    maps: Rows
     sizes: Tensor
     second: SecondFeatures | None = None

@@ -1,5 +1,6 @@
 """What a conversion is asked for: every argument of `convert`, said and checked once."""
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,8 @@ _FLAGS = ("mask_skip", "masks")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
+MANY_CLASSES = 24  # beyond, filters that compete grow with the square root of the number of classes
+_MOST_HEAD_WEIGHTS = 2**25  # of the grid head: beyond, its grid is coarser
 _BY_DATA_OF_ONE, _BY_DATA_OF_SEVERAL = (
     16,
     32,
@@ -42,8 +45,9 @@ class ConversionSettings:
         num_classes: of the task. With `head="original"` the number of outputs the network has.
         new_layers: part layers, at least 1 (this and the next three: additive head only). Above 1 the objective "auto"
             is "exact" or "labelled".
-        filters: per part layer; None takes 8 filters that compete for one class and 16 for several, else 32 a class
-            that owns any, at most the trunk's channels. "auto", where filters compete, starts with 16 and 32, of which
+        filters: per part layer; None takes 8 filters that compete for one class and 16 for several, of more than 24
+            classes 16 √(classes / 24), which is 103 for 1000; else 32 a class that owns any, at most the trunk's
+            channels, but one a class. "auto", where filters compete, starts with 16 and 32, of which
             `fit` keeps those that are parts (`Conversion.drops_filters`).
         projection: channels that the trunk's maps are projected to, at most as many as they have; None or 0
             leaves them as they are. Fewer weights follow parts better on few pictures, and cost less.
@@ -61,7 +65,8 @@ class ConversionSettings:
             which ties each filter to a class, where several do.
         background: the class that owns no filter, or None.
         input_size: (height, width) in pixels, to choose and check layers by.
-        grid: cells per side that the additive head pools each map to.
+        grid: cells per side that the additive head pools each map to; fewer where classes × filters × cells would be
+            more than 2²⁵ weights.
         dropout: share of the projected channels dropped in training; where filters compete, also of what each holds.
         erasing: share of the projected maps that lose a rectangle in training.
         masks: False leaves maps unmasked. With `objective=None` this is the plain network to compare with.
@@ -158,7 +163,9 @@ class ConversionSettings:
         of_one, of_several = _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL
         if self.filters == AUTO:
             of_one, of_several = _BY_DATA_OF_ONE, _BY_DATA_OF_SEVERAL
-        return of_one if self.num_owners == 1 else of_several
+        if self.num_owners == 1:
+            return of_one
+        return round(of_several * math.sqrt(max(1.0, self.num_owners / MANY_CLASSES)))
 
     @property
     def num_filters(self) -> int:
@@ -200,7 +207,12 @@ class ConversionSettings:
         is_shared_out = objective is not None and objective_named(objective).assignment == "even"
         if self.head == "additive" and is_shared_out and filters < self.num_owners:
             raise ConfigError(f"filters: expected at least one for each of {self.num_owners} classes, got {filters}")
-        return replace(self, layers=layers, objective=objective, filters=filters)
+        grid = self.grid if self.head != "additive" else self._grid_of(filters)
+        return replace(self, layers=layers, objective=objective, filters=filters, grid=grid)
+
+    def _grid_of(self, num_filters: int) -> int:
+        """Cells per side: those that are asked for, or as many as the head's weights leave room for."""
+        return min(self.grid, max(1, math.isqrt(_MOST_HEAD_WEIGHTS // (self.num_classes * num_filters))))
 
     def to_spec(self) -> dict[str, Any]:
         """Plain lists, numbers and texts, for JSON."""

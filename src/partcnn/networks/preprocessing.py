@@ -79,7 +79,11 @@ class Preprocessing:
         Raises:
             DataError: the range of its pixels is not known.
         """
-        pixels = torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
+        return self.of_rgb(to_rgb(picture))
+
+    def of_rgb(self, picture: Image.Image) -> Tensor:  # [channel, height, width]
+        """One picture that `to_rgb` gave: a large one is not copied once more."""
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
         network_input: Tensor = self.transform()(pixels)
         return network_input
 

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
+from partcnn.foundation.row_shards import Rows
 from partcnn.objectives.fitness import at_least_float32
 
 
 def drawn_cells(
-    maps: Tensor,  # [image, channel, row, col]
+    maps: Rows,  # [image, channel, row, col]
     is_allowed: Tensor,  # [row, col] bool
     count: int,
     generator: torch.Generator,
@@ -21,14 +22,15 @@ def drawn_cells(
     images, numbers = drawn // len(allowed), allowed[drawn % len(allowed)]
     rows, cols = numbers // maps.shape[3], numbers % maps.shape[3]
     images, rows, cols = (index.to(maps.device) for index in (images, rows, cols))
-    return at_least_float32(maps[images, :, rows, cols]).cpu(), numbers
+    found: Tensor = maps[images, :, rows, cols]
+    return at_least_float32(found).cpu(), numbers
 
 
-def everywhere(maps: Tensor) -> Tensor:  # [row, col]
+def everywhere(maps: Rows) -> Tensor:  # [row, col]
     return torch.ones(maps.shape[2:], dtype=torch.bool)
 
 
-def border(maps: Tensor) -> Tensor:  # [row, col]
+def border(maps: Rows) -> Tensor:  # [row, col]
     """The first and the last row and column."""
     is_border = everywhere(maps)
     is_border[1:-1, 1:-1] = False

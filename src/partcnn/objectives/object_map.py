@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import ConfigError, ShapeError
+from partcnn.foundation.row_shards import Rows
 from partcnn.objectives.drawn_cells import border, drawn_cells, everywhere
 from partcnn.objectives.fitness import at_least_float32
 from partcnn.objectives.k_means import k_means
@@ -46,7 +47,7 @@ class ObjectMap:
     variance: float
     num_rest: int
 
-    def share(self, maps: Tensor) -> Tensor:  # [image, channel, row, col] → [image, row, col]
+    def share(self, maps: Rows) -> Tensor:  # [image, channel, row, col] → [image, row, col]
         """f of every cell, in 0–1: how far it is the object's. On the maps' device, in float32 or wider.
 
         Raises:
@@ -77,7 +78,7 @@ class ObjectMapEnsemble:
 
     fits: tuple[ObjectMap, ...]
 
-    def share(self, maps: Tensor) -> Tensor:
+    def share(self, maps: Rows) -> Tensor:
         """The mean of the fits' shares, see `ObjectMap.share`."""
         return torch.stack([fit.share(maps) for fit in self.fits]).mean(dim=0)
 
@@ -92,7 +93,7 @@ class SampledCells:
 
 
 def fit_object_maps(
-    object_maps: Tensor, background_maps: Tensor | None, *, num_fits: int = 3, seed: int = 0
+    object_maps: Rows, background_maps: Rows | None, *, num_fits: int = 3, seed: int = 0
 ) -> ObjectMapEnsemble:
     """`fit_object_map` from several starts.
 
@@ -108,8 +109,8 @@ def fit_object_maps(
 
 @torch.no_grad()
 def fit_object_map(
-    object_maps: Tensor,  # [image, channel, row, col]
-    background_maps: Tensor | None,  # [image, channel, row, col]
+    object_maps: Rows,  # [image, channel, row, col]
+    background_maps: Rows | None,  # [image, channel, row, col]
     *,
     num_clusters: int = 16,
     prior: float = 0.4,
@@ -192,7 +193,7 @@ def _started(rest: Tensor, objects: Tensor, cells: Tensor, prior: float) -> Obje
     return ObjectMap(means, log_weights, max(residual.item(), _LEAST_VARIANCE), len(rest))
 
 
-def _rest_start(objects: Tensor, background: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+def _rest_start(objects: Rows, background: Rows, num_clusters: int, generator: torch.Generator) -> Tensor:
     of_border, _ = drawn_cells(objects, border(objects), _NUM_START, generator)
     if not len(background):
         return k_means(of_border, num_clusters, generator=generator)
@@ -205,7 +206,7 @@ def _rest_start(objects: Tensor, background: Tensor, num_clusters: int, generato
     return torch.cat(means)
 
 
-def _object_start(objects: Tensor, rest: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+def _object_start(objects: Rows, rest: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
     inner, _ = drawn_cells(objects, ~border(objects), _NUM_INNER, generator)
     gaps = torch.cdist(inner, rest).amin(dim=1)
     far = inner[gaps >= gaps.quantile(_FAR)]
@@ -213,7 +214,7 @@ def _object_start(objects: Tensor, rest: Tensor, num_clusters: int, generator: t
     return k_means(far, num_clusters, generator=generator)
 
 
-def _check_maps(objects: Tensor, background: Tensor) -> None:
+def _check_maps(objects: Rows, background: Rows) -> None:
     if objects.ndim != 4 or not len(objects) or min(objects.shape[2:]) < 3:
         raise ShapeError(
             "object_maps: expected at least one picture, [image, channel, row, col] with 3 × 3 cells or more, "

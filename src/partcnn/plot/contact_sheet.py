@@ -15,7 +15,7 @@ from PIL import Image
 from partcnn.datasets import Box, MaskShape, PartDataset, Point, Sample, Shape
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file
-from partcnn.plot.lettering import letter_legend, lettering, printable
+from partcnn.plot.lettering import drawable, letter_legend, lettering
 
 _MOST_CLASSES = 12
 _NUM_PICTURES = 6
@@ -55,12 +55,12 @@ def contact_sheet(
             axis.set_axis_off()
         for axis, sample in zip(row, chosen, strict=False):
             _draw(sample, axis, colours)
-        name = printable(dataset.classes[label])
+        name = drawable(dataset.classes[label])
         row[0].set_title(name, loc="left", fontsize=9, **lettering([name]))
     names = "" if len(labels) == len(present) else f" ({len(labels)} of {len(present)} classes)"
-    title = printable(f"{dataset.spec}{names}")
+    title = drawable(f"{dataset.spec}{names}")
     figure.suptitle(title, fontsize=8, **lettering([title]))
-    handles = [Line2D([], [], color=colour, linewidth=4, label=printable(part)) for part, colour in colours.items()]
+    handles = [Line2D([], [], color=colour, linewidth=4, label=drawable(part)) for part, colour in colours.items()]
     if handles:
         legend = figure.legend(
             handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8, frameon=False

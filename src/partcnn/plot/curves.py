@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from partcnn.foundation.errors import DataError
-from partcnn.plot.lettering import letter_legend, printable
+from partcnn.plot.lettering import drawable, letter_legend
 
 # Okabe and Ito's colours, told apart with every common colour blindness; line styles tell them apart without colour.
 _CYCLE = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#e69f00", "-"))
@@ -127,7 +127,7 @@ def r2_histogram(evaluations: Measured | Mapping[str, Measured], axis: Axes, *, 
     edges = np.linspace(_LOWEST_R2, 1, num_bins + 1)
     for (name, found), (colour, style) in zip(values.items(), _CYCLE * len(values), strict=False):
         counts, _ = np.histogram(np.clip(found, _LOWEST_R2, 1), edges)
-        axis.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.8, label=printable(name) or None)
+        axis.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.8, label=drawable(name) or None)
         axis.stairs(counts, edges, color=colour, fill=True, alpha=0.15)
     axis.axvline(0, color="#555555", linewidth=0.8)
     axis.set_xlabel("part tracking R² of the best part (−2: and below)")

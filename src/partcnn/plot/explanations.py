@@ -17,9 +17,10 @@ from PIL import Image
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.files import replace_file, write_text
 from partcnn.foundation.number_text import NOT_SEEN, signed
+from partcnn.foundation.pixels import shrunk
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.colours import filter_colours, web_colour
-from partcnn.plot.lettering import lettering, printable
+from partcnn.plot.lettering import drawable, lettering
 from partcnn.plot.overlay import heatmap_overlay
 from partcnn.plot.tiling import Outline, filter_name, inner_place
 
@@ -29,6 +30,8 @@ _FILL_OPACITY = 0.55  # of regions
 _MOST_TILES = 12  # of filters that compete
 _REST, _TOTAL = "#a6a6a6", "#555555"  # bars of several filters together, and of all
 _NEAR = 0.05  # of the diagonal: places nearer than that share a label
+_PICTURE_PX, _MAP_PX = 1200, 480  # longer sides of what is drawn: more is not seen in a figure, and costs memory
+_PLACES_PX = 512  # of the regions, in which a place for a filter's name is looked for
 _LABEL_POINTS = 34  # between a place and its label
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
@@ -45,11 +48,10 @@ class Contribution(Protocol):
     @property
     def position_px(self) -> tuple[float, float]: ...
     @property
-    def heatmap(self) -> npt.NDArray[np.float32]: ...
-    @property
     def hidden_change(self) -> float | None: ...
     @property
     def outline(self) -> Outline | None: ...
+    def heatmap_at(self, size: tuple[int, int]) -> npt.NDArray[np.float32]: ...
 
 
 class Explanation(Protocol):
@@ -78,7 +80,8 @@ class Explanation(Protocol):
     @property
     def picture(self) -> Image.Image | None: ...
     @property
-    def regions(self) -> npt.NDArray[np.int16] | None: ...
+    def is_tiling(self) -> bool: ...
+    def regions_at(self, size: tuple[int, int]) -> npt.NDArray[np.int16]: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -102,11 +105,11 @@ def part_map(
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
     picture = _picture_of(explanation)
-    axis.imshow(picture, extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
+    axis.imshow(shrunk(picture, _PICTURE_PX), extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
     axis.set_axis_off()
     axis.set_anchor("N")
-    if explanation.regions is not None:
-        return _draw_regions(explanation, explanation.regions, axis, most, parts or {})
+    if explanation.is_tiling:
+        return _draw_regions(explanation, axis, most, parts or {})
     groups = _groups(_strongest(explanation, most), near_px=_NEAR * math.hypot(*explanation.image_size))
     places = np.array([group[0][1].position_px for group in groups]).reshape(-1, 2)
     for (x, y), group in zip(places, groups, strict=True):
@@ -159,12 +162,12 @@ def contribution_bars(
     places = list(range(len(bars)))
     values = [value for _, value in bars]
     colours = [FOR if value >= 0 else AGAINST for value in values[:-1]] + [_TOTAL]
-    if explanation.regions is not None:
+    if explanation.is_tiling:
         own = _colours(explanation)
         colours = [web_colour(own[one.filter]) for _, one in strongest]
         colours += [_REST] * (len(values) - len(colours) - 1) + [_TOTAL]
     axis.barh(places, values, color=colours, height=0.65)
-    names = [printable(name) for name, _ in bars]
+    names = [drawable(name) for name, _ in bars]
     axis.set_yticks(places, names, **lettering(names))
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", linewidth=0.8)
@@ -186,7 +189,7 @@ def contribution_bars(
         axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     # The legend lies between bars and title: a long title would run into it.
-    title = printable(f"{explanation.question}: {explanation.probability:.1%}")
+    title = drawable(f"{explanation.question}: {explanation.probability:.1%}")
     axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6, **lettering([title]))
     return axis
 
@@ -226,7 +229,7 @@ def explanation_figure(
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
     picture = _picture_of(explanation)
-    if explanation.regions is not None:
+    if explanation.is_tiling:
         return _tiled_figure(explanation, most or _MOST_TILES, parts)
     most = most or MOST_NAMED
     strongest = _strongest(explanation, most)
@@ -238,9 +241,10 @@ def explanation_figure(
     left, right = upper.subplots(1, 2)
     part_map(explanation, left, most=most, parts=parts)
     contribution_bars(explanation, right, most=most, parts=parts)
+    small = shrunk(picture, _MAP_PX)
     for place, (rank, one) in enumerate(strongest, start=1):
         axis = lower.add_subplot(1, len(strongest), place)
-        axis.imshow(np.asarray(heatmap_overlay(picture, one.heatmap, peak=one.position_px)))
+        axis.imshow(_map_of(one, small, explanation.image_size), extent=(0, picture.width, picture.height, 0))
         axis.set_axis_off()
         axis.set_title(f"{rank}  filter {one.filter}", fontsize=9)
     return figure
@@ -272,10 +276,18 @@ def _tiled_figure(explanation: Explanation, most: int, parts: Mapping[int, str] 
     return figure
 
 
-def _draw_regions(
-    explanation: Explanation, regions: npt.NDArray[np.int16], axis: Axes, most: int, parts: Mapping[int, str]
-) -> Axes:
+def _map_of(one: Contribution, small: Image.Image, image_size: tuple[int, int]) -> Image.Image:
+    """Its map over the picture as that is drawn."""
+    height, width = image_size
+    x, y = one.position_px
+    peak = (x * small.width / width, y * small.height / height)
+    return heatmap_overlay(small, one.heatmap_at((small.height, small.width)), peak=peak)
+
+
+def _draw_regions(explanation: Explanation, axis: Axes, most: int, parts: Mapping[int, str]) -> Axes:
     height, width = explanation.image_size
+    scale = min(1.0, _PLACES_PX / max(height, width))
+    regions = explanation.regions_at((max(1, round(height * scale)), max(1, round(width * scale))))
     colours = _colours(explanation)
     for one in explanation.contributions:
         if one.outline:
@@ -294,7 +306,7 @@ def _draw_regions(
 
 def _bar_name(explanation: Explanation, rank: int, one: Contribution, parts: Mapping[int, str]) -> str:
     part = parts.get(one.filter)
-    if explanation.regions is not None:
+    if explanation.is_tiling:
         return filter_name(one.filter, part)
     return f"{rank}  filter {one.filter}" + (f", {part}" if part else "")
 

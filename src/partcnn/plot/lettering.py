@@ -24,7 +24,7 @@ def lettering(texts: Iterable[str]) -> dict[str, Any]:
     return {"fontfamily": [*rcParams["font.family"], *sorted(map(str, added))], "parse_math": False}
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text, each letter that no installed font has as its escape, as in "\\\\u732b"; so names stay apart."""
     if text.isascii() and text.isprintable():
         return text
@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 
 
 def letter_legend(legend: Legend) -> None:
-    """Set the names of a legend that were passed through `printable`."""
+    """Set the names of a legend that were passed through `drawable`."""
     for text in legend.get_texts():
         for setting, value in lettering([text.get_text()]).items():
             text.set(**{setting: value})

@@ -13,7 +13,7 @@ from torch import Tensor
 from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.probing.receptive_field import upsample_map
-from partcnn.plot.lettering import lettering, printable
+from partcnn.plot.lettering import drawable, lettering
 
 # Light and dark are told apart without hue; its darkest third would look like shadow on a picture and is left out.
 _COLOURS = colormaps["inferno"]
@@ -114,7 +114,7 @@ def filter_gallery(rows: Mapping[str, Sequence[Image.Image]], axis: Axes, *, til
             sheet.paste(fitted, (col * tile_px + room[0] // 2, row * tile_px + room[1] // 2))
     axis.imshow(np.asarray(sheet))
     axis.set_xticks([])
-    names = [printable(name) for name in rows]
+    names = [drawable(name) for name in rows]
     axis.set_yticks([(row + 0.5) * tile_px for row in range(len(rows))], names, **lettering(names))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

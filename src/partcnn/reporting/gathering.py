@@ -64,6 +64,7 @@ class Gathered:
         tiles: [picture] what each filter holds of it; None where the filters do not compete.
         holders: the filters that hold some of at least half of the pictures of objects; None as of `tiles`.
         first: indices in `pictures` of those that stand at the head of the page.
+        num_filters: of the layer, where those here are some of them (`reporting.folding`); None: they are all.
     """
 
     pictures: list[PagePicture]
@@ -85,6 +86,7 @@ class Gathered:
     tiles: list[list[Tile]] | None = None
     holders: list[int] | None = None
     first: list[int] = dataclass_field(default_factory=list)
+    num_filters: int | None = None
 
 
 def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Gathered:

@@ -37,10 +37,12 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
         "threshold": COVERAGE_R2,
         "isMasked": gathered.is_masked,
         "isExact": gathered.is_exact,
+        "isFolded": gathered.num_filters is not None,
         "field": pack_field(gathered.field),
         "colours": pack_array(heat_colours(), "u8"),
         "filters": [
-            _filter(by_filter[index], own, gathered, index, swatches.get(index)) for index, own in enumerate(served)
+            _filter(by_filter[one.filter], own, gathered, place, swatches.get(one.filter))
+            for place, (one, own) in enumerate(zip(evaluation.filters, served, strict=True))
         ],
         "weights": pack_array([list(one.class_weight.values()) for one in evaluation.filters], "f32"),
         "full": full.tolist(),

@@ -101,10 +101,20 @@ def _facts(evaluation: Evaluation, gathered: Gathered) -> list[tuple[str, str]]:
         ("pictures", pictures),
         ("classes", _some(evaluation.classes)),
         ("annotated parts", _some(evaluation.parts) or "none"),
-        ("layer", f"{evaluation.filters[0].layer}, {len(evaluation.filters)} filters"),
+        ("layer", f"{evaluation.filters[0].layer}, {_filters(evaluation, gathered)}"),
         ("map", f"{rows} × {cols} cells, one every {down:g} × {across:g} px of an input of {height} × {width} px"),
         ("a cell sees", f"{field.size_px[0]:g} × {field.size_px[1]:g} px{_reach(field.size_px, field.input_size)}"),
     ]
+
+
+def _filters(evaluation: Evaluation, gathered: Gathered) -> str:
+    shown = len(evaluation.filters)
+    if gathered.num_filters is None:
+        return f"{shown} filters"
+    return (
+        f"{gathered.num_filters} filters; this page shows and counts the {shown} that add most to the logits of its "
+        "pictures, and only the table of measures is over all"
+    )
 
 
 def _some(names: list[str]) -> str:

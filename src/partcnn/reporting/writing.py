@@ -15,6 +15,7 @@ from partcnn.foundation.files import as_path, write_text
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
 from partcnn.plot import read_curves
+from partcnn.reporting.folding import folded
 from partcnn.reporting.gathering import gather
 from partcnn.reporting.page import render_page
 from partcnn.reporting.panels.panel import PageContent, Panel
@@ -62,7 +63,8 @@ def report(
     _check_evaluation(model, dataset, evaluation)
     curves = [] if log is None else read_curves(log)
     evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
-    content = PageContent(evaluation, gather(model, dataset, evaluation), dict(compare or {}), curves)
+    shown, gathered = folded(evaluation, gather(model, dataset, evaluation))
+    content = PageContent(shown, gathered, dict(compare or {}), curves)
     text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

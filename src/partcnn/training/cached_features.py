@@ -2,23 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset, Sample
-from partcnn.datasets.pictures import in_threads
-from partcnn.foundation.disk_cache import CachedTensors, FeatureCache, content_key, network_digest
+from partcnn.datasets.pictures import PictureChangedError, in_threads
+from partcnn.foundation.disk_cache import FeatureCache, content_key, network_digest
+from partcnn.foundation.row_shards import Rows, RowShards
 from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
 from partcnn.model.second_views import SecondViews
 from partcnn.networks.preprocessing import Preprocessing
+from partcnn.training.feature_shards import KnownRows, RowsToStore, known_rows, store_rows
 from partcnn.training.features import (
     FeatureViews,
-    compute_features,
-    compute_picture_features,
+    batches_of_pictures,
+    batches_of_views,
     compute_second_features,
     device_of,
 )
@@ -26,6 +29,9 @@ from partcnn.training.projection import origin_of_projection, prepare
 from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
+_CHANGED = "trunk features: they are computed anew and not kept, since a picture changed meanwhile: %s"
+_Pictures = TypeVar("_Pictures", PartDataset, PictureViews)
+_R = TypeVar("_R")
 _PROJECTION = "projection."  # the name of each of its tensors begins so
 _TOLERANCE = 2**-7  # of the largest value: bfloat16 rounds to 2⁻⁹, and devices and libraries differ in the last bits
 
@@ -38,52 +44,110 @@ def trunk_features(
     cache: FeatureCache | None = None,
     keeps_whole: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> FeatureViews:
+) -> FeatureViews | None:
     """Run a model's trunk and projection over every view; a model not trained yet first gets its projection.
+
+    Maps of many pictures lie in files, shard by shard; what a run that was stopped has left is not computed again.
 
     Args:
         model: its trunk is put in evaluation mode.
         views: of the training pictures, the first of each as it is measured.
         num_workers: processes that decode pictures.
-        cache: where the maps are looked for, and kept with the projection. None: they are computed.
+        cache: where the maps are looked for, and kept with the projection. None: they are computed, and those of many
+            pictures lie in a temporary directory.
         keeps_whole: keep there also what `picture_features` will look for, to measure on these pictures.
         on_progress: called with the number of pictures done.
+
+    Returns:
+        None where there is no room for the maps: then the trunk is to run in every epoch. The model has its projection.
     """
     model.trunk.eval()
-    if cache is None:
-        return _computed(model, views, num_workers=num_workers, on_progress=on_progress)
-    key = features_key(model, views)
-    found = cache.find(key)
-    if found is not None and _is_what_the_trunk_makes(model, views, found):
-        _log.info("trunk features: from the cache, %.0f s spared", found.seconds)
-        labels = torch.tensor([sample.label for sample in views.dataset.samples])
-        return FeatureViews(found.tensors["maps"], found.tensors["frames"], labels)
-    began = time.monotonic()
-    computed = _computed(model, views, num_workers=num_workers, keeps_whole=keeps_whole, on_progress=on_progress)
-    seconds = time.monotonic() - began
-    if computed.whole is not None:
-        cache.keep(whole_key(model, views.preprocessing, views.dataset), _tensors(computed.whole), seconds)
-    _keep_views(cache, key, computed, model.projection, seconds)  # last: where there is room for one, it is this
-    return replace(computed, whole=None)
+    store = partial(_stored, model, num_workers=num_workers, keeps_whole=keeps_whole, on_progress=on_progress)
+    return _unless_changed(views, cache, store)
 
 
-def _computed(model: PartNetwork, views: PictureViews, *, num_workers: int, **settings: Any) -> FeatureViews:
+def _stored(
+    model: PartNetwork,
+    views: PictureViews,
+    cache: FeatureCache | None,
+    *,
+    num_workers: int,
+    keeps_whole: bool,
+    on_progress: Callable[[int], None] | None,
+) -> FeatureViews | None:
+    key = "" if cache is None else features_key(model, views)
+    known = None if cache is None else known_rows(cache, key, len(views))
+    if known is not None and not _is_what_the_trunk_makes(model, views, known):
+        known = None
+    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    if known is not None and not known.missing:
+        _log.info("trunk features: from the cache, %.0f s spared", known.seconds)
+        return _views_of({name: known.rows(name) for name in ("maps", "frames")}, labels)
     # Loaders draw from the generator: dropout would be another one than with a cache.
     with torch.random.fork_rng(devices=[]), views.remembering():
-        prepare(model, views, num_workers=num_workers)
-        trunk = nn.Sequential(model.trunk, model.projection)
-        return compute_features(trunk, views, num_workers=num_workers, dtype=torch.bfloat16, **settings)
+        began = time.monotonic()
+        if known is None:
+            prepare(model, views, num_workers=num_workers)
+        else:
+            _log.info("trunk features: %d of %d pictures are computed", len(known.missing_rows), len(views))
+        key_of_whole = partial(whole_key, model, views.preprocessing, views.dataset)
+        keeps_whole = keeps_whole and cache is not None
+        wanted = _rows_of_views(nn.Sequential(model.trunk, model.projection), views, num_workers, keeps_whole)
+        wanted.extra, wanted.on_progress = lambda: _projection(model), on_progress
+        made = store_rows(wanted, cache, key=key, key_beside=key_of_whole, known=known)
+    if made is None:
+        return None
+    seconds = time.monotonic() - began
+    if cache is not None and made.is_small:
+        if made.beside:
+            cache.keep(key_of_whole(), made.beside, seconds)
+        kept = made.tensors | _projection(model)
+        _told(cache, seconds, cache.keep(key, kept, seconds))  # last: where there is room for one, it is this
+    elif cache is not None:
+        _told(cache, seconds, sum(rows.num_bytes for rows in made.rows.values() if isinstance(rows, RowShards)))
+    return _views_of(made.rows, labels)
 
 
-def _keep_views(cache: FeatureCache, key: str, computed: FeatureViews, projection: nn.Module, seconds: float) -> None:
-    tensors = {f"{_PROJECTION}{name}": value.cpu() for name, value in projection.state_dict().items()}
-    size = cache.keep(key, {"maps": computed.maps, "frames": computed.frames, **tensors}, seconds)
+def views_in_files(
+    views: PictureViews, *, num_workers: int = 0, on_progress: Callable[[int], None] | None = None
+) -> FeatureViews | None:
+    """Every view of every picture, as a network takes it, in float16: few in memory, many in a temporary directory.
+
+    Returns:
+        None where there is no room.
+    """
+    wanted = _rows_of_views(nn.Identity(), views, num_workers, False, torch.float16)
+    wanted.on_progress = on_progress
+    made = store_rows(wanted, None)
+    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    return None if made is None else _views_of(made.rows, labels)
+
+
+def _rows_of_views(
+    trunk: nn.Module,
+    views: PictureViews,
+    num_workers: int,
+    keeps_whole: bool,
+    dtype: torch.dtype = torch.bfloat16,
+) -> RowsToStore:
+    batches = partial(batches_of_views, trunk, views, num_workers=num_workers, dtype=dtype, keeps_whole=keeps_whole)
+    what = f"{len(views)} pictures × {views.num_views} views"
+    beside = {"whole": "maps", "sizes": "sizes"} if keeps_whole else {}
+    return RowsToStore(len(views), batches, what, ("maps", "frames"), beside)
+
+
+def _views_of(rows: Mapping[str, Rows], labels: Tensor) -> FeatureViews:
+    frames = rows["frames"]
+    return FeatureViews(rows["maps"], frames[:] if isinstance(frames, RowShards) else frames, labels)
+
+
+def _projection(model: PartNetwork) -> dict[str, Tensor]:
+    return {f"{_PROJECTION}{name}": value.cpu() for name, value in model.projection.state_dict().items()}
+
+
+def _told(cache: FeatureCache, seconds: float, size: int) -> None:
     if size:
         _log.info("trunk features: %.0f s, kept in %s, %d MiB", seconds, cache.directory, size >> 20)
-
-
-def _tensors(whole: PictureFeatures) -> dict[str, Tensor]:
-    return {"maps": whole.maps, "sizes": whole.sizes}
 
 
 def picture_features(
@@ -93,7 +157,7 @@ def picture_features(
     has_second_views: bool = False,
     cache: FeatureCache | None = None,
     num_workers: int = 0,
-) -> PictureFeatures:
+) -> PictureFeatures | None:
     """Run a trained model's trunk and projection over every picture, whole.
 
     Args:
@@ -101,27 +165,65 @@ def picture_features(
         dataset: the pictures.
         has_second_views: run them over the other views of some of the pictures too, see
             `partcnn.model.second_views`.
-        cache: where the maps are looked for, and kept. None: they are computed.
+        cache: where the maps are looked for, and kept. None: they are computed, and those of many pictures lie in a
+            temporary directory.
         num_workers: processes that decode pictures.
+
+    Returns:
+        None where there is no room for the maps.
     """
     model.eval()
     preprocessing = conversion_of(model).preprocessing
     trunk = nn.Sequential(model.trunk, model.projection)
 
-    def whole() -> dict[str, Tensor]:
-        return _tensors(compute_picture_features(trunk, dataset, preprocessing, num_workers=num_workers))
+    def whole(pictures: PartDataset, cache: FeatureCache | None) -> Mapping[str, Rows] | None:
+        batches = partial(batches_of_pictures, trunk, pictures, preprocessing, num_workers=num_workers)
+        wanted = RowsToStore(len(pictures), batches, f"{len(pictures)} pictures", ("maps", "sizes"))
+        return _whole_rows(wanted, cache, "" if cache is None else whole_key(model, preprocessing, pictures))
 
-    def second() -> dict[str, Tensor]:
-        made = compute_second_features(trunk, views, num_workers=num_workers)
-        return {"maps": made.maps, "frames": made.frames}
+    def second(pictures: PartDataset, cache: FeatureCache | None) -> dict[str, Tensor]:
+        views = SecondViews(pictures, preprocessing)
 
-    found = _cached(cache, lambda: whole_key(model, preprocessing, dataset), whole)
-    features = PictureFeatures(found["maps"], found["sizes"])
+        def compute() -> dict[str, Tensor]:
+            made = compute_second_features(trunk, views, num_workers=num_workers)
+            return {"maps": made.maps, "frames": made.frames}
+
+        return _cached(cache, lambda: second_key(model, views), compute)
+
+    rows = _unless_changed(dataset, cache, whole)
+    if rows is None:
+        return None
+    sizes = rows["sizes"]
+    features = PictureFeatures(rows["maps"], sizes[:] if isinstance(sizes, RowShards) else sizes)
     if not has_second_views:
         return features
-    views = SecondViews(dataset, preprocessing)
-    found = _cached(cache, lambda: second_key(model, views), second)
+    found = _unless_changed(dataset, cache, second)
     return replace(features, second=SecondFeatures(found["maps"], found["frames"]))
+
+
+def _whole_rows(wanted: RowsToStore, cache: FeatureCache | None, key: str) -> Mapping[str, Rows] | None:
+    known = None if cache is None else known_rows(cache, key, wanted.num_rows)
+    if known is not None and not known.missing:
+        return {name: known.rows(name) for name in wanted.names}
+    made = store_rows(wanted, cache, key=key, known=known)
+    if made is None:
+        return None
+    if cache is not None and made.is_small:
+        cache.keep(key, made.tensors, made.seconds)
+    return made.rows
+
+
+def _unless_changed(
+    pictures: _Pictures, cache: FeatureCache | None, work: Callable[[_Pictures, FeatureCache | None], _R]
+) -> _R:
+    """What work gives of pictures that are pinned, so that what is kept is made of the bytes that are in its key; of
+    pictures that change meanwhile, nothing is kept."""
+    if cache is not None:
+        try:
+            return work(pictures.pinned(), cache)
+        except PictureChangedError as error:
+            _log.warning(_CHANGED, error)
+    return work(pictures, None)
 
 
 def _cached(
@@ -166,18 +268,17 @@ def digests(samples: Sequence[Sample]) -> list[bytes]:
     return in_threads(samples, lambda sample: sample.picture_digest())
 
 
-def _is_what_the_trunk_makes(model: PartNetwork, views: PictureViews, found: CachedTensors) -> bool:
+def _is_what_the_trunk_makes(model: PartNetwork, views: PictureViews, known: KnownRows) -> bool:
     """Give the model the projection of the cache, and hold its first map against the one there.
 
     The key knows a network's layers and weights; the code that ties them together may be another one.
     """
-    maps = found.tensors["maps"]
     before = {name: value.clone() for name, value in model.projection.state_dict().items()}
-    model.projection.load_state_dict({name: found.tensors[f"{_PROJECTION}{name}"] for name in before})
+    model.projection.load_state_dict({name: known.first[f"{_PROJECTION}{name}"] for name in before})
     first = views[0][0][:1].to(device_of(model))
     with torch.no_grad():
         made = model.features(first).float().cpu()
-    kept = maps[0, :1].float()
+    kept = known.first["maps"][0, :1].float()
     if made.shape == kept.shape and bool((made - kept).abs().max() <= _TOLERANCE * made.abs().max()):
         return True
     model.projection.load_state_dict(before)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from partcnn.datasets import PartDataset
+from partcnn.foundation.row_shards import Rows
 from partcnn.model.network import PictureFeatures, SecondFeatures
 from partcnn.model.second_views import SecondViews
 from partcnn.networks.preprocessing import Preprocessing
@@ -23,16 +24,15 @@ class FeatureViews:
     """The maps of a frozen trunk for every view of every picture; or the views themselves.
 
     Args:
-        maps: [image, view, channel, row, col], bfloat16 or float16: a trunk's maps, or pictures.
+        maps: [image, view, channel, row, col], bfloat16 or float16: a trunk's maps, or pictures. Of many they are
+            shards in files, of which the rows that are asked for are read.
         frames: [image, view, 2, 3] of the views, see `PictureViews`.
         labels: [image].
-        whole: the first view's maps once more, as they came out of the trunk, where `compute_features` was asked.
     """
 
-    maps: Tensor
+    maps: Rows
     frames: Tensor
     labels: Tensor
-    whole: PictureFeatures | None = None
 
 
 def compute_features(
@@ -41,10 +41,9 @@ def compute_features(
     *,
     num_workers: int = 0,
     dtype: torch.dtype = torch.float16,
-    keeps_whole: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> FeatureViews:
-    """Run a frozen trunk once over every view.
+    """Run a frozen trunk once over every view; all is kept in memory.
 
     Args:
         trunk: pictures → maps; put in evaluation mode, on its own device. `nn.Identity()` keeps the pictures.
@@ -52,36 +51,26 @@ def compute_features(
         views: what to compute.
         num_workers: processes that decode pictures.
         dtype: in which the maps are kept.
-        keeps_whole: keep the first view's maps also in the trunk's own precision, with the pictures' sizes.
         on_progress: called with the number of pictures done.
     """
     num_images = len(views)
     maps, frames, labels = _Rows(num_images, dtype), _Rows(num_images), _Rows(num_images, torch.long)
-    whole, sizes = _Rows(num_images if keeps_whole else 0), _Rows(num_images, torch.long)
-    for made, batch_frames, batch_labels, batch_sizes in _maps_of_views(trunk, views, num_workers):
-        for rows, batch in ((maps, made), (frames, batch_frames), (labels, batch_labels), (sizes, batch_sizes)):
-            rows.add(batch)
-        if keeps_whole:
-            whole.add(made[:, 0])
+    for batch in batches_of_views(trunk, views, range(num_images), num_workers=num_workers, dtype=dtype):
+        for rows, name in ((maps, "maps"), (frames, "frames"), (labels, "labels")):
+            rows.add(batch[name])
         if on_progress is not None:
             on_progress(maps.num_filled)
-    found = PictureFeatures(whole.values, sizes.values) if keeps_whole else None
-    return FeatureViews(maps.values, frames.values, labels.values, found)
+    return FeatureViews(maps.values, frames.values, labels.values)
 
 
 def compute_picture_features(
     trunk: nn.Module, dataset: PartDataset, preprocessing: Preprocessing, *, num_workers: int = 0
 ) -> PictureFeatures:
-    """Run a frozen trunk, as in `compute_features`, once over every picture as it is measured."""
-    device, fast = device_of(trunk), fast_trunk(trunk.eval())
-    pictures_of = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+    """Run a frozen trunk, as in `compute_features`, once over every picture as it is measured; all is in memory."""
     maps, sizes = _Rows(len(dataset)), _Rows(len(dataset), torch.long)
-    loader = picture_loader(pictures_of.example_and_size, range(len(dataset)), device, num_workers)
-    with torch.no_grad():
-        for example, batch_sizes in loader:
-            for batch in trunk_batches(example.image, device):
-                maps.add(fast(batch))
-            sizes.add(torch.stack(batch_sizes, dim=1))
+    for batch in batches_of_pictures(trunk, dataset, preprocessing, range(len(dataset)), num_workers=num_workers):
+        maps.add(batch["maps"])
+        sizes.add(batch["sizes"])
     return PictureFeatures(maps.values, sizes.values)
 
 
@@ -97,17 +86,56 @@ def compute_second_features(trunk: nn.Module, views: SecondViews, *, num_workers
     return SecondFeatures(maps.values, frames.values)
 
 
-def _maps_of_views(
-    trunk: nn.Module, views: PictureViews, num_workers: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """By batches of pictures: maps [image, view, channel, row, col] on the trunk's device, frames, labels, sizes."""
+def batches_of_views(
+    trunk: nn.Module,
+    views: PictureViews,
+    images: Sequence[int],
+    *,
+    num_workers: int = 0,
+    dtype: torch.dtype = torch.float16,
+    keeps_whole: bool = False,
+) -> Iterator[dict[str, Tensor]]:
+    """Run a frozen trunk once over every view of some pictures, 16 of them at a time.
+
+    Args:
+        trunk, views, num_workers, dtype: as of `compute_features`.
+        images: numbers of the pictures.
+        keeps_whole: give the first view's maps also in the trunk's own precision, with the pictures' sizes.
+
+    Yields:
+        On the CPU `maps` [image, view, channel, row, col], `frames` and `labels` as of `FeatureViews`; where
+        `keeps_whole`, `whole` and `sizes`, as of `PictureFeatures`.
+    """
     device, fast = device_of(trunk), fast_trunk(trunk.eval())
     # No inference mode: its tensors cannot be trained on, and a copy of them would need their memory twice.
     with torch.no_grad():
-        for pictures, *others in picture_loader(views.views_and_size, range(len(views)), device, num_workers):
+        for pictures, frames, labels, sizes in picture_loader(views.views_and_size, images, device, num_workers):
             made = torch.cat([fast(batch) for batch in trunk_batches(pictures.flatten(0, 1), device)])
-            frames, labels, sizes = others
-            yield made.unflatten(0, pictures.shape[:2]), frames, labels, sizes
+            made = made.unflatten(0, pictures.shape[:2])
+            found = {"maps": _kept(made, dtype), "frames": frames, "labels": labels}
+            yield found | ({"whole": _kept(made[:, 0], torch.float32), "sizes": sizes} if keeps_whole else {})
+
+
+def batches_of_pictures(
+    trunk: nn.Module,
+    dataset: PartDataset,
+    preprocessing: Preprocessing,
+    images: Sequence[int],
+    *,
+    num_workers: int = 0,
+) -> Iterator[dict[str, Tensor]]:
+    """Run a frozen trunk once over some pictures as they are measured, 16 at a time: `maps` and `sizes`."""
+    device, fast = device_of(trunk), fast_trunk(trunk.eval())
+    pictures_of = dataset.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
+    with torch.no_grad():
+        for example, sizes in picture_loader(pictures_of.example_and_size, images, device, num_workers):
+            maps = [_kept(fast(batch), torch.float32) for batch in trunk_batches(example.image, device)]
+            yield {"maps": torch.cat(maps), "sizes": torch.stack(sizes, dim=1)}
+
+
+def _kept(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """On the CPU, row by row, as they lie in a file: in another order of memory sums would round otherwise."""
+    return maps.to("cpu", dtype).contiguous()
 
 
 class _Rows:

@@ -29,8 +29,8 @@ from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.model.saving.checkpoint import save
 from partcnn.training.batches import EpochBatches, EpochLoader
-from partcnn.training.cached_features import picture_features, trunk_features
-from partcnn.training.competing_start import start_competing
+from partcnn.training.cached_features import trunk_features, views_in_files
+from partcnn.training.competing_start import start_competing, start_from_pictures
 from partcnn.training.divergence import FiniteGuard
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.filters_by_data import needed_filters
@@ -46,7 +46,6 @@ from partcnn.training.views import PictureViews
 
 _log = logging.getLogger("partcnn")
 TRUNKS = ("frozen", "finetune")
-_PICTURES_DTYPE = torch.float16
 _MOST_LOOKED_AT = 256  # pictures, to see which filters are parts
 _PICTURES_IN_MEMORY_BYTES = 2 * 1024**3  # of views that are kept for a trunk that learns; more are decoded every epoch
 # Lightning's own, about things that are meant here: a frozen trunk is in eval mode; batches may come from memory.
@@ -138,13 +137,14 @@ def fit(
             if is_frozen and isinstance(model, PartNetwork):
                 features = trunk_features(model, views, cache=cache, keeps_whole=True, **passing)
             else:
-                features = _pictures_in_memory(model, views, **passing)
+                features = _kept_pictures(model, views, **passing)
     keeper.batches = _batches(features, views, recipe, num_workers)
     if isinstance(model, PartNetwork):
         model.trunk.requires_grad_(not is_frozen)
         model.projection.requires_grad_(not is_frozen)
-    module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=is_frozen)
-    looked_at = (features if is_frozen else None, views, num_workers)
+    maps = features if is_frozen else None  # None: pictures pass the trunk in every epoch
+    module = PartTraining(model, recipe, is_trunk_frozen=is_frozen, takes_features=maps is not None)
+    looked_at = (maps, views, num_workers)
     if resumed is not None:
         module.object_share = begin_again(model, resumed)
     elif isinstance(model, CompetingNetwork):
@@ -162,7 +162,7 @@ def fit(
             if isinstance(model, CompetingNetwork) and recipe.head_epochs and not keeper.is_stopped:
                 second = replace(recipe, epochs=recipe.head_epochs)
                 again = _trainer(second, [], keeper, [], is_progress_shown)
-                _fit_head(again, HeadTraining(model, second, takes_features=is_frozen), keeper)
+                _fit_head(again, HeadTraining(model, second, takes_features=maps is not None), keeper)
     except (DivergedError, SystemExit):  # of a signal
         _end(model, directory)
         raise
@@ -256,13 +256,12 @@ def _started(
     Args:
         features: of a frozen trunk; of one that learns None, and its maps are made as it is now.
     """
-    background, labels = conversion_of(model).settings.background, [sample.label for sample in views.dataset.samples]
-    if features is not None:
-        whole = features.maps[:, 0]
-    else:
+    if features is None:
         with torch.random.fork_rng(devices=[]):  # loaders draw from the generator: dropout would be another one
-            whole = picture_features(model, views.dataset, num_workers=num_workers).maps
-    return start_competing(model, whole, torch.tensor(labels), background=background, seed=views.seed)
+            return start_from_pictures(model, views.dataset, seed=views.seed, num_workers=num_workers)
+    background = conversion_of(model).settings.background
+    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    return start_competing(model, features.maps[:, 0], labels, background=background, seed=views.seed)
 
 
 def _forget(model: nn.Module) -> None:
@@ -317,16 +316,15 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
         raise SystemExit(stop.exit_status)
 
 
-def _pictures_in_memory(
+def _kept_pictures(
     model: nn.Module, views: PictureViews, *, num_workers: int, on_progress: Callable[[int], None]
 ) -> FeatureViews | None:
-    """Every view of every picture, for a trunk that learns, and its projection; None where they are too many."""
+    """Every view of every picture, for a trunk that learns, and its projection; None where there are too many."""
     with views.remembering():
         prepare(model, views, num_workers=num_workers)
-        if views.num_values * _PICTURES_DTYPE.itemsize > _PICTURES_IN_MEMORY_BYTES:
+        if views.num_values * torch.float16.itemsize > _PICTURES_IN_MEMORY_BYTES:
             return None
-        making: dict[str, Any] = {"num_workers": num_workers, "on_progress": on_progress}
-        return compute_features(nn.Identity(), views, dtype=_PICTURES_DTYPE, **making)
+        return views_in_files(views, num_workers=num_workers, on_progress=on_progress)
 
 
 def _batches(

@@ -1,5 +1,6 @@
 """Pictures as a network's inputs, in several random views."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -84,6 +85,12 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
             is_random=True,
             seed=self.seed,
         )
+
+    def pinned(self) -> "PictureViews":
+        """The same views, of pictures that are held to the bytes that they have now; see `Sample.pinned`."""
+        other = copy.copy(self)
+        other.dataset, other._remembered = self.dataset.pinned(), {}
+        return other
 
     @property
     def settings(self) -> tuple[object, ...]:

@@ -211,7 +211,7 @@ def test_a_picture_in_place_of_a_file_of_settings_is_one_line(
 @pytest.mark.fault("name", "a name with signs that steer a terminal", "each is printed as a ?")
 def test_what_would_steer_a_terminal_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = one_line_error(capsys, ["info", "--data", f"folder:{tmp_path}/\x1b[2Jpictures"])
-    assert "/?[2Jpictures: expected the folder of a data set" in message
+    assert "/\\x1b[2Jpictures: expected the folder of a data set" in message
 
 
 def test_info_counts_pictures_and_lists_layers(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:

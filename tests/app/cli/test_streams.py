@@ -2,16 +2,20 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from partcnn.app.cli import main
 from partcnn.app.cli.tables import console
 from partcnn.datasets.drawn.drawing import draw_animal
+from partcnn.foundation.streams import printable
+from partcnn.foundation.terminal import PlainFormatter
 
 RUN = Path(__file__).parents[2] / "data" / "run-before-the-rooms"
 TRAIN = ["--backbone", "demo", "--layers", "features.block4", "--epochs", "1", "--workers", "0"]
@@ -114,3 +118,63 @@ def test_output_that_finds_no_room_is_one_line(form: str) -> None:
     ended = partcnn(f"compare {RUN} {RUN} {form}", "> /dev/full")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert ended.stderr.startswith("partcnn: the system refuses: [Errno 28]")
+
+
+STEERING = ("\x1b[2J\x1b]0;owned\x07", "a\rb", "tur\u202ened", "two\nlines", "\x9b31m", "\x00")
+
+
+@pytest.fixture(scope="module")
+def steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose classes, parts and files have names that steer a terminal."""
+    root = tmp_path_factory.mktemp("steering")
+    for kind, name in (("cat", STEERING[0]), ("giraffe", STEERING[2])):
+        (root / name).mkdir()
+        for seed in range(8):
+            draw_animal(kind, seed, size=64).image.save(root / name / f"{name}{STEERING[1]}{seed}.png")
+    (root / STEERING[0] / f"damaged{STEERING[0]}.png").write_bytes(b"words")
+    return root
+
+
+@pytest.mark.fault("name", "Names of classes and files clear the terminal or turn its text around", "Shown as escapes")
+def test_names_steer_no_terminal(steering: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = f"folder:{steering}"
+    out = tmp_path / f"run{STEERING[0]}"
+    picture = next((steering / STEERING[2]).iterdir())
+    commands = [
+        ["info", "--data", data],
+        ["train", "--data", data, "--out", str(out), *TRAIN],
+        ["train", "--data", data, "--out", str(out), *TRAIN],  # it is there
+        ["evaluate", str(out), "--workers", "0"],
+        ["compare", str(out), str(out)],
+        ["explain", str(out), str(picture), "--against", STEERING[0]],
+        ["explain", str(out), str(steering / STEERING[1])],
+        ["report", str(out)],
+        ["evaluate", str(out), "--data", f"folder:{tmp_path}/{STEERING[0]}"],
+    ]
+    for arguments in commands:
+        _, shown = on_terminal(arguments, "utf-8", monkeypatch)
+        assert shown, arguments
+        seen = {letter for letter in shown if not letter.isprintable()} - {"\n"}
+        assert seen == set(), (arguments[0], seen)
+    assert "\\x1b" in shown
+
+
+@pytest.mark.parametrize("name", STEERING)
+@pytest.mark.fault("name", "A part's or a class's name in a table or a log steers a terminal", "Shown as an escape")
+def test_tables_captions_and_logs_show_escapes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(name, title=name, caption=name)
+    table.add_row(name)
+    console().print(table, name)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(PlainFormatter())
+    for logger in ("partcnn", "others"):
+        handler.emit(logging.LogRecord(logger, logging.WARNING, "", 0, "%s", (name,), None))
+    shown = capsys.readouterr().out
+    assert {letter for letter in shown if not letter.isprintable()} <= {"\n"}
+    assert handler.format(logging.LogRecord("partcnn.x", logging.WARNING, "", 0, "%s", (name,), None)).count("\n") == 0
+
+
+def test_letters_of_every_script_are_shown() -> None:
+    for name in ("猫", "Ångström", "кошка", "قط", "ไก่", "𝒳", "a b"):
+        assert printable(name) == name
+    assert printable("a\x1bb\u202e") == r"a\x1bb\u202e"

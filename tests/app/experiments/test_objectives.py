@@ -161,7 +161,7 @@ def test_a_cache_spares_the_trunk_and_changes_no_figure(
     for name, cache in (("none", None), ("written", tmp_path / "cache"), ("read", tmp_path / "cache")):
         if name == "read":
             for computing in (
-                "partcnn.training.cached_features.compute_features",
+                "partcnn.training.cached_features.store_rows",
                 "partcnn.app.experiments.trunk_maps.DataLoader",
             ):
                 monkeypatch.setattr(computing, None)

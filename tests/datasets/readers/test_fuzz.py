@@ -5,8 +5,10 @@ A few examples in the ordinary run; PARTCNN_FUZZ_S=120 gives each parser two min
 
 import contextlib
 import copy
+import io
 import json
 import os
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,8 @@ from tests.data_files import (
     coco_document,
     frog_entry,
     pascal_object,
+    picture_bytes,
+    shard_entry,
     write_animalpart_original,
     write_coco,
     write_cub,
@@ -36,6 +40,7 @@ from tests.data_files import (
     write_mat73,
     write_pascal_part,
     write_picture,
+    write_shard,
 )
 
 FUZZ_S = float(os.environ.get("PARTCNN_FUZZ_S", "0"))
@@ -331,6 +336,67 @@ def test_parts_csv(tmp_path: Path) -> None:
     fuzz(damaged_table(table, ","), attempt)
 
 
+@pytest.mark.fault(
+    "file", "shards of pictures with damaged bytes, headers, names and annotations", "a data set or one error"
+)
+def test_shards(tmp_path: Path) -> None:
+    said = {
+        "class": "cat",
+        "object_box": [1, 2, 30, 30],
+        "parts": [{"part": "head", "box": [1, 2, 9, 9]}, {"part": "eye", "xy": [3, 4]}],
+    }
+    shard, picture = tmp_path / "s.tar", picture_bytes(size=(8, 6))
+    others = {"b.jpg": picture_bytes("jpg", size=(8, 6)), "b.cls": b"dog", "c.png": picture, "c.cls": b"7"}
+    whole = write_shard(shard, {"a.png": picture, "a.json": as_json(said), **others}).read_bytes()
+    names = st.sampled_from(["a.png", "a.jpg", "../a.png", ".png", "b", "b.CLS", "/b.cls", "x/a.json"]) | st.text(
+        max_size=8
+    )
+
+    @st.composite
+    def archives(draw: st.DrawFn) -> bytes:
+        """One whose entries are drawn: names, kinds and sizes that no program writes."""
+        buffer = io.BytesIO()
+        format_of = draw(st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+        with tarfile.open(fileobj=buffer, mode="w", format=format_of) as tar:
+            for _ in range(draw(st.integers(0, 6))):
+                content = draw(st.sampled_from([b"", picture, as_json(said), b"7", b"dog"]) | st.binary(max_size=20))
+                info, content = shard_entry(draw(names | NASTY_TEXT), content)
+                info.type = draw(
+                    st.sampled_from([tarfile.REGTYPE] * 6 + [tarfile.SYMTYPE, tarfile.DIRTYPE, b"S", b"x", b"L"])
+                )
+                info.pax_headers = draw(
+                    st.dictionaries(st.sampled_from(["size", "path", "GNU.sparse.map"]), NASTY_TEXT)
+                )
+                with contextlib.suppress(ValueError, UnicodeError, OverflowError):  # the writer's own
+                    tar.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+    in_headers = damaged(whole[:1536]).map(lambda some: some + whole[1536:])
+    changed_json = changed(said, JSON).map(
+        lambda value: write_shard(shard, {"a.png": picture, "a.json": as_json(value), **others}).read_bytes()
+    )
+    resealed = damaged(whole).map(_resealed)
+
+    def attempt(content: bytes) -> None:
+        shard.write_bytes(content)
+        for category in (None, "cat"):
+            data = load_dataset(f"webdataset:{shard}", category=category, split="all", crop="object")
+            for sample in data.samples:
+                sample.load_image()
+
+    fuzz(archives() | in_headers | changed_json | damaged(whole) | resealed, attempt)
+
+
+def _resealed(content: bytes) -> bytes:
+    """Headers with the checksums that their bytes ask for: damage then reaches what is behind them."""
+    data = bytearray(content)
+    for start in range(0, len(data) - 511, 512):
+        if data[start + 257 : start + 262] == b"ustar":
+            data[start + 148 : start + 156] = b" " * 8
+            data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+    return bytes(data)
+
+
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.gif", "x.webp", "x.tif", "x.bmp"])
 def test_pictures(tmp_path: Path, name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
@@ -355,7 +421,7 @@ def test_pictures(tmp_path: Path, name: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    kinds = st.sampled_from(["folder", "animalpart", "cub", "pascal-part", "coco", "demo", "", "x"])
+    kinds = st.sampled_from(["folder", "animalpart", "cub", "pascal-part", "coco", "webdataset", "demo", "", "x"])
     texts = (
         st.text(max_size=8)
         | NASTY_TEXT

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
@@ -21,6 +20,7 @@ from partcnn.app.cli.failures import in_one_line
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.signals import Stopped, stopping
 from partcnn.foundation.streams import drop_output, flush, set_up_streams
+from partcnn.foundation.terminal import PlainConsole, PlainFormatter
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopped by Ctrl-C, SIGTERM or SIGHUP; what was trained is saved. A second signal ends the process at once.
     """
     set_up_streams()
-    errors = Console(stderr=True, soft_wrap=True, markup=False)
+    errors = PlainConsole(stderr=True, soft_wrap=True)
     _set_up_logging(errors)
     with stopping() as stop:
         try:
@@ -82,7 +82,7 @@ def _executed(arguments: Sequence[str]) -> int:
     return status
 
 
-def _tell(errors: Console, message: str) -> None:
+def _tell(errors: PlainConsole, message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
         errors.print(f"partcnn: {message}", style="red", highlight=False)
 
@@ -119,7 +119,8 @@ def _module(command: str) -> Any:
     return importlib.import_module(f"partcnn.app.cli.{command}")
 
 
-def _set_up_logging(errors: Console) -> None:
+def _set_up_logging(errors: PlainConsole) -> None:
     handler = RichHandler(console=errors, show_path=False, show_time=False, show_level=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    handler.setFormatter(PlainFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("partcnn").setLevel(logging.INFO)

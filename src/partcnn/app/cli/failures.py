@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentError
 
 from partcnn.foundation.errors import PartCNNError
-from partcnn.foundation.streams import is_text, printable
+from partcnn.foundation.streams import is_text
 
 # torch has no exceptions of its own for most of what a machine refuses: a part of its message → what is told.
 _OF_TORCH = {
@@ -18,11 +18,11 @@ _OF_TORCH = {
 def in_one_line(error: Exception) -> str | None:
     """What is told of an exception; None of one that nobody foresaw, which has a traceback to be reported."""
     if isinstance(error, (PartCNNError, ArgumentError)):
-        return printable(" ".join(str(error).split()))
+        return " ".join(str(error).split())
     if isinstance(error, OSError):
-        return printable(f"the system refuses: {error}")
+        return f"the system refuses: {error}"
     if isinstance(error, UnicodeEncodeError) and not is_text(str(error.object)):
-        return printable(f"expected names in UTF-8, got {error.object}; libraries below read no other; rename it")
+        return f"expected names in UTF-8, got {error.object}; libraries below read no other; rename it"
     if isinstance(error, MemoryError):
         return _OF_TORCH["out of memory"]
     if isinstance(error, RuntimeError):

@@ -1,5 +1,6 @@
 """partcnn report: one page that shows every filter."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -10,15 +11,23 @@ from partcnn.app.cli.tables import console
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
+    parser.add_argument(
+        "--data", type=str | None, help="its pictures, KIND:PLACE; needed where the run was not trained on them here"
+    )
     parser.add_argument("--compare", nargs="+", default=[], help="other runs on the same pictures")
     parser.add_argument("--out", type=str | None, help="the page; default report.html in the run directory")
 
 
 def execute(options: Namespace) -> int:
+    from partcnn.app.named_data import check_named
     from partcnn.app.runs.opening import figures_of, open_run, run_evaluation
     from partcnn.reporting import report
 
     run = open_run(options.run)
+    if options.data is None:
+        check_named(run.settings.data, run.directory)
+    else:
+        run = replace(run, settings=replace(run.settings, data=options.data))
     names = [Path(other).resolve().name for other in options.compare]
     names = names if len({*names}) == len(names) else list(options.compare)
     others = {name: figures_of(other) for name, other in zip(names, options.compare, strict=True)}

@@ -4,23 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from partcnn.foundation.number_text import NOT_SEEN
+from partcnn.foundation.terminal import PlainConsole
 
 _MOST_COLUMNS = 6  # parts beside each other in a table
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """For `main`; rich would end the process."""
-        raise BrokenPipeError
-
-
-def console() -> Console:
+def console() -> PlainConsole:
     """Names of files, classes and parts are printed as they are: brackets in them are no markup."""
-    return _Console(markup=False)
+    return PlainConsole()
 
 
 def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], most: int = 10) -> Table:

@@ -10,6 +10,7 @@ from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
+from partcnn.app.named_data import remember
 from partcnn.app.settings import TRAINING, RunSettings
 from partcnn.foundation.errors import ConfigError
 
@@ -49,9 +50,9 @@ def execute(options: Namespace) -> int:
             raise ConfigError(f"train: expected {' and '.join(missing)}, or --resume RUN")
         quiet_lightning()
         names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
-        run, history, evaluation = train_run(
-            RunSettings(**{name: options[name] for name in names}), is_progress_shown=is_progress_shown
-        )
+        settings = RunSettings(**{name: options[name] for name in names})
+        remember(settings.data)
+        run, history, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
     else:
         quiet_lightning()
         changes = _changes(options.given, Path(options.resume))

@@ -271,7 +271,9 @@ class Task:
                 landmarks = landmarks.masked_fill((self.maps.train.labels != label)[:, None], torch.nan)
                 if len(landmarks) == int(landmarks.isnan().any(dim=1).sum()):
                     continue
-                detector = train_detector(views.maps, views.frames, landmarks.to(views.frames), self.field, seed=seed)
+                detector = train_detector(
+                    views.maps[:], views.frames, landmarks.to(views.frames), self.field, seed=seed
+                )
                 for places, figures in self._detected(detector, label, index).items():
                     if part in figures["r2"]:
                         found[places].append(figures)

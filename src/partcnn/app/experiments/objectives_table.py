@@ -157,7 +157,7 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from partcnn.plot.lettering import lettering, printable
+    from partcnn.plot.lettering import drawable, lettering
 
     rows = read_as(rows, "expected") or rows
     found = averages(rows, config.part)
@@ -174,10 +174,10 @@ def plot(rows: Rows, config: ObjectivesConfig, file: Path) -> None:
         "a constant point", (0, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
     )
     counts = [len(_values(_of(rows, method), "category")) for method in found]
-    methods = [printable(f"{method} ({count})") for method, count in zip(found, counts, strict=True)]
+    methods = [drawable(f"{method} ({count})") for method, count in zip(found, counts, strict=True)]
     axis.set_yticks(range(len(found)), methods, **lettering(methods))
     axis.invert_yaxis()
-    label = printable(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)")
+    label = drawable(f"R² on the {config.part}, pictures kept out; mean and 95 % interval over (categories)")
     # By the figure's width: methods with long names leave the axis less.
     figure.supxlabel(label, fontsize="medium", **lettering([label]))
     figure.legend(loc="outside upper right", ncols=2, frameon=False)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
 from partcnn.foundation.disk_cache import FeatureCache, content_key, network_digest
+from partcnn.foundation.errors import DataError
 from partcnn.model.network import PartNetwork
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.cached_features import digests, trunk_features
@@ -34,7 +35,7 @@ class RememberingTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # [image, channel, row, col] -> [image, channel, row, col]
         if len(images) == 1:  # what traces receptive fields sends one picture of noise
             return self.trunk(images)  # type: ignore[no-any-return]
-        keys = [hashlib.sha1(image.numpy(force=True).tobytes()).digest() for image in images]
+        keys = [hashlib.sha256(image.numpy(force=True).tobytes()).digest() for image in images]
         if not all(key in self._maps for key in keys):
             self._maps.update(zip(keys, self.trunk(images).half(), strict=True))
         return torch.stack([self._maps[key] for key in keys]).float()
@@ -95,6 +96,8 @@ def task_maps(
     """
     views = PictureViews(train, preprocessing, num_views=recipe.num_views, min_crop_frac=recipe.min_crop_frac)
     computed = trunk_features(model, views, cache=cache)
+    if computed is None:
+        raise DataError(f"data: no room for the maps of {len(views)} pictures; set PARTCNN_CACHE_GIB higher")
     projection = {name: value.clone() for name, value in model.projection.state_dict().items()}
     train_pictures, test_pictures = (
         measured_pictures(model.trunk, preprocessing, split, cache) for split in (train, test)

@@ -53,6 +53,10 @@ class DrawnSample(Sample):
     def parts(self) -> Mapping[str, list[Shape]]:
         return self._drawn[2]
 
+    def pinned(self) -> "DrawnSample":
+        """Itself: there is no file that could change."""
+        return self
+
     def load_image(self) -> Image.Image:
         return self._drawn[0].copy()
 

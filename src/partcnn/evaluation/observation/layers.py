@@ -7,9 +7,20 @@ from torch import Tensor
 
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES, ClassTables, joined_tables
 from partcnn.metrics.functional.strongest import PEAK
+from partcnn.model.mask import PartMask
 from partcnn.networks.probing.receptive_field import ReceptiveField
 
 ALL = -1  # in place of a class: all of them but the background, which filters serve that are shared
+
+
+def known_categories(mask: PartMask) -> Tensor | None:
+    """[filter]: the category each filter serves, or `ALL` where several classes share all filters; None where training
+    set none."""
+    if mask.serves_all:
+        return torch.full((mask.num_filters,), ALL)
+    if mask.assignment == "even" or bool((mask.class_activation > 0).any()):
+        return mask.filter_category.cpu()
+    return None
 
 
 class LayerObservation:

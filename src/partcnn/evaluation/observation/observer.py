@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
-from partcnn.evaluation.observation.layers import LayerObservation, activation_sums
+from partcnn.evaluation.observation.contributions import ContributionSums
+from partcnn.evaluation.observation.layers import LayerObservation, activation_sums, known_categories
 from partcnn.evaluation.observation.parts import PartObservation
 from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.evaluation.observation.protocol import Protocol
@@ -43,7 +44,7 @@ class Observation:
     views: TwoViewsObservation | None  # of the top layer; None where no second view was asked for
     records: PictureRecords  # what the bootstrap looks at
     confusion: Tensor  # [class, predicted class] pictures
-    contributions: Tensor | None  # [label, class, filter] mean contribution of the top layer; None: no additive head
+    contributions: ContributionSums | None  # of the top layer; None: no additive head
     num_shapes: dict[str, int]  # part annotations by kind
     input_size: tuple[int, int]
     protocol: Protocol
@@ -174,7 +175,9 @@ class _Observer:
         self.views = None if seconds is None else TwoViewsObservation(self.layers[-1].field, seconds.index)
         self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self.contributions: Tensor | None = None
+        known = known_categories(top_mask)
+        serves = None if known is None else self.layers[-1].serving(known)
+        self.contributions = ContributionSums(serves, top_mask.num_filters, num_classes) if self.network else None
         self.num_shapes = torch.zeros(len(SHAPE_KINDS), dtype=torch.int64)
 
     def add(self, logits: Tensor, maps: dict[str, Tensor], batch: Any, below: Tensor | None) -> None:
@@ -211,8 +214,6 @@ class _Observer:
         return exact_places(maps, self.protocol.places or mask.places, beta=mask.template_slope).cpu()
 
     def observation(self) -> Observation:
-        counts = self.confusion.sum(dim=1).clamp(min=1)
-        contributions = None if self.contributions is None else self.contributions / counts[:, None, None]
         return Observation(
             self.layers,
             self.parts,
@@ -220,16 +221,12 @@ class _Observer:
             self.views,
             self.records,
             self.confusion,
-            contributions,
+            self.contributions,
             dict(zip(SHAPE_KINDS, self.num_shapes.tolist(), strict=True)),
             self.input_size,
             self.protocol,
         )
 
     def _add_contributions(self, masked: Tensor, labels: Tensor) -> None:
-        if self.network is None:
-            return
-        is_class = torch.nn.functional.one_hot(labels, len(self.confusion)).double()
-        shares = self.network.contributions(masked).double().cpu()
-        total = torch.einsum("icf,il->lcf", shares, is_class)
-        self.contributions = total if self.contributions is None else self.contributions + total
+        if self.network is not None and self.contributions is not None:
+            self.contributions.add(self.network.contributions(masked), labels)

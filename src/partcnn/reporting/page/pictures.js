@@ -88,7 +88,7 @@ function showPicture(changes = {}) {
   Object.assign(choice, changes);
   const { place, isByPart } = choice;
   const picture = report.pictures[place];
-  const sum = { ...sumOf(place, choice.why), isExact: report.isExact };
+  const sum = { ...sumOf(place, choice.why), isExact: report.isExact, isFolded: report.isFolded };
   sum.terms = isByPart ? partTerms(place, sum.shares) : filterTerms(place, sum.shares);
   [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
   const head = element("header", { class: "viewer-head" },

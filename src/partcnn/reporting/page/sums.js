@@ -3,7 +3,7 @@
 const MOST_BARS = 8;
 const NEAR = 0.045; // of the picture: places nearer than this share a circle
 
-// sum: {logit, bias, surroundings, remainder, isExact, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
+// sum: {logit, bias, surroundings, remainder, isExact, isFolded, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
 // A term of a filter that holds a region has also {filter, colour, ink, region}.
 function sumBars(sum) {
   const terms = [...sum.terms].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
@@ -16,7 +16,8 @@ function sumBars(sum) {
   }
   if (sum.surroundings !== null) rows.push({ name: "surroundings", value: sum.surroundings, places: [] });
   if (sum.isExact) rows.push({ name: "bias", value: sum.bias, places: [] });
-  else rows.push({ name: "unexplained", value: sum.remainder, places: [] });
+  if (sum.isFolded) rows.push({ name: sum.isExact ? "filters not shown" : "filters not shown, and unexplained", value: sum.remainder, places: [] });
+  else if (!sum.isExact) rows.push({ name: "unexplained", value: sum.remainder, places: [] });
   // Where bars have their filters' colours, those of none are grey.
   const isColoured = shown.some((term) => term.colour);
   return rows.map((row) => (row.rank ? row : { ...row, isPlain: isColoured }));

@@ -5,10 +5,12 @@ import io
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from partcnn.explanation.explanation import Contribution, Explanation
 from partcnn.foundation.number_text import NOT_SEEN, signed
+from partcnn.foundation.pixels import shrunk
 from partcnn.plot import heatmap_overlay, tiled_picture
 from partcnn.plot.tiling import inner_place, svg_path
 from partcnn.reporting.swatches import Swatch, swatches
@@ -32,9 +34,11 @@ def page_text(name: str, classes: list[str], *, is_tiling: bool = False) -> tupl
 def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
     """Places as shares of the picture, shares of the logit, and small heat maps."""
     assert why.picture is not None  # a file was explained
-    shown = _smaller(why.picture, _LONG_SIDE_PX)
+    shown = shrunk(why.picture, _LONG_SIDE_PX)
+    small = shrunk(shown, _MAP_PX)
     height, width = why.image_size
-    own = {} if why.regions is None else swatches(len(why.contributions), parts)
+    own = swatches(len(why.contributions), parts) if why.is_tiling else {}
+    regions = why.regions_at((shown.height, shown.width)) if why.is_tiling else None
     return {
         "label": why.label,
         "probability": why.probability,
@@ -47,10 +51,10 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
             "surroundings": why.surroundings,
             "remainder": why.completeness_error,
             "isExact": why.is_exact,
-            "terms": [_term(one, parts, (width, height)) | _held(one, why, own) for one in why.contributions],
+            "terms": [_term(one, parts, (width, height)) | _held(one, regions, own) for one in why.contributions],
         },
         "maps": [
-            _map(one, why) | {"name": own[one.filter].name if own else f"filter {one.filter}"}
+            _map(one, why, small) | {"name": own[one.filter].name if own else f"filter {one.filter}"}
             for one in why.contributions[:_NUM_MAPS]
             if one.score > 0
         ],
@@ -70,42 +74,29 @@ def _term(one: Contribution, parts: dict[int, str], size: tuple[int, int]) -> di
     }
 
 
-def _held(one: Contribution, why: Explanation, own: dict[int, Swatch]) -> dict[str, Any]:
+def _held(one: Contribution, regions: npt.NDArray[np.int16] | None, own: dict[int, Swatch]) -> dict[str, Any]:
     """What a filter that competes holds, with its name and colour; nothing of others."""
-    if why.regions is None:
+    if regions is None:
         return {}
     found = vars(own[one.filter]) | {"places": []}
     if one.score <= 0:
         found["name"] += f", {NOT_SEEN}"
-    place = inner_place(why.regions, one.filter)
+    place = inner_place(regions, one.filter)
     path = svg_path(one.outline or [])
     if place is not None and path:
         found |= {"places": [[place.x, place.y]], "region": {"path": path}}
     return found
 
 
-def _map(one: Contribution, why: Explanation) -> dict[str, Any]:
-    assert why.picture is not None
-    picture = why.picture
-    small = _smaller(picture, _MAP_PX)
-    if why.regions is not None:
-        rows, cols = (
-            ((np.arange(count) + 0.5) * full / count).astype(int)
-            for count, full in ((small.height, picture.height), (small.width, picture.width))
-        )
-        drawn = tiled_picture(small, why.regions[rows[:, None], cols], only=[one.filter])
-        return {"filter": one.filter, "src": _data_uri(drawn), "hidden": one.hidden_change, "value": one.value}
-    heat = Image.fromarray(np.asarray(one.heatmap)).resize(small.size, Image.Resampling.BILINEAR)
-    scale = (small.width / picture.width, small.height / picture.height)
-    peak = (one.position_px[0] * scale[0], one.position_px[1] * scale[1])
-    drawn = heatmap_overlay(small, np.asarray(heat), peak=peak)
+def _map(one: Contribution, why: Explanation, small: Image.Image) -> dict[str, Any]:
+    height, width = why.image_size
+    size = (small.height, small.width)
+    if why.is_tiling:
+        drawn = tiled_picture(small, why.regions_at(size), only=[one.filter])
+    else:
+        peak = (one.position_px[0] * small.width / width, one.position_px[1] * small.height / height)
+        drawn = heatmap_overlay(small, one.heatmap_at(size), peak=peak)
     return {"filter": one.filter, "src": _data_uri(drawn), "hidden": one.hidden_change, "value": one.value}
-
-
-def _smaller(picture: Image.Image, side: int) -> Image.Image:
-    scale = min(1.0, side / max(picture.size))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _data_uri(picture: Image.Image) -> str:

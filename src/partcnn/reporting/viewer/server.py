@@ -2,12 +2,20 @@
 
 Nothing is written but the picture, under a name of ours, in a temporary folder that is gone after the answer. Other
 hosts' names in the request are refused, so that a page elsewhere cannot reach this one through a name of its own.
+Requests are answered by so many threads at once, the others wait for their turn; what they send is bounded in time
+and, all together, in bytes. Whatever is refused is answered by one sentence, as JSON.
 """
 
+import io
 import json
 import logging
+import socket
+import sys
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,15 +26,21 @@ from torch import nn
 
 from partcnn.explanation.explanation import explain
 from partcnn.foundation.errors import ConfigError, DataError, PartCNNError
+from partcnn.foundation.streams import printable
 from partcnn.model.competing_mask import competing_masks
 from partcnn.model.network import conversion_of
 from partcnn.reporting.viewer.answer import page_text, picture_answer
 
 MOST_BYTES = 20_000_000  # of an upload
+MOST_BYTES_AT_ONCE = 5 * MOST_BYTES  # of all uploads that are held
+MOST_THREADS = 32
 MOST_PIXELS = 50_000_000  # of a picture; a small file may hold a huge one
 # Of what Pillow opens: plain pixels, and nothing that starts another program to draw them, as PostScript does.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _MOST_DIGITS = 10  # of a number in a header; Python refuses to read thousands of them
+_BACKLOG = 512  # connections that the system holds until there is a thread; of more it resets some
+_REQUEST_S = 30.0  # for a whole request, and again for an answer to be taken
+_PATIENCE_S = 5.0  # for what a refused request still sends
 _LOOPBACK = "127.0.0.1"
 _POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{}'; connect-src 'self'; "
@@ -39,6 +53,7 @@ class ViewerServer(ThreadingHTTPServer):
     """Serves one network; pictures pass it one after the other."""
 
     daemon_threads = True
+    request_queue_size = _BACKLOG
 
     def __init__(self, model: nn.Module, name: str, port: int, parts: dict[int, str]) -> None:
         super().__init__((_LOOPBACK, port), _Handler)
@@ -47,6 +62,29 @@ class ViewerServer(ThreadingHTTPServer):
             name, conversion_of(model).classes, is_tiling=bool(competing_masks(model))
         )
         self.turn = threading.Lock()
+        self.room = _Room(MOST_BYTES_AT_ONCE)
+        self.request_s = _REQUEST_S
+        self._free_threads = threading.BoundedSemaphore(MOST_THREADS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """As soon as one of the threads is free: until then the system holds those that wait."""
+        self._free_threads.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free_threads.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_threads.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Connections break; all else would be a fault of ours."""
+        is_broken = isinstance(sys.exc_info()[1], OSError)
+        _log.log(logging.DEBUG if is_broken else logging.ERROR, "a request was broken off", exc_info=True)
 
     @property
     def own_hosts(self) -> set[str]:
@@ -73,10 +111,51 @@ def make_server(model: nn.Module, name: str, *, port: int = 0, parts: dict[int, 
         raise ConfigError(f"port: expected a free one, got {port} ({error}); give another --port") from error
 
 
+class _Room:
+    """Bytes that may be held at once."""
+
+    def __init__(self, most: int) -> None:
+        self._left, self._lock = most, threading.Lock()
+
+    @contextmanager
+    def taken(self, count: int) -> Iterator[bool]:
+        """Whether there was room for so many; it is given back at the end."""
+        with self._lock:
+            is_taken = count <= self._left
+            self._left -= count * is_taken
+        try:
+            yield is_taken
+        finally:
+            with self._lock:
+                self._left += count * is_taken
+
+
+class _Until(io.RawIOBase):
+    """What a connection sends, up to a time: one byte now and then does not hold a thread for ever."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection, self._end = connection, time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: ViewerServer
-    timeout = 30  # seconds of silence
     server_version, sys_version = "partcnn", ""
+    default_request_version = "HTTP/1.0"  # before the request's own is known: an answer has a status then too
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Until(self.connection, self.server.request_s))
 
     def do_GET(self) -> None:
         if not self._is_own():
@@ -97,15 +176,36 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a picture of at most {MOST_BYTES // 10**6} MB"
             )
-        label = self.headers.get("X-Class") or None
+        with self.server.room.taken(int(length)) as has_room:
+            if not has_room:
+                return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many pictures at once; try again")
+            self._answer_picture(int(length), self.headers.get("X-Class") or None)
+
+    def _answer_picture(self, length: int, label: str | None) -> None:
         try:
-            answer = self._explained(self.rfile.read(int(length)), label)
+            content = self.rfile.read(length)
+        except TimeoutError:
+            expected = f"expected the whole picture within {self.server.request_s:g} s"
+            return self._refuse(HTTPStatus.REQUEST_TIMEOUT, expected)
+        if len(content) < length:
+            return self._refuse(HTTPStatus.BAD_REQUEST, f"expected {length} bytes, got {len(content)}")
+        try:
+            answer = json.dumps(self._explained(content, label), allow_nan=False).encode()
         except PartCNNError as error:
             return self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-        self._answer(HTTPStatus.OK, "application/json", json.dumps(answer, allow_nan=False).encode())
+        except Exception:  # of the network, such as too little memory; the next picture may pass
+            _log.exception("a picture could not be explained")
+            return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "it could not be explained; the terminal says why")
+        self._answer(HTTPStatus.OK, "application/json", answer)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What is no request that is answered here: other methods, lines that are too long or no HTTP."""
+        status = HTTPStatus(code)
+        wanted = "expected GET / or POST /explain" if status == HTTPStatus.NOT_IMPLEMENTED else "expected plain HTTP"
+        self._refuse(status, f"{wanted}, got {status.phrase.lower()}")
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        _log.debug(format, *arguments)
+        _log.debug("%s", printable(format % arguments))
 
     def _explained(self, content: bytes, label: str | None) -> dict[str, Any]:
         index = None
@@ -122,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
                     why = explain(self.server.model, file, index, hide=8)
                 except DataError as error:
                     raise DataError("expected a picture that can be read, such as a JPEG or PNG file") from error
-        return picture_answer(why, self.server.parts)
+                return picture_answer(why, self.server.parts)  # in turn: it still holds the decoded picture
 
     def _is_own(self) -> bool:
         """Refuses requests that came by another name, or from the page of another host."""
@@ -136,8 +236,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         self.close_connection = True  # a body that was not read would be taken for the next request
         self._answer(status, "application/json", json.dumps({"error": reason}).encode())
+        self._drain()
+
+    def _drain(self) -> None:
+        """Read on for a while: where a connection is closed on bytes that were not read, its answer is lost."""
+        end = time.monotonic() + _PATIENCE_S
+        with suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            left = MOST_BYTES
+            while left > 0 and (seconds := end - time.monotonic()) > 0:
+                self.connection.settimeout(min(seconds, 1.0))
+                some = self.connection.recv(min(left, 1 << 16))
+                if not some:
+                    return
+                left -= len(some)
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.connection.settimeout(self.server.request_s)
         self.send_response(status)
         headers = {
             "Content-Type": kind,
@@ -150,7 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
 
 def _is_count(text: str) -> bool:
