@@ -197,7 +197,7 @@ def _stopped_where(slow: str, arguments: list[str], said: Path) -> tuple[int | N
 @pytest.mark.fault("stop", "SIGTERM while features are computed", "exit 143, one line, nothing is left")
 def test_stopped_before_training_nothing_is_left(tmp_path: Path) -> None:
     arguments = train(tmp_path / "run", "--epochs", "1")
-    status, process = _stopped_where("partcnn.training.fitting:compute_features", arguments, tmp_path / "said")
+    status, process = _stopped_where("partcnn.training.fitting:prepare", arguments, tmp_path / "said")
     assert (status, process.said) == (143, "partcnn: stopped by SIGTERM")
     assert names(tmp_path) == ["said", "said.slow"]
 
