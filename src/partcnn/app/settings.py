@@ -172,7 +172,7 @@ def read_settings(directory: Path) -> RunSettings:
         raise RunError(f"run: expected a directory of partcnn train, got {directory} without {SETTINGS_FILE}")
     try:
         record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # PyYAML raises what its constructors happen to: of !!timestamp x an AttributeError
         raise RunError(f"run: {file} is not the settings that partcnn train writes ({error})") from error
     return RunSettings.from_record(record, file)
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         parser = _parser(given_command(arguments))
-        options = _options(parser, arguments)
+        options = options_of(parser, arguments)
         result: int = _module(options.command).execute(options[options.command])
         flush()
         return result
@@ -72,7 +72,13 @@ def given_command(arguments: Sequence[str]) -> str | None:
     return next((word for word in arguments if not word.startswith("-")), None)
 
 
-def _options(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
+def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
+    """The options of a command line.
+
+    Raises:
+        ArgumentError: one of them is not what it may be.
+        ConfigError: a file of settings is no text.
+    """
     try:
         return parser.instantiate(parser.parse_args(arguments))
     except UnicodeDecodeError as error:

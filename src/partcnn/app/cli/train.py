@@ -11,6 +11,7 @@ from partcnn.app.settings import RunSettings
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
 _OF_RECORDS = ("pruned", "unread")
+SETTINGS = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -28,8 +29,7 @@ def execute(options: Namespace) -> int:
     from partcnn.app.runs.training import train_run
 
     quiet_lightning()
-    names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
-    settings = RunSettings(**{name: options[name] for name in names})
+    settings = RunSettings(**{name: options[name] for name in SETTINGS})
     remember(settings.data)
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
     if evaluation is None:
