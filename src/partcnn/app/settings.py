@@ -13,6 +13,7 @@ import yaml
 
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import write_text
+from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.processors import usable_processors
 from partcnn.training.recipe import Recipe
 
@@ -171,8 +172,8 @@ def read_settings(directory: Path) -> RunSettings:
     if not file.is_file():
         raise RunError(f"run: expected a directory of partcnn train, got {directory} without {SETTINGS_FILE}")
     try:
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except Exception as error:  # PyYAML raises what its constructors happen to: of !!timestamp x an AttributeError
+        record = read_plain_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise RunError(f"run: {file} is not the settings that partcnn train writes ({error})") from error
     return RunSettings.from_record(record, file)
 

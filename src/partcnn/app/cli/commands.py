@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -16,6 +17,7 @@ from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.foundation.errors import ConfigError, PartCNNError
+from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.streams import drop_output, flush, set_up_streams
 from partcnn.foundation.terminal import PlainConsole, PlainFormatter
 
@@ -77,12 +79,27 @@ def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
 
     Raises:
         ArgumentError: one of them is not what it may be.
-        ConfigError: a file of settings is no text.
+        ConfigError: a file of settings is no plain YAML.
     """
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == "--config":
+            _check_settings(Path(value or following))
     try:
         return parser.instantiate(parser.parse_args(arguments))
+    except RecursionError as error:
+        raise ConfigError("config: expected settings by name, got values nested too deep") from error
+
+
+def _check_settings(file: Path) -> None:
+    """Before the parser reads it, which never ends on a value that holds itself."""
+    try:
+        if file.is_file():
+            read_plain_yaml(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"config: expected a YAML file in UTF-8, got another one ({error})") from error
+    except ValueError as error:
+        raise ConfigError(f"config: expected a YAML file of settings by name, got another one ({error})") from error
 
 
 def _parser(given: str | None) -> ArgumentParser:
