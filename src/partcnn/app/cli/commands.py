@@ -87,8 +87,8 @@ def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
             _check_settings(Path(value or following))
     try:
         return parser.instantiate(parser.parse_args(arguments))
-    except RecursionError as error:
-        raise ConfigError("config: expected settings by name, got values nested too deep") from error
+    except (RecursionError, TypeError) as error:  # jsonargparse's, of `recipe: null`
+        raise ConfigError(f"config: expected settings as --help lists them, got others ({error})") from error
 
 
 def _check_settings(file: Path) -> None:

@@ -6,7 +6,6 @@ from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
-from partcnn.app.named_data import remember
 from partcnn.app.settings import RunSettings
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
@@ -26,6 +25,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
+    from partcnn.app.named_data import remember
     from partcnn.app.runs.training import train_run
 
     quiet_lightning()
