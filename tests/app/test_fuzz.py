@@ -20,7 +20,7 @@ from partcnn.app.cli import train
 from partcnn.app.cli.commands import options_of
 from partcnn.app.runs.opening import figures_of, followed_parts, open_run
 from partcnn.app.runs.training import built_network, recipe_of
-from partcnn.app.settings import RunSettings, read_settings
+from partcnn.app.settings import read_settings
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation.comparison import compare
 from partcnn.foundation.errors import PartCNNError
@@ -102,7 +102,7 @@ def test_configurations_of_train(tmp_path: Path) -> None:
         file.write_bytes(content)
         with contextlib.suppress(ArgumentError):
             options = options_of(parser, ["--config", str(file)])
-            settings = RunSettings(**{name: options[name] for name in train.SETTINGS})
+            settings = train.settings_of(options)
             recipe = recipe_of(settings)
             if FUZZ_S and settings.backbone == "demo" and settings.weights in (None, "none"):  # takes a second
                 built_network(settings, dataset, recipe)

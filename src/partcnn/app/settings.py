@@ -183,6 +183,16 @@ def write_settings(settings: RunSettings, directory: Path) -> None:
     write_text(directory / SETTINGS_FILE, yaml.safe_dump(settings.to_record(), sort_keys=False))
 
 
+def check_kinds(settings: Any, prefix: str = "") -> None:
+    """Raises ConfigError where a value is not what its annotation says: the command line lets null pass for any."""
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if not _is_of(value, kind):
+            raise ConfigError(f"{prefix}{name}: expected {_named(kind)}, got {value!r:.80}")
+        if name in _NESTED:
+            check_kinds(value, f"{name}.")
+
+
 def _read(of: type, entries: Mapping[Any, Any], file: str | Path, prefix: str, unread: list[str]) -> dict[str, Any]:
     """The entries that `of` has fields for, their types checked; the names of the others go to `unread`."""
     kinds = get_type_hints(of)

@@ -6,11 +6,11 @@ from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
-from partcnn.app.settings import RunSettings
+from partcnn.app.settings import RunSettings, check_kinds
 
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
 _OF_RECORDS = ("pruned", "unread")
-SETTINGS = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
+_SETTINGS = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -24,12 +24,19 @@ def add_options(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
+def settings_of(options: Namespace) -> RunSettings:
+    """Raises ConfigError where one is not what it may be."""
+    settings = RunSettings(**{name: options[name] for name in _SETTINGS})
+    check_kinds(settings)
+    return settings
+
+
 def execute(options: Namespace) -> int:
     from partcnn.app.named_data import remember
     from partcnn.app.runs.training import train_run
 
     quiet_lightning()
-    settings = RunSettings(**{name: options[name] for name in SETTINGS})
+    settings = settings_of(options)
     remember(settings.data)
     run, history, evaluation = train_run(settings, is_progress_shown=not options.json)
     if evaluation is None:
