@@ -43,6 +43,9 @@ def ordered(drawer: Drawer, classes: list[str], **task: object) -> PartDataset:
     return PartDataset(Catalogue(samples, classes, ["beak"], **task), split="test", spec="drawn:")
 
 
+@pytest.mark.fault(
+    "name", "The classes of a data set come in another order", "They are matched by name; no figure changes"
+)
 @pytest.mark.parametrize("classes", [["zebra", "bird", "fox"], ["fox", "bird", "zebra"]], ids=str)
 def test_another_order_of_the_same_names_changes_no_figure(drawer: Drawer, classes: list[str]) -> None:
     model = named()
@@ -70,6 +73,7 @@ def test_the_background_moves_with_its_name(drawer: Drawer) -> None:
     assert [one.label for one in found.with_split("train").samples[:3]] == [2, 0, 1]
 
 
+@pytest.mark.fault("name", "A network is measured on classes of other names", "Refused; both lists of names are told")
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 from partcnn.foundation.errors import ConfigError, RunError
+from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.processors import usable_processors
 from partcnn.training.recipe import Recipe
 
@@ -191,11 +190,19 @@ def read_record(directory: Path) -> Any:
     if file.stat().st_size > _MOST_BYTES:
         raise RunError(f"run: expected at most {_MOST_BYTES} bytes of settings in {file}, got {file.stat().st_size}")
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise RunError(f"run: {file} is not the settings that partcnn train writes (nested too deeply)") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, a date that there is not
+        return read_plain_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, nested too deeply, a date that there is not
         raise RunError(f"run: {file} is not the settings that partcnn train writes ({error})") from error
+
+
+def check_kinds(settings: Any, prefix: str = "") -> None:
+    """Raises ConfigError where a value is not what its annotation says: the command line lets null pass for any."""
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if not _is_of(value, kind):
+            raise ConfigError(f"{prefix}{name}: expected {_named(kind)}, got {value!r:.80}")
+        if name in _NESTED:
+            check_kinds(value, f"{name}.")
 
 
 def _read(of: type, entries: Mapping[Any, Any], file: str | Path, prefix: str, unread: list[str]) -> dict[str, Any]:

@@ -5,7 +5,11 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+_MOST = 2**63  # of whole numbers: a float holds them
 
 
 def json_text(figures: Any) -> str:
@@ -31,6 +35,36 @@ def with_nan(value: Any) -> Any:
             key: None if key == "best_filter" and inner is None else with_nan(inner) for key, inner in value.items()
         }
     return math.nan if value is None else value
+
+
+def check_kinds(record: Any) -> None:
+    """Raises TypeError where a field of a data class is not what its annotation says; a float may be a whole number."""
+    for name, kind in get_type_hints(type(record)).items():
+        if not _is_of(getattr(record, name), kind):
+            raise TypeError(f"{name}: expected {kind if get_args(kind) else kind.__name__}")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    outer, inner = get_origin(kind) or kind, get_args(kind)
+    if kind is Any:
+        return value is None or isinstance(value, (str, float, int, dict, list, tuple))
+    if outer is UnionType:
+        return any(_is_of(value, one) for one in inner)
+    if kind is float:
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) < _MOST)
+    if kind is int:
+        return isinstance(value, int) and abs(value) < _MOST
+    if not isinstance(value, outer):
+        return False
+    if outer is dict:
+        return all(_is_of(name, inner[0]) and _is_of(one, inner[1]) for name, one in value.items())
+    if outer is list:
+        return all(_is_of(one, inner[0]) for one in value)
+    if outer is tuple:
+        return len(value) == len(inner) and all(_is_of(one, of) for one, of in zip(value, inner, strict=True))
+    if is_dataclass(value):
+        check_kinds(value)
+    return True
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

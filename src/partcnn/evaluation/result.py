@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from partcnn.evaluation.files import csv_text, json_text, with_nan
+from partcnn.evaluation.files import check_kinds, csv_text, json_text, with_nan
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import write_text
 from partcnn.foundation.number_text import is_number
@@ -126,7 +126,7 @@ class Evaluation:
             the SHA-256 of the "weights" that were measured.
     """
 
-    summary: dict[str, Any]
+    summary: dict[str, float | None]
     filters: list[FilterEvaluation]
     lower_layers: dict[str, dict[str, float]]
     classes: list[str]
@@ -135,7 +135,7 @@ class Evaluation:
     schema_version: int = SCHEMA_VERSION
     by_category: dict[str, dict[str, float]] = field(default_factory=dict)
     by_part: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    by_split: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_split: dict[str, dict[str, float | None]] = field(default_factory=dict)
     confusion: dict[str, dict[str, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -257,7 +257,9 @@ class Evaluation:
                 content[name] = with_nan(content.get(name, {}))
             content["run"] = dict(content.get("run", {}))  # an earlier version has none
             content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
-            return cls(filters=filters, intervals=intervals, **_known(content, cls))
+            found = cls(filters=filters, intervals=intervals, **_known(content, cls))
+            check_kinds(found)
+            return found
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: expected the JSON that Evaluation.to_json writes ({error})") from error
 

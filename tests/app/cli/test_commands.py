@@ -535,3 +535,22 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().err
     assert "told by partcnn" in told
     assert "told by lightning" not in told
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("recipe: null", "config: expected settings"),
+        ("layers: null", "layers: expected str, got None"),
+        ("network: {grid: null}", "network.grid: expected int, got None"),
+        ("a: &b {c: *b}", "aliases"),
+    ],
+)
+@pytest.mark.fault("file", "A configuration of train holds null, or a value that holds itself", "One sentence")
+def test_a_configuration_without_a_value_is_one_line(
+    line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(f"data: demo:2\nout: {tmp_path / 'out'}\n{line}\n")
+    assert told in one_line_error(capsys, ["train", "--config", str(config)])
+    assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -18,6 +19,7 @@ from rich.logging import RichHandler
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.app.cli.failures import in_one_line
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import Stopped, stopping
 from partcnn.foundation.streams import drop_output, flush, set_up_streams
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _executed(arguments: Sequence[str]) -> int:
     parser = _parser(given_command(arguments))
-    options = _options(parser, arguments)
+    options = options_of(parser, arguments)
     chosen = options[options.command]
     if getattr(chosen, "resume", None) is not None:
         chosen.given = parser.parse_args(arguments, defaults=False)[options.command]
@@ -93,13 +95,32 @@ def given_command(arguments: Sequence[str]) -> str | None:
     return next((word for word in arguments if not word.startswith("-")), None)
 
 
-def _options(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
+def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
+    """The options of a command line.
+
+    Raises:
+        ArgumentError: one of them is not what it may be.
+        ConfigError: a file of settings is no plain YAML.
+    """
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == "--config":
+            _check_settings(Path(value or following))
     try:
         return parser.instantiate(parser.parse_args(arguments))
-    except RecursionError:
-        raise ConfigError("config: expected a YAML file of settings, got one that is nested too deeply") from None
+    except (RecursionError, TypeError) as error:  # jsonargparse's, of `recipe: null`
+        raise ConfigError(f"config: expected settings as --help lists them, got others ({error})") from error
+
+
+def _check_settings(file: Path) -> None:
+    """Before the parser reads it, which never ends on a value that holds itself."""
+    try:
+        if file.is_file():
+            read_plain_yaml(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"config: expected a YAML file in UTF-8, got another one ({error})") from error
+    except ValueError as error:
+        raise ConfigError(f"config: expected a YAML file of settings by name, got another one ({error})") from error
 
 
 def _parser(given: str | None) -> ArgumentParser:

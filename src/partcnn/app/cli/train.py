@@ -11,7 +11,7 @@ from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
 from partcnn.app.named_data import remember
-from partcnn.app.settings import TRAINING, RunSettings
+from partcnn.app.settings import TRAINING, RunSettings, check_kinds
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.processes import is_first_process
 
@@ -20,6 +20,7 @@ _NOT_ALWAYS = ("data", "out")  # with --resume
 _OF_RECORDS = ("pruned", "unread")
 _OF_THE_MACHINE = ("workers", "cache", "devices", "num_nodes", "strategy")  # change nothing of what is trained
 _NO_SETTINGS = ("resume", "json", "config", TRAINING)
+_SETTINGS = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -41,6 +42,13 @@ def add_options(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
+def settings_of(options: Namespace) -> RunSettings:
+    """Raises ConfigError where one is not what it may be."""
+    settings = RunSettings(**{name: options[name] for name in _SETTINGS})
+    check_kinds(settings)
+    return settings
+
+
 def execute(options: Namespace) -> int:
     from partcnn.app.runs.training import resume_run, train_run
 
@@ -50,8 +58,7 @@ def execute(options: Namespace) -> int:
         if missing:
             raise ConfigError(f"train: expected {' and '.join(missing)}, or --resume RUN")
         quiet_lightning()
-        names = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
-        settings = RunSettings(**{name: options[name] for name in names})
+        settings = settings_of(options)
         remember(settings.data)
         run, history, evaluation = train_run(settings, is_progress_shown=is_progress_shown)
     else:

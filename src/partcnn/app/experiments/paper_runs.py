@@ -113,8 +113,10 @@ def read_figures(run: Path) -> RunFigures:
         kind=settings.data.partition(":")[0],
         category=evaluation.data.get("category"),
         summary=evaluation.summary,
-        constant_point={"location_instability": evaluation.summary.get("constant_point_instability")}
-        | evaluation.baselines.get("constant_point", {}),  # an earlier version has none
+        constant_point={
+            "location_instability": evaluation.summary.get("constant_point_instability"),
+            **evaluation.baselines.get("constant_point", {}),  # an earlier version has none
+        },
         options={"data": settings.data, "layers": settings.layers, "seed": settings.seed}
         | {"epochs": settings.recipe.epochs, "num_views": settings.recipe.num_views}
         | {name: evaluation.data.get(name) for name in ("split", "num_images")}
