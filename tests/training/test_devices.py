@@ -118,14 +118,22 @@ def test_a_training_on_two_hosts_is_that_of_one(folder: Path, monkeypatch: pytes
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "devices", "one of two hosts is killed in an epoch", "The other ends at once, and says that a process is gone."
+    "devices",
+    "one of two hosts is killed in an epoch",
+    "The other ends at once, and says that a process is gone; training goes on where it was, on one.",
 )
-def test_a_host_that_is_killed_ends_the_training_of_the_other(folder: Path):
+def test_a_host_that_is_killed_ends_the_training_of_the_other(folder: Path, monkeypatch: pytest.MonkeyPatch):
     (first, output), (second, _) = two_hosts(folder, "killed")
     assert first > 0
     assert "DeviceError: devices: another process of this training has ended" in output
     assert second == -9
     assert not (folder / "killed 0.pt").exists()
+    monkeypatch.setitem(device_runs.PRECISIONS, "fp32", "64-true")
+    expected, history = device_runs.trained(folder / "pictures", "competing")
+    directory = folder / "run killed"
+    found, found_history = device_runs.trained(folder / "pictures", "killed", directory=directory, resume=True)
+    assert len(found_history) == len(history)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow

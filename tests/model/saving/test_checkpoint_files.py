@@ -310,6 +310,14 @@ def test_a_filter_of_a_class_that_does_not_exist(saved: Path, category: int) -> 
         load(saved)
 
 
+@pytest.mark.fault("file", "weights that are not finite", "`load` refuses them by name")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(saved: Path, value: float) -> None:
+    change_tensor(saved, "head.weight", lambda weight: weight.index_fill(1, torch.tensor([0]), value))
+    with pytest.raises(WeightsError, match=r"head\.weight: expected finite weights, got \d+ of .* lower learning rate"):
+        load(saved)
+
+
 @pytest.mark.parametrize("version", [FORMAT + 1, HUGE, 10**400], ids=["next", "2^60", "10^400"])
 def test_a_future_version(saved: Path, version: int) -> None:
     edit(saved, format=version)

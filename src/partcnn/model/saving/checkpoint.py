@@ -32,6 +32,7 @@ from partcnn.model.saving.checkpoint_files import (
     FORMAT,
     WEIGHTS_FILE,
     check_categories,
+    check_finite,
     check_sizes,
     check_tensors,
     read_config,
@@ -117,7 +118,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
             library name and `model` is None; or the network computes something else than the saved one.
         ConfigError, LayerError: the network that config.json names, or a layer of it, does not exist; `model` is no
             network, a converted one, or one that cannot be copied.
-        WeightsError: the weights do not fit the network.
+        WeightsError: the weights do not fit the network, or are not finite.
     """
     directory = as_path(path, RunError, "path: expected a directory written by partcnn.save")
     file = directory / WEIGHTS_FILE
@@ -147,6 +148,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     check_tensors(expected, {name: header for name, header in headers.items() if name not in unused}, file)
     tensors = {name: tensor for name, tensor in load_file(file).items() if name not in unused}
     check_categories(tensors, settings.num_classes, file)
+    check_finite(tensors, {name for name, _ in network.named_parameters()}, file)
     network.load_state_dict(tensors)
     dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
     if dtypes:

@@ -4,7 +4,7 @@ they claim is believed before it is held against what else is there.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -180,6 +180,28 @@ def check_categories(state: Mapping[str, Tensor], num_classes: int, file: Path) 
             low, high = int(tensor.min()), int(tensor.max())
             if low < 0 or high >= num_classes:
                 raise WeightsError(f"{file}: {name}: expected classes from 0 to {num_classes - 1}, got {low} to {high}")
+
+
+def check_finite(state: Mapping[str, Tensor], parameters: Container[str], file: Path) -> None:
+    """Weights are numbers. Buffers may hold infinities, as masks of attention do.
+
+    Args:
+        state: of the file.
+        parameters: names of those that are weights.
+        file: for the error.
+
+    Raises:
+        WeightsError: one is not.
+    """
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
+        is_bad = ~tensor.isfinite() if name in parameters else tensor.isnan()
+        if bool(is_bad.any()):
+            raise WeightsError(
+                f"{file}: {name}: expected finite weights, got {int(is_bad.sum())} of {tensor.numel()} that are not, "
+                "as a training leaves them that diverged; train again at a lower learning rate"
+            )
 
 
 class _Kind(NamedTuple):
