@@ -226,13 +226,15 @@ def test_another_training_is_refused(dataset: PartDataset, tmp_path: Path) -> No
             train(model, pictures, tmp_path, recipe, resume=True)
     with pytest.raises(ConfigError, match=r"resume: .* seed 0, got 1"):
         train(network(), dataset, tmp_path, resume=True, seed=1)
+    with pytest.raises(ConfigError, match="resume: the network has other weights"):
+        train(network(filters=5), dataset, tmp_path, resume=True)
     with pytest.raises(ConfigError, match="resume: expected a directory"):
         fit(network(), dataset, RECIPE, resume=True)
     assert len(train(network(), dataset, tmp_path, resume=True).epochs) == RECIPE.epochs
 
 
 @pytest.mark.fault("resume", "the state's file is cut, or none of ours", "one sentence names it")
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "no header"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "no header", "another"])
 def test_a_damaged_state_is_told(dataset: PartDataset, tmp_path: Path, damage: str) -> None:
     with killed_in_step(6):
         train(network(), dataset, tmp_path)
@@ -240,9 +242,13 @@ def test_a_damaged_state_is_told(dataset: PartDataset, tmp_path: Path, damage: s
     content = {"cut": file.read_bytes()[:-100], "empty": b"", "text": b"nonsense" * 100}
     if damage == "no header":
         save_file({"0": torch.zeros(1)}, file)
+    elif damage == "another":
+        write_state(file, {"progress": {}})
     else:
         file.write_bytes(content[damage])
-    with pytest.raises(RunError, match=r"state\.safetensors holds no state of a training"):
+    with pytest.raises(
+        RunError, match=r"resume: .*(state\.safetensors holds no state of a training|lacks batches, loops)"
+    ):
         train(network(), dataset, tmp_path, resume=True)
 
 

@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER
@@ -36,6 +36,18 @@ from partcnn.training.recipe import Recipe
 from partcnn.training.state_files import StateIO, random_state, read_state, set_random_state, write_state
 
 _STEPS_BETWEEN_QUESTIONS = 50  # with several devices: whether the state is to be kept
+_OF_STATE = {
+    "state_dict",
+    "optimizer_states",
+    "lr_schedulers",
+    "loops",
+    "means",
+    "memory",
+    "progress",
+    "random",
+    "batches",
+}
+_OF_START = {"told", "model", "object_share"}
 _TOLERANCE = 1e-3  # of the largest value: another machine computes the same projection but for the last bits
 
 
@@ -109,8 +121,11 @@ class StateFolder:
         """
         if not self.file.is_file():
             return None
-        state = read_state(self.file) | {"start": read_state(self._start)}
-        before = state["start"]["told"]
+        state, start = read_state(self.file), read_state(self._start)
+        lacking = [*(_OF_STATE - state.keys()), *(_OF_START - start.keys())]
+        if lacking:
+            raise RunError(f"resume: {self.folder} lacks {', '.join(sorted(lacking))}; start anew, without --resume")
+        state["start"], before = start, start["told"]
         for name, value in self._told.items():
             if before.get(name) != value:
                 raise ConfigError(
@@ -140,7 +155,11 @@ def begin_again(model: nn.Module, resumed: Mapping[str, Any]) -> Tensor | None:
     """
     start, kept = resumed["start"], resumed["progress"]["kept"]
     before, share = start["model"], start["object_share"]
-    for name, value in model.state_dict().items():
+    now = model.state_dict()
+    shapes = [{name: value.shape for name, value in state.items()} for state in (now, before)]
+    if shapes[0] != shapes[1]:
+        raise ConfigError("resume: the network has other weights than the one that training began with; pass that one")
+    for name, value in now.items():
         is_below = isinstance(model, PartNetwork) and name.startswith(("trunk.", "projection."))
         if is_below and value.is_floating_point() and not _is_close(value.cpu(), before[name]):
             raise ConfigError(
@@ -156,8 +175,6 @@ def begin_again(model: nn.Module, resumed: Mapping[str, Any]) -> Tensor | None:
 
 
 def _is_close(value: Tensor, other: Tensor) -> bool:
-    if value.shape != other.shape:
-        return False
     return bool((value - other).abs().max() <= _TOLERANCE * other.abs().max()) if value.numel() else True
 
 
