@@ -36,17 +36,8 @@ from partcnn.training.recipe import Recipe
 from partcnn.training.state_files import StateIO, random_state, read_state, set_random_state, write_state
 
 _STEPS_BETWEEN_QUESTIONS = 50  # with several devices: whether the state is to be kept
-_OF_STATE = {
-    "state_dict",
-    "optimizer_states",
-    "lr_schedulers",
-    "loops",
-    "means",
-    "memory",
-    "progress",
-    "random",
-    "batches",
-}
+_OF_LIGHTNING = {"state_dict", "optimizer_states", "lr_schedulers", "loops"}
+_OF_STATE = _OF_LIGHTNING | {"means", "memory", "progress", "random", "batches"}
 _OF_START = {"told", "model", "object_share"}
 _TOLERANCE = 1e-3  # of the largest value: another machine computes the same projection but for the last bits
 
