@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from partcnn.datasets import PartDataset
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import evaluate
+from partcnn.foundation.files import read_whole
 from partcnn.model.network import conversion_of
 from partcnn.reporting.gathering import gather
 from tests.reporting.test_report import small_model
@@ -56,13 +56,12 @@ def test_the_network_gets_the_pixels_of_the_evaluation_and_each_file_is_decoded_
     seen_there = photos.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     expected = torch.stack([seen_there[index].image for index in range(len(photos))])
     opened: list[Path] = []
-    pil_open = Image.open
 
-    def counted_open(path: Path) -> Image.Image:
+    def counted(path: Path, most_bytes: int) -> bytes:
         opened.append(path)
-        return pil_open(path)
+        return read_whole(path, most_bytes)
 
-    monkeypatch.setattr(Image, "open", counted_open)
+    monkeypatch.setattr("partcnn.datasets.pictures.read_whole", counted)
     with seen_inputs(model) as seen:
         gather(model, photos, measured)
     assert torch.equal(seen[1], expected)  # the first is the receptive field's

@@ -83,10 +83,10 @@ def assert_as_of_one_process(folder: Path, case: str, monkeypatch: pytest.Monkey
     weights, history = device_runs.trained(folder / "pictures", case)
     for rank in range(2):
         found, found_history = torch.load(folder / f"{case} {rank}.pt")
-        torch.testing.assert_close(found, weights, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(found, weights, rtol=1e-5, atol=1e-6)
         assert len(found_history) == len(history) >= 3
         for ours, theirs in zip(found_history, history, strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-8)
+            assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_host_that_is_killed_ends_the_training_of_the_other(folder: Path, monk
     directory = folder / "run killed"
     found, found_history = device_runs.trained(folder / "pictures", "killed", directory=directory, resume=True)
     assert len(found_history) == len(history)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

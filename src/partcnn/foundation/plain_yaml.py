@@ -1,4 +1,4 @@
-"""YAML of strangers: values by name, without aliases, which make a small file endless."""
+"""YAML of strangers: values by name; aliases, which can make a small file endless, are read where they are harmless."""
 
 from typing import Any
 
@@ -7,20 +7,37 @@ from yaml.composer import ComposerError
 from yaml.events import AliasEvent
 from yaml.nodes import Node
 
+_MOST_ALIASES = 1000
+
 
 class _PlainLoader(yaml.SafeLoader):
+    """Refuses an alias to what holds an alias, or is not whole yet."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._plain: set[str] = set()  # anchors of values that are whole, and hold no alias
+        self._num_aliases = 0
+
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        if self.check_event(AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise ComposerError(None, None, "aliases (*name) are not read; write the value out", mark)
-        return super().compose_node(parent, index)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, AliasEvent):
+            self._num_aliases += 1
+            if event.anchor in self.anchors and (event.anchor not in self._plain or self._num_aliases > _MOST_ALIASES):
+                told = f"the alias *{event.anchor} is of a value that holds others, or itself; write the value out"
+                raise ComposerError(None, None, told, event.start_mark)  # type: ignore[arg-type]
+            return super().compose_node(parent, index)
+        before = self._num_aliases
+        node = super().compose_node(parent, index)
+        if event.anchor is not None and self._num_aliases == before:
+            self._plain.add(event.anchor)
+        return node
 
 
 def read_plain_yaml(text: str) -> Any:
     """What a YAML text says.
 
     Raises:
-        ValueError: it is no YAML, or holds aliases or objects of Python; the message says where.
+        ValueError: it is no YAML, or holds values that hold themselves, or objects of Python; the message says where.
     """
     try:
         return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)

@@ -44,7 +44,38 @@ class Stopping:
         if self.number is not None:  # Lightning puts back the handlers that it found
             signal.raise_signal(number)
         self.number = number
-        raise Stopped(number)
+        if _waiting.is_on:
+            _waiting.stopped = Stopped(number)
+        else:
+            raise Stopped(number)
+
+
+class _Waiting:
+    """A signal that came while others hold locks, and is raised where none is held."""
+
+    is_on = False
+    stopped: Stopped | None = None
+
+
+_waiting = _Waiting()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Within it `Stopped` is raised in `raise_waiting` alone. An exception amid a logger's code would leave its locks
+    taken, and what waits for them would wait for ever."""
+    _waiting.is_on, _waiting.stopped = True, None
+    try:
+        yield
+    finally:
+        _waiting.is_on = False
+
+
+def raise_waiting() -> None:
+    """Raises `Stopped` where a signal came within `waiting`."""
+    stopped, _waiting.stopped = _waiting.stopped, None
+    if stopped is not None:
+        raise stopped
 
 
 @contextmanager

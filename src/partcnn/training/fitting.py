@@ -22,7 +22,7 @@ from partcnn.datasets.arguments import check_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError, DivergedError
 from partcnn.foundation.processes import is_first_process
-from partcnn.foundation.signals import ENDING, restore, stopping
+from partcnn.foundation.signals import ENDING, Stopped, raise_waiting, restore, stopping, waiting
 from partcnn.foundation.streams import replacing
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
@@ -332,8 +332,11 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
             warnings.filterwarnings("ignore", message)
         trainer.callbacks.insert(0, _SecondSignal({signal.SIGINT: before[signal.SIGINT]}))  # type: ignore[attr-defined]
         try:
-            trainer.fit(module, keeper.batches, ckpt_path=keeper.resumed_file)
-        except SystemExit:  # Lightning ends the process on Ctrl-C; a library must not
+            with waiting():
+                trainer.fit(module, keeper.batches, ckpt_path=keeper.resumed_file)
+            raise_waiting()  # it came after the last step
+        except (SystemExit, Stopped) as error:  # Lightning ends the process on Ctrl-C; a library must not
+            keeper.progress.history.is_interrupted |= isinstance(error, Stopped)
             if not keeper.is_stopped:
                 raise
             done, epochs = len(keeper.progress.history.rows_of(module)), module.recipe.epochs

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import ConfigError, RunError
+from partcnn.foundation.signals import raise_waiting
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER
@@ -232,6 +233,7 @@ class Keeper(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        raise_waiting()
         if not trainer.is_last_batch and self._is_due(trainer, batch_idx):
             self._keep(trainer)
 

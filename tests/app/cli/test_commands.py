@@ -543,7 +543,8 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
         ("recipe: null", "config: expected settings"),
         ("layers: null", "layers: expected str, got None"),
         ("network: {grid: null}", "network.grid: expected int, got None"),
-        ("a: &b {c: *b}", "aliases"),
+        ("a: &b {c: *b}", "holds others, or itself"),
+        ("a: &a [1]\nb: &b [*a]\nc: [*b, *b]", "holds others, or itself"),
     ],
 )
 @pytest.mark.fault("file", "A configuration of train holds null, or a value that holds itself", "One sentence")

@@ -102,8 +102,9 @@ def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
         ArgumentError: one of them is not what it may be.
         ConfigError: a file of settings is no plain YAML.
     """
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for place, word in enumerate(arguments):
         name, _, value = word.partition("=")
+        following = "".join(arguments[place + 1 : place + 2])
         if name == "--config":
             _check_settings(Path(value or following))
     try:

@@ -10,7 +10,6 @@ from partcnn.app.cli.exit_status import DONE, INTERRUPTED
 from partcnn.app.cli.options import add_json
 from partcnn.app.cli.quiet import quiet_lightning
 from partcnn.app.cli.tables import console
-from partcnn.app.named_data import remember
 from partcnn.app.settings import TRAINING, RunSettings, check_kinds
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.processes import is_first_process
@@ -50,6 +49,7 @@ def settings_of(options: Namespace) -> RunSettings:
 
 
 def execute(options: Namespace) -> int:
+    from partcnn.app.named_data import remember
     from partcnn.app.runs.training import resume_run, train_run
 
     is_progress_shown = not options.json
