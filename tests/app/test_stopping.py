@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,7 @@ def test_figures_of_other_weights_are_not_shown(
 
 def _fit_alone(directory: Path) -> None:
     """A script of one's own, that nobody tells of signals."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     model = convert(DemoNet(), "features.block4", num_classes=2, input_size=(112, 112))
     with pytest.raises(SystemExit, match="143"):
         fit(model, load_dataset("demo:4", category="cat"), Recipe(epochs=5000), trunk="finetune", directory=directory)
@@ -286,6 +288,15 @@ def test_sigterm_in_a_script_of_ones_own(tmp_path: Path) -> None:
     assert load(tmp_path) is not None
 
 
+@pytest.fixture
+def _as_in_a_terminal() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_in_a_terminal")
 def test_a_library_gets_its_handlers_back_and_stopped_says_which_signal() -> None:
     before = {number: signal.getsignal(number) for number in ENDING}
     with stopping() as stop:
