@@ -17,7 +17,7 @@ from torch import Tensor
 
 _DONTNEED = 4  # MADV_DONTNEED of Linux
 _MOST_IN_MEMORY = 2**28  # bytes of `large_zeros`
-_RELEASE_BYTES = 2**24  # of rows that were read: then their pages are given back
+_RELEASE_BYTES = 2**21  # of rows that were read: then their pages are given back, and what the system read around them
 
 
 class _Pages:
@@ -42,7 +42,7 @@ class RowShards:
     Args:
         shards: of equal shapes but for the first axis, at least one.
         is_mapped: they are mapped from files and never written to. Their pages are then given back to the system every
-            16 MiB of rows: they would count as memory of this process for as long as nothing else needed it.
+            2 MiB of rows: they would count as memory of this process for as long as nothing else needed it.
         keeps: what must live as long as the rows, such as a temporary directory.
     """
 
