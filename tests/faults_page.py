@@ -62,5 +62,10 @@ class _Page:
             )
             if cases:
                 lines += [f"## {heading}", "", "| fault | what is seen |", "|---|---|"]
-                lines += [*(f"| {case} | {ends} |" for case, ends in cases), ""]
+                lines += [*(f"| {_cell(case)} | {_cell(ends)} |" for case, ends in cases), ""]
         self._file.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _cell(text: str) -> str:
+    """As a sentence in a table, whose columns are told apart by bars."""
+    return (text[0].upper() + text[1:]).removesuffix(".").replace("|", "\\|")

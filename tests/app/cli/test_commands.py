@@ -208,7 +208,7 @@ def test_a_picture_in_place_of_a_file_of_settings_is_one_line(
     assert "config: expected a YAML file in UTF-8" in one_line_error(capsys, arguments)
 
 
-@pytest.mark.fault("name", "a name with signs that steer a terminal", "each is printed as a ?")
+@pytest.mark.fault("name", "a name with signs that steer a terminal", "each is printed as its escape")
 def test_what_would_steer_a_terminal_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = one_line_error(capsys, ["info", "--data", f"folder:{tmp_path}/\x1b[2Jpictures"])
     assert "/\\x1b[2Jpictures: expected the folder of a data set" in message
