@@ -310,6 +310,18 @@ def test_a_filter_of_a_class_that_does_not_exist(saved: Path, category: int) -> 
         load(saved)
 
 
+@pytest.mark.fault("file", "config.json holds a number that no float can hold", "one sentence names the entry")
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf")], ids=["10^400", "-10^400", "infinity"])
+def test_a_number_that_no_float_can_hold(saved: Path, value: float) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    edit(saved, preprocessing=config["preprocessing"] | {"mean": [value, 0.0, 0.0]})
+    with pytest.raises(RunError, match="mean"):
+        load(saved)
+    edit(saved, preprocessing=config["preprocessing"], answer=config["answer"] | {"tolerance": value})
+    with pytest.raises(RunError, match="answer"):
+        load(saved)
+
+
 @pytest.mark.fault("file", "weights that are not finite", "`load` refuses them by name")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite(saved: Path, value: float) -> None:

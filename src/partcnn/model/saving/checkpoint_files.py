@@ -3,7 +3,6 @@ they claim is believed before it is held against what else is there.
 """
 
 import json
-import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from partcnn.foundation.errors import RunError, WeightsError
-from partcnn.model.saving.answers import problems_of_answer
+from partcnn.model.saving.answers import is_number, problems_of_answer
 from partcnn.model.settings import ConversionSettings
 
 FORMAT = 1
@@ -215,10 +214,6 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _are_sides(value: Any) -> bool:
     is_pair = isinstance(value, list) and len(value) == 2
     return is_pair and all(_is_count(side) and 0 < side <= _MOST_SIDE_PX for side in value)
@@ -230,7 +225,7 @@ def _are_names(value: Any) -> bool:
 
 _KINDS = {  # how JSON has the types of the settings
     int: _Kind("a whole number", _is_count),
-    float: _Kind("a number", _is_finite),
+    float: _Kind("a number", is_number),
     bool: _Kind("true or false", lambda value: isinstance(value, int)),
     str: _Kind("a text", lambda value: isinstance(value, str)),
     type(None): _Kind("null", lambda value: value is None),
@@ -268,7 +263,7 @@ def _problems_of_preprocessing(spec: Mapping[str, Any]) -> list[str]:
         problems.append(f"preprocessing: input_size: expected {sides.expected}, got {spec['input_size']!r:.50}")
     for name in ("mean", "std"):
         values = spec.get(name, [])
-        if not (isinstance(values, list) and all(_is_finite(value) for value in values)):
+        if not (isinstance(values, list) and all(is_number(value) for value in values)):
             problems.append(f"preprocessing: {name}: expected three numbers, got {values!r:.50}")
     return problems
 
