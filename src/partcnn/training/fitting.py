@@ -323,8 +323,7 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
     Raises:
         SystemExit: after SIGTERM, where nobody else handles it.
     """
-    if keeper.is_whole(module):
-        keeper.forget_resumed()
+    if keeper.restore(module):
         return
     before = {number: signal.getsignal(number) for number in ENDING}
     with warnings.catch_warnings(), stopping(signal.SIGTERM) as stop:
@@ -343,7 +342,7 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
             _log.warning("training was interrupted after %d of %d epochs", done, epochs)
         finally:
             restore(before)
-    keeper.forget_resumed()
+    keeper.resumed = None  # the next stage begins at its beginning
     if stop.number is not None:
         raise SystemExit(stop.exit_status)
 

@@ -129,8 +129,8 @@ class PartTraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """All that a training goes on with beside what Lightning keeps. What does not change is left out."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in self._unchanged()}
+        state, unchanged = checkpoint["state_dict"], self._unchanged()
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in unchanged}
         checkpoint["means"] = {"sums": self._sums, "count": self._count}
         is_whole = joined_ranks().size == 1  # else each device has a part of what is remembered
         masks = part_masks(self.model) if is_whole else []

@@ -180,7 +180,7 @@ class Keeper(Callback):
 
     Attributes:
         batches: that training goes through; set by `fit`.
-        resumed: the state that training goes on with, or None; set by `fit`.
+        resumed: the state that this stage goes on with, or None; set by `fit`.
     """
 
     SECONDS = 120.0  # between two states within an epoch
@@ -205,8 +205,12 @@ class Keeper(Callback):
         """What Lightning goes on with, by a name: it is in memory."""
         return None if self.resumed is None else Path(STATE_FOLDER)
 
-    def is_whole(self, module: PartTraining) -> bool:
-        """Nothing is left to train of the stage that a resumed training had come to; it has its weights again."""
+    def restore(self, module: PartTraining) -> bool:
+        """Put the order of the pictures where a resumed training had come to; what is left Lightning restores.
+
+        Returns:
+            Whether nothing is left to train of this stage. Then its weights are put back here.
+        """
         if self.resumed is None:
             return False
         self.batches.load_state_dict(self.resumed["batches"])
@@ -216,11 +220,8 @@ class Keeper(Callback):
         module.on_load_checkpoint(state)
         module.load_state_dict(state["state_dict"])
         set_random_state(state["random"])
-        return True
-
-    def forget_resumed(self) -> None:
-        """The next stage begins at its beginning."""
         self.resumed = None
+        return True
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.resumed is not None:  # last, for what comes before may have drawn
@@ -243,8 +244,7 @@ class Keeper(Callback):
             return is_late
         if (batch_idx + 1) % _STEPS_BETWEEN_QUESTIONS:
             return False
-        is_late = trainer.strategy.broadcast(is_late)  # they keep it together, or wait for each other for ever
-        return is_late
+        return trainer.strategy.broadcast(is_late)  # they keep it together, or wait for each other for ever
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
