@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from partcnn.foundation.row_shards import RowShards, chosen_rows, give_back, large_zeros, mapped_ranges
+from partcnn.foundation.row_shards import RowShards, chosen_rows, large_zeros
+from partcnn.foundation.system_memory import give_back, mapped_ranges
 
 WHOLE = torch.arange(11 * 3 * 4 * 5.0).view(11, 3, 4, 5)
 

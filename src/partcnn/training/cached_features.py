@@ -17,7 +17,8 @@ from partcnn.foundation.row_shards import Rows, RowShards
 from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
 from partcnn.model.second_views import SecondViews
 from partcnn.networks.preprocessing import Preprocessing
-from partcnn.training.feature_shards import KnownRows, RowsToStore, known_rows, store_rows
+from partcnn.training.dealing import Dealer
+from partcnn.training.feature_shards import Batches, KnownRows, RowsToStore, known_rows, store_rows
 from partcnn.training.features import (
     FeatureViews,
     batches_of_pictures,
@@ -157,6 +158,7 @@ def picture_features(
     has_second_views: bool = False,
     cache: FeatureCache | None = None,
     num_workers: int = 0,
+    dealer: Dealer | None = None,
 ) -> PictureFeatures | None:
     """Run a trained model's trunk and projection over every picture, whole.
 
@@ -168,6 +170,7 @@ def picture_features(
         cache: where the maps are looked for, and kept. None: they are computed, and those of many pictures lie in a
             temporary directory.
         num_workers: processes that decode pictures.
+        dealer: deals the pass out among several devices; None: this process makes all of it.
 
     Returns:
         None where there is no room for the maps.
@@ -177,7 +180,9 @@ def picture_features(
     trunk = nn.Sequential(model.trunk, model.projection)
 
     def whole(pictures: PartDataset, cache: FeatureCache | None) -> Mapping[str, Rows] | None:
-        batches = partial(batches_of_pictures, trunk, pictures, preprocessing, num_workers=num_workers)
+        batches: Batches = partial(batches_of_pictures, trunk, pictures, preprocessing, num_workers=num_workers)
+        if dealer is not None:
+            batches = dealer.dealt(batches, pictures.samples)
         wanted = RowsToStore(len(pictures), batches, f"{len(pictures)} pictures", ("maps", "sizes"))
         return _whole_rows(wanted, cache, "" if cache is None else whole_key(model, preprocessing, pictures))
 

@@ -116,13 +116,20 @@ def first_of_host_first(trainer: L.Trainer, *, is_kept: bool) -> Iterator[None]:
     if trainer.world_size == 1 or not is_kept:
         yield
         return
-    waiting = distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+    waiting = waiting_group()
     if trainer.local_rank > 0:
         distributed.barrier(waiting)
     yield
     if trainer.local_rank == 0:
         distributed.barrier(waiting)
     distributed.barrier(waiting)
+
+
+def waiting_group() -> Any:
+    """All processes, of whom some may wait long for others; None where this is the only one. All of them form it."""
+    if not _has_group() or distributed.get_world_size() == 1:
+        return None
+    return distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
 
 
 @contextmanager

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.disk_cache import CachedTensors, FeatureCache
-from partcnn.foundation.row_shards import Rows, RowShards, give_back, mapped_ranges
+from partcnn.foundation.row_shards import Rows, RowShards
+from partcnn.foundation.system_memory import give_back, give_back_freed, mapped_ranges
+from partcnn.training.features import BATCH_OF_PICTURES
 
 _log = logging.getLogger("partcnn")
 SHARD_BYTES = 2**25
-_BATCH = 16  # pictures: a shard is of whole batches, so that these are the same with shards and without
 _SCRATCH_KEY = "rows"
 
 Batch: TypeAlias = dict[str, Tensor]  # name → rows of some pictures, on the CPU
@@ -224,6 +225,7 @@ class _Run:
             own: dict[str, Rows] = {name: joined[name] for name in wanted.names}
             beside = {own_name: joined[name] for name, own_name in wanted.beside.items()}
             return StoredRows(own, beside, time.monotonic() - self._began)
+        give_back_freed()
         found = known_rows(self._cache, self._key, wanted.num_rows)
         if found is None or found.missing:  # another process needed the room
             _log.warning("trunk features: what was kept in %s is gone already", self._cache.directory)
@@ -258,7 +260,7 @@ class _Run:
                 room / 2**30,
             )
             raise _NoRoomError
-        return max(1, SHARD_BYTES // num_bytes // _BATCH) * _BATCH
+        return max(1, SHARD_BYTES // num_bytes // BATCH_OF_PICTURES) * BATCH_OF_PICTURES
 
     def _has_room_beside(self, batch: Batch, size: int) -> bool:
         if self._key_beside is None or not self._wanted.beside:

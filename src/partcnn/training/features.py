@@ -16,6 +16,7 @@ from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.fast_trunk import fast_trunk
 from partcnn.training.views import PictureViews
 
+BATCH_OF_PICTURES = 16  # that loaders decode at a time, and a shard is of whole ones of
 _CPU_BATCH = 8  # pictures through the trunk at once: activations of more leave the cache and are paged in anew
 
 
@@ -172,7 +173,9 @@ def picture_loader(
     make: Callable[[int], Any], indices: Sequence[int], device: torch.device, num_workers: int
 ) -> DataLoader[Any]:
     """Batches of 16 of what `make` makes of each index; it decodes pictures, in `num_workers` processes."""
-    return DataLoader(_Made(make, indices), batch_size=16, num_workers=num_workers, pin_memory=device.type == "cuda")
+    return DataLoader(
+        _Made(make, indices), batch_size=BATCH_OF_PICTURES, num_workers=num_workers, pin_memory=device.type == "cuda"
+    )
 
 
 def trunk_batches(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:

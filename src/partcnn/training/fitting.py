@@ -24,6 +24,7 @@ from partcnn.foundation.errors import ConfigError, DataError, DivergedError
 from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import ENDING, Stopped, raise_waiting, restore, stopping, waiting
 from partcnn.foundation.streams import replacing
+from partcnn.foundation.system_memory import give_back_freed
 from partcnn.model.class_names import has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks
@@ -325,6 +326,7 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
     """
     if keeper.restore(module):
         return
+    give_back_freed()  # by what the stage was made ready with
     before = {number: signal.getsignal(number) for number in ENDING}
     with warnings.catch_warnings(), stopping(signal.SIGTERM) as stop:
         for message in _EXPECTED_WARNINGS:
@@ -342,6 +344,7 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
             _log.warning("training was interrupted after %d of %d epochs", done, epochs)
         finally:
             restore(before)
+            give_back_freed()
     keeper.resumed = None  # the next stage begins at its beginning
     if stop.number is not None:
         raise SystemExit(stop.exit_status)

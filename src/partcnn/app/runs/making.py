@@ -21,6 +21,7 @@ from partcnn.foundation.errors import DivergedError
 from partcnn.foundation.files import file_digest
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
+from partcnn.training.dealing import dealing, help_measuring
 from partcnn.training.fitting import fit
 from partcnn.training.history import History
 from partcnn.training.recipe import Recipe
@@ -78,7 +79,8 @@ def trained_in(
     run = Run(place.directory, untrained.model, settings, ledger.state)
     try:
         test = untrained.dataset.with_split("test")
-        evaluation = evaluate_run(run, test, num_workers=settings.workers, cache=untrained.cache)
+        with dealing(run.model) as dealer:
+            evaluation = evaluate_run(run, test, num_workers=settings.workers, cache=untrained.cache, dealer=dealer)
     except BaseException:
         place.publish()
         _log.warning("%s is trained and not measured: partcnn evaluate %s", place.out, place.out)
@@ -88,8 +90,10 @@ def trained_in(
 
 
 def trained_beside(untrained: Untrained, *, resume: bool = False) -> tuple[Run, History, None]:
-    """The part of another process in a training on several devices: the first one writes, and measures."""
+    """The part of another process in a training on several devices: the first one writes."""
     history = _fitted(untrained, resume=resume)
+    if not history.is_interrupted:
+        help_measuring(untrained.model, untrained.dataset, num_workers=untrained.settings.workers)
     return Run(Path(untrained.settings.out), untrained.model, untrained.settings), history, None
 
 

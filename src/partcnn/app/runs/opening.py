@@ -21,6 +21,7 @@ from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
 if TYPE_CHECKING:  # what opens or measures pictures is imported where it is done
     from partcnn.datasets.part_dataset import PartDataset
     from partcnn.foundation.disk_cache import FeatureCache
+    from partcnn.training.dealing import Dealer
 
 
 _log = logging.getLogger("partcnn")
@@ -73,6 +74,7 @@ def evaluate_run(
     num_workers: int = 0,
     cache: "FeatureCache | None" = None,
     must_keep: bool = True,
+    dealer: "Dealer | None" = None,
 ) -> Evaluation:
     """Measure a run on the pictures kept out of it, and write metrics.json.
 
@@ -82,12 +84,13 @@ def evaluate_run(
         num_workers: processes that decode pictures.
         cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
         must_keep: whether it is an error, or told in the log, that the directory cannot be written to.
+        dealer: deals the trunk's pass out among several devices.
 
     Raises:
         RunError: the directory got other weights meanwhile.
         OSError: it cannot be written to.
     """
-    evaluation = _measured(run, dataset, num_workers=num_workers, cache=cache)
+    evaluation = _measured(run, dataset, num_workers=num_workers, cache=cache, dealer=dealer)
     try:
         keep_figures(run, evaluation)
     except OSError as error:
@@ -197,15 +200,21 @@ def followed_parts(run: Run) -> dict[int, str]:
 
 
 def _measured(
-    run: Run, dataset: "PartDataset | None" = None, *, num_workers: int = 0, cache: "FeatureCache | None" = None
+    run: Run,
+    dataset: "PartDataset | None" = None,
+    *,
+    num_workers: int = 0,
+    cache: "FeatureCache | None" = None,
+    dealer: "Dealer | None" = None,
 ) -> Evaluation:
     from partcnn.evaluation.measurement import evaluate
 
     features = None
-    if cache is not None and isinstance(run.model, PartNetwork):
+    is_shared = dealer is not None and dealer.has_others
+    if (cache is not None or is_shared) and isinstance(run.model, PartNetwork):
         from partcnn.training.cached_features import picture_features
 
-        features = partial(picture_features, run.model, cache=cache, num_workers=num_workers)
+        features = partial(picture_features, run.model, cache=cache, num_workers=num_workers, dealer=dealer)
     told = about(run)
     pictures = dataset or run.dataset("test")
     return replace(evaluate(run.model, pictures, num_workers=num_workers, features=features), run=told)
