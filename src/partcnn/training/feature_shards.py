@@ -173,6 +173,9 @@ def store_rows(
     except (_NoRoomError, _NotKeptError):
         scratch.cleanup()
         return None
+    except BaseException:  # such as a picture that cannot be read
+        scratch.cleanup()
+        raise
     if os.name == "posix":
         scratch.cleanup()  # what is mapped stays as long as it is, and nothing is left by a process that is killed
     return found
