@@ -30,7 +30,7 @@ def test_a_run_of_the_first_version_is_measured_as_it_was(tmp_path: Path) -> Non
     known = {name: after["summary"][name] for name in before["summary"]}  # later versions measure more
     # Of two cells that are all but alike a processor's last bit chooses the peak, and with it a place by 8 pixels.
     assert known == pytest.approx(before["summary"], abs=0.1, nan_ok=True)
-    for name in ("accuracy", "purity", "dead_filters", "num_images", "num_filters"):
+    for name in ("accuracy", "class_purity", "dead_filters", "num_images", "num_filters"):
         assert known[name] == pytest.approx(before["summary"][name], abs=1e-5)
     for ours, theirs in zip(after["filters"], before["filters"], strict=True):
         assert ours["part_tracking_r2"] == pytest.approx(theirs["part_tracking_r2"], abs=0.1, nan_ok=True)

@@ -137,11 +137,11 @@ def test_a_silent_filter_points_at_nothing_though_its_peak_is_said_to_be_the_fir
 def test_purity_is_what_falls_on_the_filters_category(drawer: Drawer) -> None:
     result = evaluate(red_blue_constant(), birds(drawer))
     red, blue, constant = result.filters
-    assert red.purity == pytest.approx(1.0)
+    assert red.class_purity == pytest.approx(1.0)
     assert red.activation_share == pytest.approx({"background": 0.0, "bird": 1.0})
-    assert blue.purity == pytest.approx(0.5)
-    assert constant.purity == pytest.approx(0.5)
-    assert result.summary["purity"] == pytest.approx(2 / 3)
+    assert blue.class_purity == pytest.approx(0.5)
+    assert constant.class_purity == pytest.approx(0.5)
+    assert result.summary["class_purity"] == pytest.approx(2 / 3)
     assert result.confusion["bird"] == pytest.approx({"background": 1 / 3, "bird": 2 / 3})
 
 
@@ -279,7 +279,7 @@ def test_the_constant_point_is_measured_on_the_very_pictures(drawer: Drawer) -> 
         assert constant[name] == pytest.approx(getattr(expected, name), abs=1e-9)
     assert constant["part_tracking_r2"] == pytest.approx(0.0, abs=1e-9)
     assert constant["location_instability"] == pytest.approx(result.summary["constant_point_instability"])
-    assert constant["purity"] == 0.5
+    assert constant["class_purity"] == 0.5
     assert result.baselines["random_filter"]["part_tracking_r2"] < 0
 
 
@@ -345,7 +345,7 @@ def test_a_perfect_follower_leaves_no_doubt(drawer: Drawer) -> None:
     result = evaluate(model, birds(drawer), protocol=CLOSE)
     assert result.intervals["part_tracking_r2"] == pytest.approx((1.0, 1.0))
     assert result.intervals["location_instability"] == pytest.approx((0.0, 0.0), abs=1e-6)
-    assert result.intervals["purity"] == result.intervals["part_interpretability"] == (1.0, 1.0)
+    assert result.intervals["class_purity"] == result.intervals["part_interpretability"] == (1.0, 1.0)
     assert result.intervals["coverage"] == (1.0, 1.0)
 
 
@@ -364,14 +364,14 @@ def test_purity_does_not_depend_on_how_many_pictures_a_class_has(drawer: Drawer)
     for number, image_id in enumerate(image_ids("test")[:20]):
         drawer.add(image_id, int(number > 3), {}, {})
     result = evaluate(with_classes(pointer([(None, 1.0)]), ["background", "bird"]), drawer.dataset(**BIRDS))
-    assert result.summary["purity"] == pytest.approx(0.5)
-    assert result.intervals["purity"] == pytest.approx((0.5, 0.5))
+    assert result.summary["class_purity"] == pytest.approx(0.5)
+    assert result.intervals["class_purity"] == pytest.approx((0.5, 0.5))
 
 
 def test_without_resamples_there_are_no_intervals(drawer: Drawer) -> None:
     dataset = birds(drawer)
     assert evaluate(red_blue_constant(), dataset, protocol=Protocol(resamples=0)).intervals == {}
-    assert evaluate(red_blue_constant(), dataset).intervals.keys() >= {"accuracy", "part_tracking_r2", "purity"}
+    assert evaluate(red_blue_constant(), dataset).intervals.keys() >= {"accuracy", "part_tracking_r2", "class_purity"}
 
 
 def test_the_intervals_of_a_large_data_set_are_those_of_a_sample(drawer: Drawer) -> None:
@@ -427,7 +427,7 @@ def test_the_order_of_the_pictures_does_not_matter(drawer: Drawer) -> None:
     expected = evaluate(red_blue_constant(), drawer.dataset(**BIRDS), protocol=CLOSE)
     drawer.samples.reverse()
     found = evaluate(red_blue_constant(), drawer.dataset(**BIRDS), protocol=CLOSE)
-    exact = ("activation_threshold", "part_interpretability", "pointing_game", "purity", "is_dead")
+    exact = ("activation_threshold", "part_interpretability", "pointing_game", "class_purity", "is_dead")
     for one, other in zip(found.filters, expected.filters, strict=True):
         assert [getattr(one, name) for name in exact] == [getattr(other, name) for name in exact]
         assert one.part_tracking_r2 == pytest.approx(other.part_tracking_r2, abs=1e-12)
@@ -461,7 +461,7 @@ def test_a_file_of_the_first_version_is_read(drawer: Drawer, tmp_path: Path) -> 
     found = Evaluation.from_json(tmp_path / "old.json")
     assert found.schema_version == 1
     assert found.filters[0].part_tracking_r2 == pytest.approx(1.0)
-    assert math.isnan(found.filters[0].purity)
+    assert math.isnan(found.filters[0].class_purity)
     assert found.intervals == found.by_category == found.baselines == {}
     without_training = [name for name in old["summary"] if not MEASURES[name].is_optional]
     assert list(found.table().columns[0].cells) == without_training
@@ -482,9 +482,12 @@ def test_the_run_of_an_earlier_version_has_the_figures_that_it_had() -> None:
     file = Path(__file__).parents[1] / "data" / "run-before-the-rooms" / "metrics.json"
     content, found = json.loads(file.read_text()), Evaluation.from_json(file)
     assert content["schema_version"] == found.schema_version == 2
-    assert found.summary == content["summary"]
-    assert [one.purity for one in found.filters] == [one["purity"] for one in content["filters"]]
-    assert list(found.table().columns[0].cells) == list(content["summary"])
+    summary = {"class_purity" if name == "purity" else name: figure for name, figure in content["summary"].items()}
+    assert found.summary == summary
+    assert found.by_category["cat"]["class_purity"] == content["by_category"]["cat"]["purity"]
+    assert found.filters[0].purity == found.filters[0].class_purity
+    assert [one.class_purity for one in found.filters] == [one["purity"] for one in content["filters"]]
+    assert list(found.table().columns[0].cells) == list(summary)
 
 
 def test_the_csv_has_a_row_per_filter_and_a_column_per_part(drawer: Drawer, tmp_path: Path) -> None:
@@ -563,13 +566,15 @@ def test_real_pictures_have_the_regions_of_their_boxes(shared: Path) -> None:
 def test_without_annotated_parts_the_tables_show_only_what_was_measured() -> None:
     nothing = math.nan
     filters = [
-        FilterEvaluation("layer", index, "cat", None, nothing, {}, nothing, nothing, False, {"cat": 0.0}, purity=purity)
+        FilterEvaluation(
+            "layer", index, "cat", None, nothing, {}, nothing, nothing, False, {"cat": 0.0}, class_purity=purity
+        )
         for index, purity in enumerate([0.2, 0.9])
     ]
-    summary = {"accuracy": 0.5, "part_tracking_r2": None, "location_instability": math.nan, "purity": 0.55}
+    summary = {"accuracy": 0.5, "part_tracking_r2": None, "location_instability": math.nan, "class_purity": 0.55}
     found = Evaluation(
         summary, filters, {}, ["background", "cat"], [], {"spec": "x", "category": None, "split": "test"}
     )
-    assert list(found.table().columns[0].cells) == ["accuracy", "purity"]
-    assert [column.header for column in found.filter_table().columns] == ["filter", "category", "purity"]
+    assert list(found.table().columns[0].cells) == ["accuracy", "class_purity"]
+    assert [column.header for column in found.filter_table().columns] == ["filter", "category", "class purity"]
     assert list(found.filter_table().columns[0].cells) == ["1", "0"]

@@ -254,7 +254,7 @@ def test_shared_filters_are_measured_as_if_all_objects_were_of_one_category(
         assert ours.r2_by_part == pytest.approx(theirs.r2_by_part)
         assert ours.pointing_by_part == theirs.pointing_by_part
         assert ours.interpretability_by_part == theirs.interpretability_by_part
-        assert ours.purity == pytest.approx(theirs.purity)
+        assert ours.class_purity == pytest.approx(theirs.class_purity)
         assert [(top.sample, top.score) for top in ours.top_images] == [
             (top.sample, top.score) for top in theirs.top_images
         ]
@@ -273,7 +273,7 @@ def test_shared_filters_have_figures_by_category_and_intervals(shared: tuple[Eva
         assert figures["coverage"] == 1
     assert sum(one["num_images"] for one in of_both.by_category.values()) == of_one.by_category["bird"]["num_images"]
     assert of_both.intervals.keys() >= of_one.intervals.keys() - {"accuracy"}
-    for name in ("part_tracking_r2", "purity", "pointing_game", "landmark_error"):
+    for name in ("part_tracking_r2", "class_purity", "pointing_game", "landmark_error"):
         low, high = of_both.intervals[name]
         assert low - 1e-9 <= of_both.summary[name] <= high + 1e-9
     json.loads(of_both.dumps())

@@ -13,16 +13,19 @@ from partcnn.foundation.errors import ConfigError, ShapeError
 from partcnn.metrics import (
     METRICS,
     ActivationThresholds,
+    ClassPurity,
     Coverage,
     CrowdedFilters,
     DeadFilters,
     DisplacementScatter,
     EffectiveFilters,
+    FilterConsistency,
     FilterPartAgreement,
-    FilterPurity,
+    FilterStability,
     LeastLocationInstability,
     LocationInstability,
     PartInterpretability,
+    PartPurity,
     PartTracking,
     PointingGame,
 )
@@ -63,6 +66,8 @@ def drawn(seed: int = 0) -> Data:
         "ground": maps.new_full((NUM_IMAGES, *CELLS), 0.1),
         "cells": cells.float(),
         "fires": maps.amax(dim=(2, 3)) > 0.2,
+        "noisy_peaks": CENTERS[cells[..., 0], cells[..., 1]] + torch.randn(cells.shape, generator=generator) * 6,
+        "noisy_scores": maps.amax(dim=(2, 3)).roll(1, dims=0),
         "index": torch.arange(NUM_IMAGES),
         "labels": torch.randint(NUM_CATEGORIES, (NUM_IMAGES,), generator=generator),
     }
@@ -70,6 +75,8 @@ def drawn(seed: int = 0) -> Data:
 
 SIZES = (NUM_FILTERS, NUM_PARTS, SIZE)
 POINTS = ("peaks", "scores", "landmarks", "index")
+NOISY = ("peaks", "scores", "noisy_peaks", "noisy_scores", "landmarks")
+NAMES = ["left eye", "right eye", "beak"]
 THRESHOLDS = part_metrics.activation_thresholds(part_metrics.activation_histogram(drawn()["maps"]), quantile=0.05)
 
 
@@ -90,7 +97,10 @@ CASES: dict[str, tuple[Callable[..., torch.nn.Module], tuple[str, ...]]] = {
         (*POINTS, "labels"),
     ),
     "dead_filters": (lambda **s: DeadFilters(NUM_FILTERS, **s), ("scores",)),
-    "purity": (lambda **s: FilterPurity(OWNERS, NUM_CATEGORIES, **s), ("maps", "labels")),
+    "class_purity": (lambda **s: ClassPurity(OWNERS, NUM_CATEGORIES, **s), ("maps", "labels")),
+    "consistency": (lambda **s: FilterConsistency(*SIZES, threshold=0.2, **s), POINTS[:3]),
+    "stability": (lambda **s: FilterStability(NUM_FILTERS, SIZE, **s), NOISY),
+    "part_purity": (lambda **s: PartPurity(NUM_FILTERS, NAMES, SIZE, **s), POINTS),
     "pointing_game": (lambda **s: PointingGame(*SIZES, tolerance_px=3.0, **s), ("peaks", "scores", "regions")),
     "part_interpretability": (of_interpretability, ("maps", "regions")),
     "thresholds": (lambda **s: ActivationThresholds(NUM_FILTERS, quantile=0.05, **s), ("maps",)),
@@ -119,7 +129,10 @@ def expected(name: str, data: Data) -> Tensor:
             [part_metrics.location_instability(*(p[own] for p in points), SIZE, top=9).per_filter for own in by_class]
         ),
         "dead_filters": lambda: silent.double().mean(),
-        "purity": lambda: part_metrics.filter_purity(activation, OWNERS).mean(),
+        "class_purity": lambda: part_metrics.class_purity(activation, OWNERS).mean(),
+        "consistency": lambda: part_metrics.consistency(*points, SIZE, threshold=0.2).value,
+        "stability": lambda: part_metrics.stability(*(data[key] for key in NOISY), SIZE).nanmean(),
+        "part_purity": lambda: part_metrics.part_purity(*points, SIZE, parts=NAMES).value,
         "pointing_game": lambda: (
             part_metrics.pointing_game(data["peaks"], data["scores"], data["regions"], SIZE, tolerance_px=3.0).value
         ),
@@ -163,7 +176,9 @@ def test_merged_states_give_the_figure_of_all_images_at_once(name: str):
     torch.testing.assert_close(metric.compute(), expected(name, data), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["location_instability", "displacement_scatter", "least_location_instability"])
+@pytest.mark.parametrize(
+    "name", ["location_instability", "displacement_scatter", "least_location_instability", "part_purity"]
+)
 def test_an_image_that_a_sampler_repeats_counts_once(name: str):
     data = drawn()
     again = torch.cat([torch.arange(NUM_IMAGES), torch.arange(30)])
@@ -184,7 +199,10 @@ def test_not_averaged_a_metric_gives_every_filter_and_part():
     for name, shape in {
         "part_tracking_r2": (NUM_FILTERS, NUM_PARTS),
         "pointing_game": (NUM_FILTERS, NUM_PARTS),
-        "purity": (NUM_FILTERS,),
+        "class_purity": (NUM_FILTERS,),
+        "consistency": (NUM_FILTERS, NUM_PARTS),
+        "stability": (NUM_FILTERS,),
+        "part_purity": (NUM_FILTERS, NUM_PARTS - 1),  # left and right are one
         "dead_filters": (NUM_FILTERS,),
         "least_location_instability": (NUM_CATEGORIES, NUM_FILTERS, NUM_PARTS),
     }.items():

@@ -15,11 +15,11 @@ from partcnn.metrics.measures import MEASURES, MetricEntry, measures_for_people
 SUMMARY = (
     "accuracy", "part_tracking_r2", "part_tracking_r2_top_quarter", "part_tracking_r2_best", "location_instability",
     "constant_point_instability", "least_location_instability", "displacement_scatter", "coverage",
-    "part_interpretability", "pointing_game", "purity", "dead_filters", "num_filters", "num_images",
+    "part_interpretability", "pointing_game", "class_purity", "dead_filters", "num_filters", "num_images",
 )  # fmt: skip
 OF_THE_FACE = {
     "part_tracking_r2", "coverage", "displacement_scatter", "location_instability", "least_location_instability",
-    "part_interpretability", "pointing_game", "purity", "dead_filters",
+    "part_interpretability", "pointing_game", "class_purity", "dead_filters",
 }  # fmt: skip
 
 
@@ -78,5 +78,5 @@ def test_reading_the_table_costs_neither_torchmetrics_nor_torchvision(module: st
 
 
 def test_asking_for_a_metric_imports_it() -> None:
-    found = METRICS["purity"].metric
-    assert found is importlib.import_module("partcnn.metrics.activation").FilterPurity
+    found = METRICS["class_purity"].metric
+    assert found is importlib.import_module("partcnn.metrics.activation").ClassPurity

@@ -167,11 +167,19 @@ def test_pairs_with_a_nan_are_left_out_and_one_pair_says_nothing() -> None:
 
 def evaluation(r2: list[float], *, category: str = "bird", accuracy: float = 0.9) -> Evaluation:
     filters = [
-        FilterEvaluation("layer", number, category, "head", value, {"head": value}, 0.1, 0.2, False, {}, purity=0.5)
+        FilterEvaluation(
+            "layer", number, category, "head", value, {"head": value}, 0.1, 0.2, False, {}, class_purity=0.5
+        )
         for number, value in enumerate(r2)
     ]
     mean = sum(r2) / len(r2)
-    summary = {"accuracy": accuracy, "part_tracking_r2": mean, "purity": 0.5, "coverage": None, "num_filters": len(r2)}
+    summary = {
+        "accuracy": accuracy,
+        "part_tracking_r2": mean,
+        "class_purity": 0.5,
+        "coverage": None,
+        "num_filters": len(r2),
+    }
     return Evaluation(
         summary=summary,
         filters=filters,
@@ -193,8 +201,8 @@ def test_networks_with_the_same_filters_are_paired_filter_by_filter() -> None:
     assert (r2.paired_over, r2.num_pairs, r2.is_better) == ("filters", 8, True)
     assert r2.value == pytest.approx(sum(GOOD) / 8 - sum(BAD) / 8)
     assert r2.p_value == pytest.approx(2 / 2**8)  # all differences have one sign
-    assert found["purity"].p_value == 1.0
-    assert found["purity"].is_better is None
+    assert found["class_purity"].p_value == 1.0
+    assert found["class_purity"].is_better is None
     assert found["accuracy"].is_better is False
     assert math.isnan(found["accuracy"].p_value)  # one category only
     assert found["coverage"].value is None
@@ -210,7 +218,7 @@ def test_filters_of_all_categories_are_not_paired_with_those_of_one() -> None:
         assert (r2.paired_over, r2.num_pairs) == (paired_over, num_pairs)
 
 
-@pytest.mark.parametrize(("measure", "is_better"), [("location_instability", False), ("purity", True)])
+@pytest.mark.parametrize(("measure", "is_better"), [("location_instability", False), ("class_purity", True)])
 def test_more_is_better_or_worse_by_the_measure(measure: str, is_better: bool) -> None:
     less, more = (replace(evaluation(GOOD), summary={measure: value}) for value in (0.1, 0.2))
     assert compare({"less": less, "more": more}).differences["more"][measure].is_better is is_better

@@ -211,15 +211,15 @@ def test_the_summary_shows_the_figures_of_the_evaluation_and_the_differences(
     )
     middle, random = (f"{100 * figure:.1f} %" for figure in found)
     assert f"Without looking: the middle of the picture: {middle}, random filters: {random}." in rows["pointing_game"]
-    assert {"part_interpretability", "purity"} <= rows.keys()
+    assert {"part_interpretability", "class_purity"} <= rows.keys()
     assert list(rows).index("constant_point_instability") == list(rows).index("location_instability") + 1
 
 
 def test_an_evaluation_of_an_earlier_version_has_no_row_of_what_it_lacks(evaluation: Evaluation) -> None:
-    summary = {name: figure for name, figure in evaluation.summary.items() if name != "purity"}
+    summary = {name: figure for name, figure in evaluation.summary.items() if name != "class_purity"}
     earlier = replace(evaluation, summary=summary, baselines={})
     rows = {row.measure.name: row for row in summary_rows(earlier, {})}
-    assert "purity" not in rows
+    assert "class_purity" not in rows
     assert rows["pointing_game"].baselines == ""
 
 
@@ -238,7 +238,10 @@ def test_the_view_of_a_filter_has_the_figures_of_the_table_of_measures(page: Pag
             ["displacement scatter", decimal(one.displacement_scatter, 3)],
             ["part interpretability", decimal(one.part_interpretability)],
             ["pointing game", decimal(one.pointing_game)],
-            ["purity", decimal(one.purity)],
+            ["consistency", decimal(one.consistency)],
+            ["stability", decimal(one.stability)],
+            ["part purity", decimal(one.part_purity)],
+            ["class purity", decimal(one.class_purity)],
             ["presence", decimal(one.presence)],
         ]
 

@@ -50,7 +50,7 @@ def _of_all_categories(
     observation: Observation, owners: list[int], tables: dict[int, Tensor], filters: slice, diagonal: float
 ) -> dict[str, float]:
     """They fire equally on every picture of every class: never dead, and as pure as the number of classes allows."""
-    known = {"purity": _blind_purity(observation, owners), "dead_filters": 0.0}
+    known = {"class_purity": _blind_purity(observation, owners), "dead_filters": 0.0}
     if observation.parts is None:
         return known
     by_class = [table.by_part()[filters] for table in observation.parts.baseline_tables.values()]

@@ -10,7 +10,7 @@ from torch import Tensor
 from partcnn.evaluation.observation.layers import ALL, LayerObservation, known_categories
 from partcnn.evaluation.observation.observer import Observation
 from partcnn.evaluation.observation.parts import ClassHits, Hits
-from partcnn.metrics.functional.activation import activation_shares, filter_purity
+from partcnn.metrics.functional.activation import activation_shares, class_purity
 from partcnn.metrics.functional.displacement import (
     COVERAGE_R2,
     instability_of_table,
@@ -136,7 +136,7 @@ class ShareFigures:
         return cls(
             hits=hits,
             overlaps=overlaps,
-            of_filters=of_filters | {"purity": purity(observation.top, categories)},
+            of_filters=of_filters | {"class_purity": purity_of_filters(observation.top, categories)},
             by_part={name: found.per_filter for name, found in by_part.items()},
             activation_shares=activation_shares(activation),
             thresholds=thresholds if observation.parts is None else observation.parts.thresholds(),
@@ -156,10 +156,10 @@ def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> 
     return ClassHits(nothing, nothing, nothing[:, 0]), {}
 
 
-def purity(observed: LayerObservation, categories: Tensor) -> Tensor:  # [filter]
+def purity_of_filters(observed: LayerObservation, categories: Tensor) -> Tensor:  # [filter]
     """The share of each filter's activation on its category; of `ALL` that on objects, nan without a background."""
     if ALL not in categories:
-        return filter_purity(observed.class_activation, categories)
+        return class_purity(observed.class_activation, categories)
     return shared_purity(observed.activation_sum, observed.num_images, observed.background)
 
 
@@ -199,6 +199,11 @@ def best_over_parts(figures: Tensor) -> Tensor:  # [..., filter, part] -> [..., 
         return figures.new_full(figures.shape[:-1], math.nan)
     best = figures.nan_to_num(nan=-math.inf).amax(dim=-1)
     return best.masked_fill(best == -math.inf, math.nan)
+
+
+def nothing_of_dead(found: Tensor, is_dead: Tensor) -> Tensor:  # [resample, filter], [filter]
+    """0 in place of nan for dead filters, which could not be measured."""
+    return found.masked_fill(found.isnan() & is_dead, 0)
 
 
 def mean(values: Iterable[float]) -> float:

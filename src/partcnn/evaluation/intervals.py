@@ -1,11 +1,12 @@
 """Bootstrap intervals over the pictures, drawn anew within each class."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from partcnn.evaluation.around_peaks import AroundPeaksFigures
 from partcnn.evaluation.figures import LayerFigures, ShareFigures, best_over_parts
 from partcnn.evaluation.observation.layers import ALL
 from partcnn.evaluation.observation.observer import Observation
@@ -25,24 +26,27 @@ def measured_intervals(
     shares: ShareFigures,
     together: TogetherFigures,
     alone: UnannotatedFigures,
+    around: AroundPeaksFigures,
     observation: Observation,
     chosen: dict[str, list[Tensor]],
 ) -> dict[str, tuple[float, float]]:
     """(low, high) of the measures of the summary; those that cannot be had are left out.
 
     Args:
-        figures, shares, together, alone: what was measured.
+        figures, shares, together, alone, around: what was measured.
         observation: on what.
         chosen: name in the summary → filters of each category whose R² is averaged.
     """
     intervals: dict[str, tuple[float, float]] = {}
-    protocol = observation.protocol
+    protocol, (num_filters, num_parts) = observation.protocol, figures.r2.shape
     if protocol.resamples:
         for resampling in (
             _Displacements(figures, together, observation, chosen),
             _Shares(figures, shares, observation),
             _Together(together),
-            _TwoViews(alone),
+            _OfFilters(alone.resampled, None if alone.views is None else alone.views.labels, num_filters),
+            _OfFilters(around.resampled(protocol.most_recorded), around.labels, num_filters * (10 + 2 * num_parts)),
+            _OfFilters(around.resampled_noise(), around.noise_labels, num_filters),
         ):
             if not resampling.sizes:
                 continue
@@ -146,7 +150,7 @@ _INSTABILITIES = ("least_location_instability", "constant_point_instability")
 class _Shares:
     """Counts of each class's pictures → accuracy and the measures that are shares."""
 
-    names = ("accuracy", "purity", "dead_filters", "pointing_game", "part_interpretability")
+    names = ("accuracy", "class_purity", "dead_filters", "pointing_game", "part_interpretability")
 
     def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
         self.categories, self.background = figures.categories, observation.top.background
@@ -235,17 +239,19 @@ class _Together:
         return torch.stack(rows)
 
 
-class _TwoViews:
-    """Counts of each class's pictures that were seen in two views → steadiness and identity.
+class _OfFilters:
+    """Counts of each class's pictures → the mean over filters of measures that are known of each.
 
-    What filters are known by, the means of the other half's features, stays as it is.
+    What filters are known by in identity, the means of the other half's features, stays as it is; so do the strongest
+    pictures of part purity.
     """
 
-    def __init__(self, alone: UnannotatedFigures) -> None:
-        self._resampled, self.names = alone.resampled, list(alone.resampled)
-        labels = alone.views.labels if alone.views is not None and self.names else torch.zeros(0, dtype=torch.int64)
-        self._order, self.sizes = _strata(labels)
-        self.num_elements = max(1, 8 * len(alone.of_filters["presence"]))
+    def __init__(
+        self, resampled: Mapping[str, Callable[[Tensor], Tensor]], labels: Tensor | None, num_elements: int
+    ) -> None:
+        self._resampled, self.names = resampled, list(resampled)
+        self._order, self.sizes = _strata(labels if labels is not None and self.names else torch.zeros(0))
+        self.num_elements = max(1, 8 * num_elements)
 
     def __call__(self, *counts: Tensor) -> Tensor:
         drawn = _as_they_came(counts, self._order)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
+from partcnn.evaluation.around_peaks import AROUND_PEAKS, AroundPeaksFigures
 from partcnn.evaluation.baselines import measured_baselines
 from partcnn.evaluation.figures import (
     CHOSEN_SHARES,
@@ -54,8 +55,9 @@ def evaluate(
 
     Every filter is measured on the pictures of its own category: the one it was given, or, where the paper's
     rule assigns it, the one it fires on most; filters that compete serve all classes of objects alike, and are measured
-    on the pictures of all. One pass over each data set, and one more random view of at most 64 pictures of objects in
-    `dataset`, the same at each call; memory grows by some 10 bytes a picture and filter.
+    on the pictures of all. One pass over each data set, and two more of at most 64 pictures of objects in `dataset`, in
+    a random view and, where parts are annotated, with noise, the same at each call; memory grows by some 10 bytes a
+    picture and filter.
 
     Args:
         model: made by `partcnn.convert`.
@@ -117,6 +119,9 @@ def _are_apart(dataset: PartDataset, selection: PartDataset) -> bool:
     return not any((sample.image_id, sample.image_path) in known for sample in selection.samples)
 
 
+_Figures = tuple[LayerFigures, ShareFigures, TogetherFigures, UnannotatedFigures, AroundPeaksFigures]
+
+
 class _Measured:
     """One pass over a data set, and every figure of it.
 
@@ -146,16 +151,15 @@ class _Measured:
         self._hits = class_hits(observation, categories, num_parts)
         sums, serves = observation.contributions, observation.top.serving(categories)
         self._contributions = None if sums is None else sums.of(serves)  # [class, filter]
-        self.figures, self.shares, self.together, self.alone = self._measured_as(categories)
-        self.of_filters = self.figures.of_filters | self.shares.of_filters | self.alone.of_filters
-        self.by_part = self.figures.by_part | self.shares.by_part
+        measured = self._measured_as(categories)
+        self.figures, self.shares, self.together, self.alone, self.around = measured
+        self.of_filters = _of_filters(*measured)
+        self.by_part = self.figures.by_part | self.shares.by_part | self.around.by_part
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
-        for name, found in (*self.together.baselines().items(), *self.alone.baselines().items()):
-            self.baselines[name] = self.baselines.get(name, {}) | found
+        for known in (self.together.baselines(), self.alone.baselines(), self.around.baselines()):
+            self.baselines |= {name: self.baselines.get(name, {}) | found for name, found in known.items()}
 
-    def _measured_as(
-        self, categories: Tensor
-    ) -> tuple[LayerFigures, ShareFigures, TogetherFigures, UnannotatedFigures]:
+    def _measured_as(self, categories: Tensor) -> _Figures:
         """The top layer, each filter on the pictures of such a category."""
         num_parts, training = len(self.dataset.parts), self.training
         figures = LayerFigures(self.observation.top, categories, self.diagonal, num_parts)
@@ -163,7 +167,10 @@ class _Measured:
         other = None if training is None else training.together_of(categories)
         together = TogetherFigures(self.observation.together, figures, other)
         alone = UnannotatedFigures(self.observation.views, self.observation.together, figures)
-        return figures, shares, together, alone
+        around = AroundPeaksFigures(
+            self.observation.noise, self.observation.together, figures, list(self.dataset.parts)
+        )
+        return figures, shares, together, alone, around
 
     def together_of(self, categories: Tensor) -> TogetherFigures:
         """What the filters say together, each serving such a category."""
@@ -191,7 +198,9 @@ class _Measured:
             "num_images": self.observation.num_images,
         }
         if self.observation.views is None:
-            found |= dict.fromkeys(OF_TWO_VIEWS)
+            found |= dict.fromkeys((*OF_TWO_VIEWS, "stability"))
+        if not self.dataset.parts:
+            found |= dict.fromkeys(AROUND_PEAKS)
         return _in_order(found)
 
     def evaluation(
@@ -217,7 +226,9 @@ class _Measured:
                 self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
                 for one in figures.owners
             },
-            intervals=measured_intervals(figures, self.shares, self.together, self.alone, self.observation, chosen),
+            intervals=measured_intervals(
+                figures, self.shares, self.together, self.alone, self.around, self.observation, chosen
+            ),
             baselines=self.baselines,
             protocol=self._protocol(),
         )
@@ -246,9 +257,8 @@ class _Measured:
         _, constant = measured_baselines(self.observation, top.labels, self.diagonal)
         self.constant_point |= constant
         for label in top.labels:
-            own, shares, together, alone = self._measured_as(torch.full_like(figures.categories, label))
-            of_filters = own.of_filters | shares.of_filters | alone.of_filters
-            found[self.classes[label]] = self._category(label, own, of_filters, together)
+            own, _, together, *_ = measured = self._measured_as(torch.full_like(figures.categories, label))
+            found[self.classes[label]] = self._category(label, own, _of_filters(*measured), together)
         return found
 
     def _category(
@@ -327,6 +337,16 @@ class _Measured:
 
     def _by_part(self, figures: Tensor) -> dict[str, float]:
         return dict(zip(self.dataset.parts, figures.tolist(), strict=True))
+
+
+def _of_filters(
+    figures: LayerFigures,
+    shares: ShareFigures,
+    together: TogetherFigures,
+    alone: UnannotatedFigures,
+    around: AroundPeaksFigures,
+) -> dict[str, Tensor]:  # measure → [filter]
+    return figures.of_filters | shares.of_filters | alone.of_filters | around.of_filters
 
 
 def _in_order(found: dict[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,18 @@ from typing import Any
 from rich.table import Table
 
 from partcnn.evaluation.files import check_kinds, csv_text, json_text, with_nan
+from partcnn.foundation.earlier_names import with_present_names
 from partcnn.foundation.errors import DataError
 from partcnn.foundation.files import write_text
 from partcnn.foundation.number_text import is_number
 from partcnn.metrics.functional.displacement import COVERAGE_R2 as COVERAGE_R2  # of the package's face
 from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
 
-SCHEMA_VERSION = 3  # 1 had no categories, parts, splits, intervals, baselines, protocol; 2 no filters' `others`
+# 1 had no categories, parts, splits, intervals, baselines, protocol; 2 no filters' `others`; in 1–3 `class_purity` was
+# `purity`.
+SCHEMA_VERSION = 4
 _NOTHING = "–"
+_LEFT_OUT = ("presence", "consistency", "stability", "part_purity")  # of the filters' table in a terminal
 _LIES_ON = 0.1  # a filter lies on a part, where its place does so on this share of the pictures that show it
 
 
@@ -52,13 +56,22 @@ class FilterEvaluation:
     interpretability_by_part: dict[str, float] = field(default_factory=dict)
     pointing_game: float = math.nan  # of its best part, a share of that part's pictures
     pointing_by_part: dict[str, float] = field(default_factory=dict)
-    purity: float = math.nan  # share of its activation that falls on its category
+    class_purity: float = math.nan  # share of its activation that falls on its category
     activation_share: dict[str, float] = field(default_factory=dict)  # on each class: a row of the confusion table
     activation_threshold: float = math.nan  # of part interpretability
     steadiness: float = math.nan  # share of its movement that is between pictures, not between views of one
     identity: float = math.nan  # share of pictures on which it is known by the feature under it
     presence: float = math.nan  # share of its category's pictures on which it fires
+    consistency: float = math.nan  # 1: some part lies in its box on 80 % of that part's pictures; 0: none does
+    box_by_part: dict[str, float] = field(default_factory=dict)  # share of a part's pictures with it in the box
+    stability: float = math.nan  # share of pictures on which the parts in its box stay the same under noise
+    part_purity: float = math.nan  # of its best part, a share of its ten strongest pictures
     others: dict[str, float] = field(default_factory=dict)  # measures that have no field of their own
+
+    @property
+    def purity(self) -> float:
+        """The earlier name of `class_purity`."""
+        return self.class_purity
 
     def figure(self, measure: Measure) -> float:
         """A row of the table of measures; nan where it was not taken of each filter."""
@@ -166,13 +179,15 @@ class Evaluation:
         return table
 
     def filter_table(self, most: int = 10) -> Table:
-        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest purity.
+        """The filters of highest R²; where no part is annotated, of highest `standing`, else of highest class purity.
 
         Their category has a column where there are several, or few other columns.
         """
         measured = [one for one in measures_for_people() if one.is_filter_column]
         if self.parts:
-            measured.remove(MEASURES["presence"])  # as many columns as fit into 80 characters
+            measured = [
+                one for one in measured if one.name not in _LEFT_OUT
+            ]  # as many columns as fit into 80 characters
         else:
             measured = [one for one in measured if any(is_number(each.figure(one)) for each in self.filters)]
         by, rank = self._ranking()
@@ -194,7 +209,7 @@ class Evaluation:
             has_identity = any(is_number(one.identity) for one in self.filters)
             product = "steadiness × identity × presence" if has_identity else "steadiness × presence"
             return product, lambda one: one.standing
-        return "purity", lambda one: one.purity
+        return MEASURES["class_purity"].column, lambda one: one.class_purity
 
     def category_table(self) -> Table:
         """The main measures by category; where no part is annotated, those that were taken."""
@@ -251,8 +266,11 @@ class Evaluation:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema_version"] > SCHEMA_VERSION:
                 raise DataError(f"{path}: written by a later partcnn; upgrade to read it")
-            filters = [_filter_from(entry) for entry in content.pop("filters")]
-            intervals = {name: tuple(interval) for name, interval in content.pop("intervals", {}).items()}
+            filters = [_filter_from(with_present_names(entry)) for entry in content.pop("filters")]
+            intervals = {name: tuple(one) for name, one in with_present_names(content.pop("intervals", {})).items()}
+            content["summary"] = with_present_names(content["summary"])
+            for name in ("by_category", "by_split", "baselines"):
+                content[name] = {key: with_present_names(one) for key, one in content.get(name, {}).items()}
             for name in ("by_category", "by_part", "confusion", "baselines"):
                 content[name] = with_nan(content.get(name, {}))
             content["run"] = dict(content.get("run", {}))  # an earlier version has none

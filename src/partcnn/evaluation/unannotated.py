@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.figures import LayerFigures
+from partcnn.evaluation.figures import LayerFigures, nothing_of_dead
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
 from partcnn.metrics.functional.identity import identity_answers
@@ -41,10 +41,10 @@ class UnannotatedFigures:
             return
         counted, is_dead = views.have_places & serving[views.labels], figures.is_dead
         steady = ResampledSteadiness(views.first, views.second, counted)
-        self.resampled["steadiness"] = lambda counts: _nothing_of_dead(steady(counts), is_dead)
+        self.resampled["steadiness"] = lambda counts: nothing_of_dead(steady(counts), is_dead)
         if views.features is not None:
             answers = identity_answers(views.features, counted)
-            self.resampled["identity"] = lambda counts: _nothing_of_dead(_shares(answers, counts), is_dead)
+            self.resampled["identity"] = lambda counts: nothing_of_dead(_shares(answers, counts), is_dead)
         every = torch.ones(1, len(counted), dtype=torch.float64)
         self.of_filters |= {name: found(every)[0] for name, found in self.resampled.items()}
 
@@ -62,10 +62,6 @@ class UnannotatedFigures:
             "constant_point": {"steadiness": middles.mean().item()} | guessed,
             "random_filter": {"steadiness": at_random.mean().item()} | guessed,
         }
-
-
-def _nothing_of_dead(found: Tensor, is_dead: Tensor) -> Tensor:  # [resample, filter], [filter]
-    return found.masked_fill(found.isnan() & is_dead, 0)
 
 
 def _shares(answers: Tensor, counts: Tensor) -> Tensor:  # [picture, filter], [resample, picture] → [resample, filter]

@@ -1,14 +1,16 @@
 """Modules by the names that they had before the twelve packages were drawn: `partcnn.templates`, `partcnn.layers`, …
 
-Code that imports them goes on working: it is given the package, or the file, that has their names now.
+Code that imports them goes on working: it is given the package, or the file, that has their names now. And measures by
+the names that they had in files.
 """
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 EARLIER_NAMES = {
     "architectures": "networks.identification",
@@ -53,6 +55,13 @@ EARLIER_NAMES = {
     "viewer": "reporting.viewer",
     "weight_files": "networks.weight_files",
 }
+
+EARLIER_MEASURES = {"purity": "class_purity"}  # since part purity is measured, too
+
+
+def with_present_names(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure → figure out of a file, each measure by its present name."""
+    return {EARLIER_MEASURES.get(name, name): figure for name, figure in figures.items()}
 
 
 def keep_earlier_names() -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
-    from partcnn.metrics.activation import DeadFilters, FilterPurity
+    from partcnn.metrics.activation import ClassPurity, DeadFilters, FilterPurity
     from partcnn.metrics.agreement import FilterPartAgreement
+    from partcnn.metrics.consistency import FilterConsistency, FilterStability
     from partcnn.metrics.crowding import CrowdedFilters
     from partcnn.metrics.displacement import (
         Coverage,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from partcnn.metrics.interpretability import PartInterpretability
     from partcnn.metrics.map_statistics import EffectiveFilters
     from partcnn.metrics.measures import METRICS, MetricEntry
+    from partcnn.metrics.part_purity import PartPurity
     from partcnn.metrics.pointing import PointingGame
     from partcnn.metrics.quantile import ActivationThresholds
 
@@ -36,29 +38,37 @@ _HOMES = {
     "LocationInstability": "displacement",
     "PartTracking": "displacement",
     "ActivationThresholds": "quantile",
+    "ClassPurity": "activation",
     "CrowdedFilters": "crowding",
     "DeadFilters": "activation",
     "EffectiveFilters": "map_statistics",
+    "FilterConsistency": "consistency",
     "FilterPartAgreement": "agreement",
     "FilterPurity": "activation",
+    "FilterStability": "consistency",
     "PartInterpretability": "interpretability",
+    "PartPurity": "part_purity",
     "PointingGame": "pointing",
 }
 
 __all__ = [
     "METRICS",
     "ActivationThresholds",
+    "ClassPurity",
     "Coverage",
     "CrowdedFilters",
     "DeadFilters",
     "DisplacementScatter",
     "EffectiveFilters",
+    "FilterConsistency",
     "FilterPartAgreement",
     "FilterPurity",
+    "FilterStability",
     "LeastLocationInstability",
     "LocationInstability",
     "MetricEntry",
     "PartInterpretability",
+    "PartPurity",
     "PartTracking",
     "PointingGame",
 ]

@@ -1,4 +1,4 @@
-"""What filters fire on, batch by batch: dead filters and purity."""
+"""What filters fire on, batch by batch: dead filters and class purity."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partcnn.foundation.errors import ShapeError
 from partcnn.metrics.base import ImageMetric
-from partcnn.metrics.functional.activation import activation_shares, filter_purity
+from partcnn.metrics.functional.activation import activation_shares, class_purity
 
 
 class DeadFilters(ImageMetric):
@@ -34,8 +34,8 @@ class DeadFilters(ImageMetric):
         return is_dead.double().mean() if self.is_averaged else is_dead
 
 
-class FilterPurity(ImageMetric):
-    """`partcnn.metrics.functional.filter_purity`, batch by batch; [filter] where not averaged.
+class ClassPurity(ImageMetric):
+    """`partcnn.metrics.functional.class_purity`, batch by batch; [filter] where not averaged.
 
     Args:
         filter_category: [filter] category index of each.
@@ -66,5 +66,8 @@ class FilterPurity(ImageMetric):
         return activation_shares(self.activation / self.num_images.clamp(min=1))
 
     def compute(self) -> Tensor:
-        purity = filter_purity(self.activation / self.num_images.clamp(min=1), self.filter_category)
+        purity = class_purity(self.activation / self.num_images.clamp(min=1), self.filter_category)
         return purity.mean() if self.is_averaged else purity
+
+
+FilterPurity = ClassPurity  # its earlier name

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from partcnn.metrics.functional.activation import dead_filters, filter_purity
+from partcnn.metrics.functional.activation import class_purity, dead_filters
+from partcnn.metrics.functional.consistency import consistency, stability
 from partcnn.metrics.functional.displacement import (
     COVERAGE_R2,
     coverage,
@@ -19,6 +20,7 @@ from partcnn.metrics.functional.displacement import (
     part_tracking,
 )
 from partcnn.metrics.functional.interpretability import part_interpretability
+from partcnn.metrics.functional.part_purity import part_purity
 from partcnn.metrics.functional.pointing import pointing_game
 
 if TYPE_CHECKING:
@@ -360,19 +362,71 @@ _ROWS = (
         metric_name="pointing.PointingGame",
     ),
     MetricEntry(
-        name="purity",
-        title="purity",
-        sentence="Share of a filter's activation that falls on its category, mean over all.",
-        column="purity",
+        name="consistency",
+        title="consistency",
+        sentence="Filters with one part within a box of 72 of 224 of the sides around their peak, on 80 % of the "
+        "pictures that show it. A point that never moves has it where a part lies near.",
+        card="consistency: one part around a filter's peak",
+        column="consistent",
         is_filter_column=True,
         is_category_column=True,
         better=1,
         highest=1,
-        by_filter="purity",
+        by_filter="consistency",
+        by_part="box_by_part",
         is_percent=True,
         is_beside_baselines=True,
-        function=filter_purity,
-        metric_name="activation.FilterPurity",
+        function=consistency,
+        metric_name="consistency.FilterConsistency",
+    ),
+    MetricEntry(
+        name="stability",
+        title="stability",
+        sentence="On how many of the pictures on which a filter fires the parts in that box stay the same under noise, "
+        "mean over filters. A point that never moves is stable, and so is a box that holds no part.",
+        card="stability: the same parts there under noise",
+        column="stable",
+        is_filter_column=True,
+        is_category_column=True,
+        better=1,
+        highest=1,
+        by_filter="stability",
+        is_percent=True,
+        is_beside_baselines=True,
+        function=stability,
+        metric_name="consistency.FilterStability",
+    ),
+    MetricEntry(
+        name="part_purity",
+        title="part purity",
+        sentence="On how many of the ten pictures on which a filter fires most its best part lies within 32 of 224 of "
+        "the sides around its peak, mean over filters; left and right are one part.",
+        card="part purity: one part in the window where a filter fires most",
+        column="part purity",
+        is_filter_column=True,
+        is_category_column=True,
+        better=1,
+        highest=1,
+        by_filter="part_purity",
+        is_percent=True,
+        is_beside_baselines=True,
+        function=part_purity,
+        metric_name="part_purity.PartPurity",
+    ),
+    MetricEntry(
+        name="class_purity",
+        title="class purity",
+        sentence="Share of a filter's activation that falls on its category, mean over all.",
+        column="class purity",
+        is_filter_column=True,
+        is_category_column=True,
+        better=1,
+        highest=1,
+        by_filter="class_purity",
+        is_percent=True,
+        is_beside_baselines=True,
+        function=class_purity,
+        metric_name="activation.ClassPurity",
     ),
     Measure(
         name="presence",

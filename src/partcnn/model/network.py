@@ -289,7 +289,7 @@ class _RecordedMaps(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class SecondFeatures:
-    """The views of `partcnn.model.second_views.SecondViews`, in its order.
+    """The items of a `partcnn.model.second_views.SecondLooks`, in its order.
 
     Args:
         maps: [picture, channel, row, col] float32, projected.
@@ -308,8 +308,10 @@ class PictureFeatures:
         maps: [picture, channel, row, col] float32, projected; of many pictures shards in files.
         sizes: [picture, 2] (height, width) of the pictures, the frame of their annotations.
         second: of another view of some of the pictures; None: they are not known.
+        noisy: of some of the pictures with noise; None: they are not known.
     """
 
     maps: Rows
     sizes: Tensor
     second: SecondFeatures | None = None
+    noisy: SecondFeatures | None = None

@@ -15,7 +15,7 @@ from partcnn.datasets.pictures import PictureChangedError, in_threads
 from partcnn.foundation.disk_cache import FeatureCache, content_key, network_digest
 from partcnn.foundation.row_shards import Rows, RowShards
 from partcnn.model.network import PartNetwork, PictureFeatures, SecondFeatures, conversion_of
-from partcnn.model.second_views import SecondViews
+from partcnn.model.second_views import NoisyPictures, SecondLooks, SecondViews
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.dealing import Dealer
 from partcnn.training.feature_shards import Batches, KnownRows, RowsToStore, known_rows, store_rows
@@ -165,8 +165,8 @@ def picture_features(
     Args:
         model: left in evaluation mode.
         dataset: the pictures.
-        has_second_views: run them over the other views of some of the pictures too, see
-            `partcnn.model.second_views`.
+        has_second_views: run them over the other views of some of the pictures too, and, where parts are annotated,
+            over some of them with noise; see `partcnn.model.second_views`.
         cache: where the maps are looked for, and kept. None: they are computed, and those of many pictures lie in a
             temporary directory.
         num_workers: processes that decode pictures.
@@ -186,8 +186,10 @@ def picture_features(
         wanted = RowsToStore(len(pictures), batches, f"{len(pictures)} pictures", ("maps", "sizes"))
         return _whole_rows(wanted, cache, "" if cache is None else whole_key(model, preprocessing, pictures))
 
-    def second(pictures: PartDataset, cache: FeatureCache | None) -> dict[str, Tensor]:
-        views = SecondViews(pictures, preprocessing)
+    def second(
+        pictures: PartDataset, cache: FeatureCache | None, *, looks: type[SecondViews] | type[NoisyPictures]
+    ) -> dict[str, Tensor]:
+        views = looks(pictures, preprocessing)
 
         def compute() -> dict[str, Tensor]:
             made = compute_second_features(trunk, views, num_workers=num_workers)
@@ -202,8 +204,12 @@ def picture_features(
     features = PictureFeatures(rows["maps"], sizes[:] if isinstance(sizes, RowShards) else sizes)
     if not has_second_views:
         return features
-    found = _unless_changed(dataset, cache, second)
-    return replace(features, second=SecondFeatures(found["maps"], found["frames"]))
+    found = _unless_changed(dataset, cache, partial(second, looks=SecondViews))
+    features = replace(features, second=SecondFeatures(found["maps"], found["frames"]))
+    if not dataset.parts:
+        return features
+    found = _unless_changed(dataset, cache, partial(second, looks=NoisyPictures))
+    return replace(features, noisy=SecondFeatures(found["maps"], found["frames"]))
 
 
 def _whole_rows(wanted: RowsToStore, cache: FeatureCache | None, key: str) -> Mapping[str, Rows] | None:
@@ -258,8 +264,8 @@ def whole_key(model: PartNetwork, preprocessing: Preprocessing, dataset: PartDat
     return content_key("whole", _digests_below(model), preprocessing.to_spec(), digests(dataset.samples))
 
 
-def second_key(model: PartNetwork, views: SecondViews) -> str:
-    """The name in a cache of the maps of second views; the model's projection is set."""
+def second_key(model: PartNetwork, views: SecondLooks) -> str:
+    """The name in a cache of the maps of second views or noisy pictures; the model's projection is set."""
     return content_key("second", _digests_below(model), views.settings, digests(views.samples))
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from partcnn.datasets import PartDataset
 from partcnn.foundation.row_shards import Rows
 from partcnn.model.network import PictureFeatures, SecondFeatures
-from partcnn.model.second_views import SecondViews
+from partcnn.model.second_views import SecondLooks
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.fast_trunk import fast_trunk
 from partcnn.training.views import PictureViews
@@ -75,8 +75,8 @@ def compute_picture_features(
     return PictureFeatures(maps.values, sizes.values)
 
 
-def compute_second_features(trunk: nn.Module, views: SecondViews, *, num_workers: int = 0) -> SecondFeatures:
-    """Run a frozen trunk, as in `compute_features`, once over every second view."""
+def compute_second_features(trunk: nn.Module, views: SecondLooks, *, num_workers: int = 0) -> SecondFeatures:
+    """Run a frozen trunk, as in `compute_features`, once over every second view or noisy picture."""
     device, fast = device_of(trunk), fast_trunk(trunk.eval())
     maps, frames = _Rows(len(views)), _Rows(len(views))
     with torch.no_grad():

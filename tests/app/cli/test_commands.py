@@ -117,7 +117,7 @@ def test_evaluate_writes_a_row_per_filter(run: Path, tmp_path: Path, capsys: pyt
     header, *rows = file.read_text().splitlines()
     assert header.startswith("layer,filter,category")
     assert len(rows) == json.loads((run / "metrics.json").read_text())["summary"]["num_filters"]
-    assert "purity" in capsys.readouterr().out
+    assert "class_purity" in capsys.readouterr().out
     assert "csv" in one_line_error(capsys, ["evaluate", str(run), "--csv", str(tmp_path)])
 
 
@@ -170,7 +170,9 @@ def test_report_and_compare_put_two_runs_side_by_side(
     printed = json.loads(capsys.readouterr().out)
     assert printed.keys() == {str(run), str(plain)}
     assert printed[str(run)]["against_first"] == {}
-    assert printed[str(plain)]["against_first"]["purity"]["paired_over"] == "categories"  # all serve all: not of one
+    assert (
+        printed[str(plain)]["against_first"]["class_purity"]["paired_over"] == "categories"
+    )  # all serve all: not of one
     assert main(["compare", str(run), str(plain)]) == 0
     capsys.readouterr()
     assert main(["compare", str(run), "--against", str(plain), "--json"]) == 0

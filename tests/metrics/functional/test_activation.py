@@ -11,8 +11,8 @@ from partcnn.metrics.functional import (
     activation_shares,
     box_region,
     category_confusion,
+    class_purity,
     constant_peaks,
-    filter_purity,
     least_location_instability,
     location_instability,
     measure_baseline,
@@ -143,7 +143,7 @@ def test_wrong_input_to_the_pointing_game_is_named():
 def test_purity_is_the_share_that_falls_on_the_filters_category():
     activation = torch.tensor([[3.0, 1.0], [0.0, 5.0], [2.0, 2.0], [0.0, 0.0]])
     categories = torch.tensor([0, 1, 1, 0])
-    assert filter_purity(activation, categories).tolist() == [0.75, 1.0, 0.5, 0.0]
+    assert class_purity(activation, categories).tolist() == [0.75, 1.0, 0.5, 0.0]
     assert activation_shares(activation).sum(dim=1).tolist() == [1.0, 1.0, 1.0, 0.0]
 
 
@@ -169,7 +169,7 @@ def test_wrong_input_to_purity_is_named():
     with pytest.raises(ConfigError, match="activation: expected"):
         activation_shares(torch.full((2, 2), -1.0))
     with pytest.raises(ShapeError, match="filter_category: expected"):
-        filter_purity(torch.zeros(3, 2), torch.tensor([0, 1]))
+        class_purity(torch.zeros(3, 2), torch.tensor([0, 1]))
 
 
 # --- filters that do not look

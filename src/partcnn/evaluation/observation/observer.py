@@ -1,6 +1,6 @@
 """One pass of a network over a data set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from partcnn.datasets import PartDataset
 from partcnn.evaluation.observation.contributions import ContributionSums
 from partcnn.evaluation.observation.layers import LayerObservation, activation_sums, known_categories
+from partcnn.evaluation.observation.noise import NoiseObservation
 from partcnn.evaluation.observation.parts import PartObservation
 from partcnn.evaluation.observation.pictures import SHAPE_KINDS, ObservedPictures
 from partcnn.evaluation.observation.protocol import Protocol
@@ -28,7 +29,7 @@ from partcnn.model.network import (
     recorded_feature_maps,
     unwrapped,
 )
-from partcnn.model.second_views import SecondViews
+from partcnn.model.second_views import NoisyPictures, SecondLooks, SecondViews
 from partcnn.networks.probing.probe import evaluation_mode
 from partcnn.objectives.part_places import exact_places
 
@@ -42,6 +43,7 @@ class Observation:
     parts: PartObservation | None  # of the top layer; None where no part is annotated
     together: TogetherObservation  # of the top layer
     views: TwoViewsObservation | None  # of the top layer; None where no second view was asked for
+    noise: NoiseObservation | None  # of the top layer; None as `views`, and where no part is annotated
     records: PictureRecords  # what the bootstrap looks at
     confusion: Tensor  # [class, predicted class] pictures
     contributions: ContributionSums | None  # of the top layer; None: no additive head
@@ -71,7 +73,8 @@ def observe(
     """One pass over the pictures in evaluation mode, each decoded once; the model is left in the mode it was in.
 
     Then at most 64 of the objects' pictures are looked at once more, each in a random view, the same at each call:
-    a crop, its sides at least 0.7 of the picture's, flipped half of the time.
+    a crop, its sides at least 0.7 of the picture's, flipped half of the time. And where parts are annotated, at most 64
+    of the pictures that show one pass the network once more with noise, also the same at each call.
 
     Args:
         model: made by `partcnn.convert`.
@@ -79,8 +82,8 @@ def observe(
         protocol: numbers of the measures.
         batch_size, num_workers: of the pass.
         features: of these pictures, for a `PartNetwork`: no picture is decoded and the trunk does not run. Where they
-            lack those of the second views, these are looked at all the same.
-        has_second_views: whether they are looked at.
+            lack those of the second views or of the noisy pictures, these are looked at all the same.
+        has_second_views: whether they, and the noisy pictures, are looked at.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
@@ -90,7 +93,8 @@ def observe(
     dataset = with_classes_of(model, dataset)
     protocol = protocol or Protocol()
     seconds = SecondViews(dataset, record.preprocessing) if has_second_views else None
-    observer = _Observer(model, dataset, protocol, seconds)
+    noisy = NoisyPictures(dataset, record.preprocessing) if has_second_views and dataset.parts else None
+    observer = _Observer(model, dataset, protocol, seconds, noisy)
     pictures = ObservedPictures(
         dataset,
         record.preprocessing.transform(),
@@ -109,14 +113,19 @@ def observe(
                 below = features.maps[batch.example.sample_index].to(device)
                 logits = unwrapped(model).forward_from_features(below)  # type: ignore[operator]
             observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch, below)
-        if seconds is not None:
-            known = None if features is None else features.second
-            for inputs, frames in _second_batches(seconds, known, batch_size, num_workers):
-                if known is None:
+            if noisy is not None and features is None:  # the pictures are at hand: none is decoded again
+                inputs, index = noisy.of(batch.example.image, batch.example.sample_index)
+                if len(index):
                     model(inputs.to(device))
-                else:
-                    unwrapped(model).forward_from_features(inputs.to(device))  # type: ignore[operator]
-                observer.add_second({name: maps[name] for name in maps}, frames)
+                    observer.add_noisy(dict(maps), index)
+        known = None if features is None else features.second
+        for frames in _second_passes(model, seconds, known, batch_size, num_workers):
+            observer.add_second(dict(maps), frames)
+        if noisy is not None and features is not None:
+            first = 0
+            for frames in _second_passes(model, noisy, features.noisy, batch_size, num_workers):
+                observer.add_noisy(dict(maps), torch.tensor(noisy.index[first : first + len(frames)]))
+                first += len(frames)
     return observer.observation()
 
 
@@ -129,19 +138,34 @@ def _passed(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
     return network.forward_from_features(below), below
 
 
-def _second_batches(
-    seconds: SecondViews, known: SecondFeatures | None, batch_size: int, num_workers: int
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Inputs and frames of the second views, or the maps that are known of them and frames."""
-    if known is None:
-        return DataLoader(seconds, batch_size=batch_size, num_workers=num_workers)
-    return zip(known.maps.split(batch_size), known.frames.split(batch_size), strict=True)
+def _second_passes(
+    model: nn.Module, looks: SecondLooks | None, known: SecondFeatures | None, batch_size: int, num_workers: int
+) -> Iterator[Tensor]:
+    """The model runs over the second looks, batch by batch, or over the maps that are known of them; yields frames."""
+    device = next(model.parameters()).device
+    if looks is None or not len(looks):
+        return
+    if known is not None:
+        for below, frames in zip(known.maps.split(batch_size), known.frames.split(batch_size), strict=True):
+            unwrapped(model).forward_from_features(below.to(device))  # type: ignore[operator]
+            yield frames
+    else:
+        for inputs, frames in DataLoader(looks, batch_size=batch_size, num_workers=num_workers):
+            model(inputs.to(device))
+            yield frames
 
 
 class _Observer:
     """What `observe` keeps between batches."""
 
-    def __init__(self, model: nn.Module, dataset: PartDataset, protocol: Protocol, seconds: SecondViews | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: PartDataset,
+        protocol: Protocol,
+        seconds: SecondViews | None,
+        noisy: NoisyPictures | None,
+    ) -> None:
         self.input_size = conversion_of(model).preprocessing.input_size
         num_classes, num_parts = len(dataset.classes), len(dataset.parts)
         masks = dict(part_masks(model))
@@ -173,6 +197,7 @@ class _Observer:
             )
         self.together = TogetherObservation(top_mask, self.layers[-1].field, background=top_mask.background)
         self.views = None if seconds is None else TwoViewsObservation(self.layers[-1].field, seconds.index)
+        self.noise = None if noisy is None else NoiseObservation(self.layers[-1].field, noisy.index)
         self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         known = known_categories(top_mask)
@@ -197,6 +222,8 @@ class _Observer:
         self.together.add(found, masked, places, scores, labels, landmarks, batch.example.object_box)
         if self.views is not None:
             self.views.add_whole(index, labels, found, places, below)
+        if self.noise is not None:
+            self.noise.add_whole(index, places, scores, labels, landmarks)
         self._add_contributions(masked, labels)
         self.records.add(index, labels, predictions == labels, sums)
         if self.parts is not None:
@@ -210,6 +237,12 @@ class _Observer:
         found = maps[self.layers[-1].layer]
         self.views.add_second(found, self._places(found, self.masks[-1]), frames)
 
+    def add_noisy(self, maps: dict[str, Tensor], index: Tensor) -> None:
+        """One batch of pictures with noise: `index` [image] of them in the data set."""
+        assert self.noise is not None
+        found, mask = maps[self.layers[-1].layer], self.masks[-1]
+        self.noise.add_noisy(index, self._places(found, mask), mask.peak_scores(found).float().cpu())
+
     def _places(self, maps: Tensor, mask: PartMask) -> Tensor:  # [image, filter, 2] (row, col), in fractions of cells
         return exact_places(maps, self.protocol.places or mask.places, beta=mask.template_slope).cpu()
 
@@ -219,6 +252,7 @@ class _Observer:
             self.parts,
             self.together,
             self.views,
+            self.noise,
             self.records,
             self.confusion,
             self.contributions,

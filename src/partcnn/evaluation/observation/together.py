@@ -100,6 +100,25 @@ class TogetherObservation:
         return self._column(6, torch.zeros(0, self._mask.num_filters))
 
     @property
+    def scores(self) -> Tensor:
+        """[picture, filter] of the maps' peaks, 0 where a filter is silent."""
+        return self.peaks.where(self.fires, 0)
+
+    @property
+    def peaks_px(self) -> Tensor:
+        """[picture, filter, 2] (x, y) in pixels of the input."""
+        return self._field.centers_px(self.cells.float())
+
+    @property
+    def landmarks_px(self) -> Tensor:
+        """[picture, part, 2] (x, y) in pixels of the input; nan where a part is not visible."""
+        return self._column(4, torch.zeros(0, 0, 2))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        return self._field.input_size
+
+    @property
     def held(self) -> Tensor:
         """[picture, 2]: cells that some filter holds, and those of them outside the object's box."""
         return self._column(7, torch.zeros(0, 2, dtype=torch.int64))
@@ -121,7 +140,7 @@ class TogetherObservation:
     @property
     def landmarks(self) -> Tensor:
         """[picture, part, 2] (x, y) in shares of the object's box; nan where a part is not visible."""
-        return self._in_boxes(self._column(4, torch.zeros(0, 0, 2)))
+        return self._in_boxes(self.landmarks_px)
 
     def _in_boxes(self, points: Tensor) -> Tensor:
         boxes = self._column(5, torch.zeros(0, 4))[:, None]

@@ -1,7 +1,13 @@
 """How well filters follow and cover object parts: functions of tensors. See docs/metrics.md for which to quote."""
 
 from partcnn.metrics.functional.absence import hidden_firing
-from partcnn.metrics.functional.activation import activation_shares, category_confusion, dead_filters, filter_purity
+from partcnn.metrics.functional.activation import (
+    activation_shares,
+    category_confusion,
+    class_purity,
+    dead_filters,
+    filter_purity,
+)
 from partcnn.metrics.functional.agreement import PartAgreement, part_agreement
 from partcnn.metrics.functional.baselines import (
     Baseline,
@@ -10,6 +16,7 @@ from partcnn.metrics.functional.baselines import (
     measure_baseline,
     random_peaks,
 )
+from partcnn.metrics.functional.consistency import Consistency, consistency, parts_in_boxes, stability
 from partcnn.metrics.functional.crowding import crowded_filters
 from partcnn.metrics.functional.displacement import (
     coverage,
@@ -25,6 +32,7 @@ from partcnn.metrics.functional.identity import identity
 from partcnn.metrics.functional.interpretability import part_interpretability, part_ious
 from partcnn.metrics.functional.landmarks import LandmarkRegression, landmark_regression_error
 from partcnn.metrics.functional.map_statistics import MapMoments, participation_ratio
+from partcnn.metrics.functional.part_purity import merged_sides, part_purity
 from partcnn.metrics.functional.pointing import pointing_game, pointing_hits
 from partcnn.metrics.functional.quantile import activation_histogram, activation_thresholds
 from partcnn.metrics.functional.regions import box_region, cell_discs, disc_region, grid_points, grown_regions
@@ -35,6 +43,7 @@ from partcnn.metrics.functional.strongest import merged_tables, strongest_images
 __all__ = [
     "Baseline",
     "BestPartMetric",
+    "Consistency",
     "LandmarkRegression",
     "MapMoments",
     "PartAgreement",
@@ -45,6 +54,8 @@ __all__ = [
     "box_region",
     "category_confusion",
     "cell_discs",
+    "class_purity",
+    "consistency",
     "constant_peaks",
     "constant_point_baseline",
     "coverage",
@@ -62,16 +73,20 @@ __all__ = [
     "least_location_instability",
     "location_instability",
     "measure_baseline",
+    "merged_sides",
     "merged_tables",
     "part_agreement",
     "part_interpretability",
     "part_ious",
+    "part_purity",
     "part_tracking",
     "participation_ratio",
+    "parts_in_boxes",
     "pointing_game",
     "pointing_hits",
     "random_peaks",
     "scatter_of_table",
+    "stability",
     "steadiness",
     "strongest_images",
     "tracking_of_table",

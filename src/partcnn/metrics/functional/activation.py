@@ -1,4 +1,4 @@
-"""What a filter fires on, category by category: dead filters, purity, and how its activation is shared out."""
+"""What a filter fires on, category by category: dead filters, class purity, and how its activation is shared out."""
 
 import torch
 from torch import Tensor
@@ -47,10 +47,10 @@ def activation_shares(activation: Tensor) -> Tensor:  # [filter, category] -> [f
     return torch.where(total > 0, activation / total, 0.0)
 
 
-def filter_purity(activation: Tensor, filter_category: Tensor) -> Tensor:  # [filter, category], [filter] -> [filter]
+def class_purity(activation: Tensor, filter_category: Tensor) -> Tensor:  # [filter, category], [filter] -> [filter]
     """The share of each filter's activation that falls on its own category; higher is better.
 
-    purity_f = a_{f,c(f)} / ∑_c a_{f,c}, with a as in `activation_shares`. 1: it fires on its category alone;
+    class purity_f = a_{f,c(f)} / ∑_c a_{f,c}, with a as in `activation_shares`. 1: it fires on its category alone;
     1 / number of categories: on all alike, as a filter that does not look does; 0: it never fires. Our definition:
     the paper prints none.
 
@@ -66,6 +66,9 @@ def filter_purity(activation: Tensor, filter_category: Tensor) -> Tensor:  # [fi
     return shares.gather(1, filter_category.to(shares.device, torch.int64)[:, None]).squeeze(1)
 
 
+filter_purity = class_purity  # its earlier name
+
+
 def category_confusion(activation: Tensor, filter_category: Tensor) -> Tensor:  # -> [category, category]
     """`activation_shares` averaged over the filters of each category: row c says where the filters of c fire.
 
@@ -73,9 +76,9 @@ def category_confusion(activation: Tensor, filter_category: Tensor) -> Tensor:  
         nan in the row of a category that has no filter; else as `activation_shares`.
 
     Raises:
-        ShapeError, ConfigError: as in `filter_purity`.
+        ShapeError, ConfigError: as in `class_purity`.
     """
-    filter_purity(activation, filter_category)  # checks both
+    class_purity(activation, filter_category)  # checks both
     shares = activation_shares(activation)
     owns = torch.nn.functional.one_hot(filter_category.long(), shares.shape[1]).to(shares)  # [filter, category]
     return owns.T @ shares / owns.sum(dim=0)[:, None]

@@ -115,7 +115,7 @@ def measure_baseline(
     """Every measure of filters that fire equally strongly at one point of each picture.
 
     The points are `constant_peaks` or `random_peaks`; what they fire on is one disc around the peak. Such filters
-    are never dead; their purity is 1 / number of categories.
+    are never dead; their class purity is 1 / number of categories.
 
     Args:
         peaks: (x, y) in pixels of the frame.
