@@ -18,9 +18,9 @@ from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.metrics.functional import (
     activation_shares,
     cell_discs,
+    class_purity,
     coverage,
     displacement_scatter,
-    filter_purity,
     location_instability,
     part_ious,
     part_tracking,
@@ -161,11 +161,11 @@ def draw_pointing() -> Figure:
     return figure
 
 
-def draw_purity() -> Figure:
+def draw_class_purity() -> Figure:
     """Mean activation of four filters on three categories, and the share that falls on their own."""
     activation = torch.tensor([[9.0, 0.4, 0.6], [3.0, 3.0, 3.0], [1.0, 6.0, 3.0], [0.2, 0.3, 0.1]])
     owner = torch.tensor([0, 1, 1, 2])
-    shares, purity = activation_shares(activation), filter_purity(activation, owner)
+    shares, purity = activation_shares(activation), class_purity(activation, owner)
     figure = Figure(figsize=(6.3, 2.0), layout="constrained")
     one = figure.subplots()
     left = torch.zeros(4).double()
@@ -175,7 +175,7 @@ def draw_purity() -> Figure:
         for row in range(4):
             one.text(left[row] + shares[row, category] / 2, row, name, ha="center", va="center", fontsize=7)
         left += shares[:, category]
-    labels = [f"filter {row}: purity {value:.2f}" for row, value in enumerate(purity.tolist())]
+    labels = [f"filter {row}: class purity {value:.2f}" for row, value in enumerate(purity.tolist())]
     one.set_yticks(range(4), labels, fontsize=8)
     one.invert_yaxis()
     one.set_xlabel("share of the filter's mean activation; its own category in blue", fontsize=8)
@@ -206,7 +206,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "instability": draw_instability,
     "interpretability": draw_interpretability,
     "pointing": draw_pointing,
-    "purity": draw_purity,
+    "class-purity": draw_class_purity,
     "coverage": draw_coverage,
 }
 

@@ -1,11 +1,13 @@
 """The second views of an evaluation: which pictures, the same whatever their order, and frames that are right."""
 
+import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from partcnn.datasets import PartDataset
-from partcnn.model.second_views import MOST_SECOND_VIEWS, SecondViews
+from partcnn.model.second_views import MOST_SECOND_VIEWS, NOISE_LIMIT, NOISE_STD, NoisyPictures, SecondViews
 from partcnn.networks.preprocessing import Preprocessing
 from tests.pointing_network import BIRDS, RED, SIDE, Drawer
 
@@ -75,3 +77,46 @@ def test_a_frame_carries_what_is_seen_back_to_where_it_lies_in_the_picture(tmp_p
         expected = torch.tensor([(col + 0.5) / 8, (row + 0.5) / 8])
         torch.testing.assert_close(frame @ point, expected, atol=0.02, rtol=0)
     assert seen >= 5
+
+
+# --- with noise
+
+
+def test_noisy_pictures_are_those_with_an_annotated_part_as_they_are_measured_and_noise_within_its_limits(
+    tmp_path: Path,
+) -> None:
+    drawer = Drawer(tmp_path)
+    for number in range(20):
+        drawer.add(
+            f"photograph {number}", number % 2, {RED: drawer.cell()}, {"beak": (1, 1)} if number % 4 == 1 else {}
+        )
+    dataset = drawer.dataset(**BIRDS)
+    found = NoisyPictures(dataset, PREPROCESSING)
+    assert sorted(found.index) == list(range(1, 20, 4))
+    whole = [PREPROCESSING(dataset.samples[number].load_image()) for number in found.index]
+    noise = torch.stack([found[place][0] for place in range(len(found))]) - torch.stack(whole)
+    assert noise.abs().max() <= NOISE_LIMIT + 1e-6
+    share = (noise.abs() > NOISE_LIMIT - 1e-6).float().mean().item()
+    assert share == pytest.approx(math.erfc(NOISE_LIMIT / NOISE_STD / math.sqrt(2)), abs=0.01)  # what the limit cuts
+    inner = noise[noise.abs() < NOISE_LIMIT / 2]
+    assert inner.mean().item() == pytest.approx(0, abs=0.005)
+    assert len(noise.flatten(1).unique(dim=0)) == len(noise)  # each picture has another
+
+
+def test_noise_is_the_same_at_each_call_in_any_order_and_on_pictures_that_are_at_hand(tmp_path: Path) -> None:
+    drawer = drawn(tmp_path, 12)
+    for sample in drawer.samples:
+        sample.parts["beak"] = []
+    first = NoisyPictures(drawer.dataset(**BIRDS), PREPROCESSING)
+    whole = torch.stack([PREPROCESSING(sample.load_image()) for sample in drawer.samples])
+    pictures, index = first.of(whole, torch.arange(12))
+    assert sorted(index.tolist()) == sorted(first.index)
+    for picture, number in zip(pictures, index.tolist(), strict=True):
+        torch.testing.assert_close(picture, first[first.index.index(number)][0])
+    assert first.of(whole[::2], torch.arange(0, 12, 2))[0].shape[0] == 0  # of the background
+    drawer.samples.reverse()
+    second = NoisyPictures(drawer.dataset(**BIRDS), PREPROCESSING)
+    assert first.settings == second.settings
+    assert first.settings != views(drawer.dataset(**BIRDS)).settings
+    for place in range(len(first)):
+        assert torch.equal(first[place][0], second[place][0])
