@@ -650,7 +650,7 @@ class TestCommand:
         self.run(command, tmp_path / "out", "--objective", "exact")
         self.run(command, tmp_path / "out", "--plain")
         assert entries(directory) == before
-        assert len(before) == 4  # views, the whole pictures of both splits, second views of those kept out
+        assert len(before) == 5  # views, the whole pictures of both splits; of those kept out second views, and noise
         self.run(command, tmp_path / "out", "--trunk", "finetune")
         assert entries(directory) == before
 

@@ -117,7 +117,7 @@ def test_evaluate_writes_a_row_per_filter(run: Path, tmp_path: Path, capsys: pyt
     header, *rows = file.read_text().splitlines()
     assert header.startswith("layer,filter,category")
     assert len(rows) == json.loads((run / "metrics.json").read_text())["summary"]["num_filters"]
-    assert "class_purity" in capsys.readouterr().out
+    assert "purity" in capsys.readouterr().out
     assert "csv" in one_line_error(capsys, ["evaluate", str(run), "--csv", str(tmp_path)])
 
 

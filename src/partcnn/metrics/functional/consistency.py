@@ -71,7 +71,8 @@ def consistency(
         ConfigError: a number is outside its range, or infinite.
     """
     is_inside = parts_in_boxes(peaks, scores, landmarks, image_size, box_frac=box_frac)
-    return consistency_of_counts(is_inside.sum(dim=0), are_shown(landmarks).sum(dim=0), threshold=threshold)
+    num_shown = are_shown(landmarks).sum(dim=0).to(is_inside.device)
+    return consistency_of_counts(is_inside.sum(dim=0), num_shown, threshold=threshold)
 
 
 def consistency_of_counts(hits: Tensor, num_shown: Tensor, *, threshold: float = CONSISTENT) -> Consistency:
@@ -141,8 +142,9 @@ def stable_boxes(
         )
     before = parts_in_boxes(peaks, scores, landmarks, image_size, box_frac=box_frac)
     after = parts_in_boxes(noisy_peaks, noisy_scores, landmarks, image_size, box_frac=box_frac)
-    is_counted = (scores > 0) & are_shown(landmarks).any(dim=1)[:, None]
-    is_same = is_counted & (noisy_scores > 0) & (before == after).all(dim=2)
+    is_shown = are_shown(landmarks).any(dim=1)[:, None].to(before.device)
+    is_counted = (scores > 0).to(before.device) & is_shown
+    is_same = is_counted & (noisy_scores > 0).to(before.device) & (before == after.to(before.device)).all(dim=2)
     return torch.stack([is_same, is_counted])
 
 
@@ -174,8 +176,10 @@ def parts_in_boxes(
     height, width = image_size
     half = peaks.new_tensor([width, height], dtype=torch.float64) * (box_frac / 2)
     chunk = max(1, _MOST_ELEMENTS // max(1, 2 * peaks.shape[1] * landmarks.shape[1]))
+    points = landmarks.detach().to(peaks.device, torch.float64)
     found = torch.zeros(*peaks.shape[:2], landmarks.shape[1], dtype=torch.bool, device=peaks.device)
-    for own in torch.arange(len(peaks), device=peaks.device).split(chunk):
-        gaps = peaks[own, :, None].detach().double() - landmarks[own, None].detach().to(peaks.device, torch.float64)
+    for first in range(0, len(peaks), chunk):
+        own = slice(first, first + chunk)
+        gaps = peaks[own, :, None].detach().double() - points[own, None]
         found[own] = (gaps.abs() <= half).all(dim=3)  # of nan False
     return found & (scores.to(peaks.device) > 0)[..., None]

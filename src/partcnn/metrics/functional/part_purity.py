@@ -82,11 +82,11 @@ def strongest_windows(
     is_inside = parts_in_boxes(peaks, scores, landmarks, image_size, box_frac=window_frac)
     merged = [is_inside[..., members].any(dim=2) for members in groups.values()]
     hits = torch.stack(merged, dim=2) if merged else is_inside
-    index = torch.arange(len(peaks)) if image_index is None else image_index
-    is_shown = are_shown(landmarks).any(dim=1)
+    index = (torch.arange(len(peaks)) if image_index is None else image_index).to(peaks.device)
+    is_shown = are_shown(landmarks).any(dim=1).to(peaks.device)
     by_index = index.argsort(stable=True)  # of equal scores the image of the lower index is the one meant
-    rows = by_index[is_shown[by_index].to(by_index.device)]
-    ranked = scores.detach().double()[rows].sort(dim=0, descending=True, stable=True)
+    rows = by_index[is_shown[by_index]]
+    ranked = scores.detach().to(peaks.device, torch.float64)[rows].sort(dim=0, descending=True, stable=True)
     chosen = rows[ranked.indices[:top].T]  # [filter, rank]
     filters = torch.arange(peaks.shape[1], device=peaks.device)[:, None]
     columns = [ranked.values[:top].T[..., None], index[chosen][..., None], hits[chosen, filters]]
