@@ -34,7 +34,7 @@ from partcnn.model.second_views import NoisyPictures, SecondLooks, SecondViews
 from partcnn.networks.backbones import load_backbone
 from partcnn.networks.preprocessing import Preprocessing
 
-MOST = 1.25  # times the plain pass
+MOST = 1.15  # times the plain pass
 
 
 class DecodedSample(Sample):
