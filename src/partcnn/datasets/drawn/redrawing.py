@@ -116,7 +116,8 @@ class PosedAnimal:
     def _pieces(self, change: Change) -> list[Piece]:
         pieces = [piece for piece in self._placed.pieces if piece.part not in change.without]
         for part, (kind, seed) in change.swapped.items():
-            other = ANIMALS[kind](_animal_generator(kind, seed, self.size))
+            rng = _animal_generator(kind, seed, self.size)
+            other = ANIMALS[kind](rng)
             pieces = _swapped(pieces, [self._fitted(layer, other, part) for layer in _layers(other, part)], part)
         return pieces
 
