@@ -313,6 +313,20 @@ def test_contributions_lie_on_the_parts() -> None:
             assert found.of[part] == pytest.approx(weight, rel=tolerance)
 
 
+@pytest.mark.parametrize("method", [CELLS, PLACES])
+def test_all_of_a_logit_but_its_bias_is_laid_out(method: str) -> None:
+    torch.manual_seed(1)
+    network = tiling_network()
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([0.5, -0.25]))
+    images, classes = torch.rand(2, 3, SIDE, SIDE), torch.tensor([0, 1])
+    spread = EXPLAINERS[method](network, images, classes)
+    with torch.no_grad():
+        expected = (network(images) - network.bias)[torch.arange(2), classes]
+    assert (network.head.weight[:, -1].abs() > 0.01).any()  # the surroundings add something
+    assert torch.allclose(spread.pixels.sum(dim=(1, 2)) + spread.elsewhere, expected, atol=1e-5)
+
+
 def test_what_lies_in_no_part_is_the_backgrounds() -> None:
     drawing = redrawing(frozenset(FEW))
     regions = part_regions(drawing, (SIDE, SIDE))
@@ -446,6 +460,12 @@ def test_one_animal_against_background_is_measured_too(against_background: Path,
     text = out.with_suffix(".md").read_text()
     assert text == page(found)
     assert "giraffe; against background" in text
+
+
+def test_the_page_of_the_repository_is_that_of_its_figures() -> None:
+    results = Path(__file__).parents[3] / "docs" / "results"
+    found = json.loads((results / "interventions.json").read_text(encoding="utf-8"))
+    assert page(found) == (results / "interventions.md").read_text(encoding="utf-8")
 
 
 def test_runs_of_one_name_are_taken_together(against_background: Path) -> None:

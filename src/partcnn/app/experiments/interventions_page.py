@@ -40,7 +40,8 @@ more is better, and any method may win.
   falls before other backgrounds.
 - **completeness** is the mean of D and of the mean of CSDC, PC and DC. A part is important if it has more than a
   share *t* of all that the explanation hands out; *t* is the best of 80 from 0.01 to 0.50 for each row, chosen on
-  these pictures, as FunnyBirds does.
+  these pictures, as FunnyBirds does. An explanation that calls nothing important has about a half: D is 1 then, the
+  checks are near 0.
 - **single deletion**: is the part that is said to count more also the one without which the logit falls more? ½ + ½
   Spearman's rank correlation over the parts of a picture. Half is chance.
 - **target sensitivity**: one part is another animal's. Does the explanation of that animal lie on that part more
@@ -51,9 +52,13 @@ more is better, and any method may win.
 - **background independence**, of the network and not of an explanation: how often the logit falls by less than 5 %
   before another background.
 
-"Counted" is over pictures that the network gets right. Where a score has no answer (no part that does not matter; a
-logit that does not react to the swapped part) the picture does not count for it; the `.json` has the number for
-each score.
+All means are over pictures that the network gets right. Where a score has no answer (no part that does not matter; a
+logit that does not react to the swapped part) the picture does not count for it; the `.json` has the number for each
+score. CSDC leaves out pictures that are named without any part; these pass PC and fail DC nearly whatever is called
+important.
+
+**Read every figure beside the two baselines.** Where one part is the largest and counts most, an explanation that knows
+nothing but sizes ranks parts well.
 
 ## The explanations
 
