@@ -17,7 +17,14 @@ from PIL import Image
 from torch import nn
 
 from partcnn.app.cli.commands import main
-from partcnn.app.experiments.intervention_figures import CHECKED, SCORES, explanation_row, picture_scores
+from partcnn.app.experiments.intervention_figures import (
+    CHECKED,
+    SCORES,
+    best_threshold,
+    completeness,
+    explanation_row,
+    picture_scores,
+)
 from partcnn.app.experiments.intervention_runs import trained_networks
 from partcnn.app.experiments.intervention_scores import (
     BACKGROUND,
@@ -128,6 +135,18 @@ def test_a_logit_that_falls_by_a_twentieth_matters_and_one_that_rises_does_not()
     assert rising.logit == -19
     assert unimportant(rising) == {"head", BACKGROUND}  # without the body it falls by 1, more than 0.95
     assert background_independence(rising) == pytest.approx(2 / 3)
+
+
+def test_completeness_weighs_the_three_checks_as_much_as_distractibility() -> None:
+    columns = {
+        "csdc": [0.9, 0.9, math.nan],
+        "pc": [0.6, 0.6, 0.6],
+        "dc": [0.3, 0.3, 0.4],
+        "distractibility": [0.2, 0.4, 0.4],
+    }
+    checked = {name: torch.tensor(values) for name, values in columns.items()}
+    assert completeness(checked).tolist() == pytest.approx([0.4, 0.5, 0.45])  # a check without a picture is left out
+    assert best_threshold(checked) == 1
 
 
 def test_an_explanation_that_is_alike_everywhere_says_nothing_of_parts() -> None:
