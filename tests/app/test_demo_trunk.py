@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from partcnn.app.demo import _all_kinds
-from partcnn.app.demo_trunk import kind_loss, place_loss, recoloured, trained_trunk
+from partcnn.app.demo_trunk import all_kinds, kind_loss, place_loss, recoloured, trained_trunk
 
 WHOLE = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 FLIPPED = torch.tensor([[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -59,7 +58,7 @@ def test_recolouring_changes_light_and_not_shape() -> None:
 
 
 def test_the_same_seed_trains_the_same_trunk() -> None:
-    dataset = _all_kinds("demo:2", 2)
+    dataset = all_kinds("demo:2", 2)
     assert dataset.classes[-1] == "background"
     first, second = (trained_trunk(dataset, epochs=1, seed=3, is_progress_shown=False) for _ in range(2))
     assert len(dataset.classes) == first.classifier.out_features

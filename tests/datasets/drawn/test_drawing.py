@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partcnn.datasets.drawn.drawing import KINDS, PARTS, Drawing, draw_animal, draw_background, mask_box
+from partcnn.datasets.drawn.drawing import KINDS, Drawing, draw_animal, draw_background, mask_box
+from partcnn.datasets.drawn.figures import PARTS
 from partcnn.foundation.errors import ConfigError
 
 NUM_PER_KIND = 30
@@ -115,7 +116,7 @@ def test_a_third_of_the_pictures_hide_some_of_the_animal() -> None:
 def _hidden_share(kind: str, seed: int) -> float:
     with pytest.MonkeyPatch.context() as patch:
         seen = draw_animal(kind, seed, 32)
-        patch.setattr("partcnn.datasets.drawn.drawing._paint_front", lambda *arguments: None)
+        patch.setattr("partcnn.datasets.drawn.redrawing.paint_front", lambda *arguments: None)
         whole = draw_animal(kind, seed, 32)
     areas = [sum(mask.sum() for mask in drawing.masks.values()) for drawing in (seen, whole)]
     return float(1 - areas[0] / areas[1])
@@ -123,7 +124,7 @@ def _hidden_share(kind: str, seed: int) -> float:
 
 def test_animals_take_45_to_90_percent_of_the_side() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("partcnn.datasets.drawn.drawing.OCCLUSION_RATE", 0.0)
+        patch.setattr("partcnn.datasets.drawn.redrawing.OCCLUSION_RATE", 0.0)
         boxes = np.array([draw_animal(kind, seed, 96).object_box for kind in KINDS for seed in range(6)])
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 96
     assert sides.min() > 0.41
@@ -161,7 +162,7 @@ def _mean_colour(picture: Image.Image) -> np.ndarray:
 
 def test_a_part_that_is_nearly_hidden_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = draw_animal("cat", 0, 64)
-    monkeypatch.setattr("partcnn.datasets.drawn.drawing.MIN_VISIBLE", 1.01)
+    monkeypatch.setattr("partcnn.datasets.drawn.redrawing.MIN_VISIBLE", 1.01)
     assert whole.masks
     assert draw_animal("cat", 0, 64).masks == {}
 
