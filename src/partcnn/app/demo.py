@@ -7,12 +7,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
-from partcnn.app.demo_trunk import EPOCHS, trained_trunk
+from partcnn.app.demo_trunk import EPOCHS, LAYER, all_kinds, trained_trunk
 from partcnn.app.runs.training import train_run
 from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets import PartDataset
-from partcnn.datasets.catalogue import BACKGROUND, Catalogue
-from partcnn.datasets.drawn.dataset import DrawnSample
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation
 from partcnn.explanation.explanation import Explanation, explain
@@ -21,7 +19,6 @@ from partcnn.plot import filter_gallery, filter_name, tiled_picture
 from partcnn.reporting import report
 from partcnn.reporting.tiles import evenly_chosen
 
-_LAYER = "features.block5"
 _NUM_FILTERS = 12  # of 8 none had the head for itself
 _NUM_TILES = 6  # pictures of a filter in the gallery
 _NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
@@ -61,7 +58,7 @@ def run_demo(
         out=str(directory / "parts"),
         backbone="wide_field",
         weights=str(directory / "trunk.safetensors"),
-        layers=_LAYER,
+        layers=LAYER,
         seed=seed,
         epochs=epochs,
         network=NetworkSettings(filters=_NUM_FILTERS),
@@ -70,7 +67,7 @@ def run_demo(
     )
     dataset = load_dataset(settings.data, category=category)
     trunk = trained_trunk(
-        _all_kinds(settings.data, count), epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
+        all_kinds(settings.data, count), epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
     )
     save_tensors(trunk.state_dict(), Path(settings.weights or ""))
     run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
@@ -90,15 +87,6 @@ def run_demo(
         log=run.directory / "log" / "metrics.csv",
     )
     return page, {"part filters": evaluation, "plain": plain}
-
-
-def _all_kinds(spec: str, count: int) -> PartDataset:
-    """The training drawings of all animals, and of scenery as one more class."""
-    animals = load_dataset(spec, split="all")
-    scenery = [DrawnSample(BACKGROUND, i, len(animals.classes)) for i in range(count)]
-    return PartDataset(
-        Catalogue([*animals.samples, *scenery], [*animals.classes, BACKGROUND], animals.parts), split="train"
-    )
 
 
 def _write_pictures(dataset: PartDataset, directory: Path) -> None:

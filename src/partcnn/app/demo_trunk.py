@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.datasets import PartDataset
+from partcnn.datasets.catalogue import BACKGROUND, Catalogue
+from partcnn.datasets.drawn.dataset import DrawnSample
+from partcnn.datasets.loading import load_dataset
 from partcnn.networks.demo_net import WideFieldNet
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.batches import EpochBatches
@@ -23,6 +26,7 @@ from partcnn.training.features import compute_features
 from partcnn.training.threads import fitting_threads
 from partcnn.training.views import PictureViews
 
+LAYER = "features.block5"  # whose maps parts are found on
 EPOCHS = 11  # with 16 it knew the training drawings better, and parts of others less well
 _INPUT_SIZE = (112, 112)  # crops are enlarged to that: parts are then as large as in whole pictures of 160 pixels
 _NUM_VIEWS, _MIN_CROP_FRAC = 9, 0.3
@@ -67,6 +71,15 @@ def trained_trunk(dataset: PartDataset, *, epochs: int, seed: int, is_progress_s
             optimizer.step()
             schedule.step()
     return network.eval()
+
+
+def all_kinds(spec: str, count: int) -> PartDataset:
+    """The training drawings of all animals, and of scenery as one more class."""
+    animals = load_dataset(spec, split="all")
+    scenery = [DrawnSample(BACKGROUND, i, len(animals.classes)) for i in range(count)]
+    return PartDataset(
+        Catalogue([*animals.samples, *scenery], [*animals.classes, BACKGROUND], animals.parts), split="train"
+    )
 
 
 def kind_loss(logits: Tensor, labels: Tensor) -> Tensor:  # [image, row, col, class], [image]

@@ -53,6 +53,7 @@ class Canvas:
         pixels: [row, col, channel], 0 to 1.
         visible: per part [row, col], the share of each pixel that the part covers and nothing later hides.
         drawn: per part [row, col], the share it covers, hidden or not.
+        touched: per part bool [row, col], the pixels that its paint reached, hidden or not.
     """
 
     def __init__(self, size: int, parts: tuple[str, ...], *, light: float, grain: Pixels) -> None:
@@ -62,22 +63,31 @@ class Canvas:
         self.pixels: Pixels = np.zeros((size, size, 3), dtype=np.float32)
         self.visible = {part: np.zeros((size, size), dtype=np.float32) for part in parts}
         self.drawn = {part: np.zeros((size, size), dtype=np.float32) for part in parts}
+        self.touched = {part: np.zeros((size, size), dtype=np.bool_) for part in parts}
 
     def paint(self, form: Form, paint: Paint, *, part: str | None = None, hides: bool = True) -> None:
-        """Paint over what is there. `part` is credited with the pixels; `hides=False` takes them from none."""
+        """Paint over what is there. `part` is credited with the pixels; `hides=False` gives and takes none."""
         window = self._window(form)
         if window is None:
             return
         alpha = self._coverage(form, window) * np.float32(paint.opacity)
         self._blend(window, alpha, self._colours(alpha, paint, window))
+        rows, cols = _slices(window)
+        if part is not None:
+            self.touched[part][rows, cols] |= alpha > 0
         if hides:
-            rows, cols = _slices(window)
             for seen in self.visible.values():
                 seen[rows, cols] *= 1 - alpha
             if part is not None:
                 self.visible[part][rows, cols] += alpha
                 drawn = self.drawn[part][rows, cols]
                 drawn += alpha * (1 - drawn)
+
+    def copy(self, pixels: Pixels | None = None) -> "Canvas":
+        """A canvas of its own with the same light and grain, and these pixels or the same; no part is on it yet."""
+        fresh = Canvas(self.size, tuple(self.visible), light=self.light, grain=self.grain)
+        fresh.pixels[:] = self.pixels if pixels is None else pixels
+        return fresh
 
     def shade(self, form: Form, *, strength: float, blur: float) -> None:
         """Darken the picture under a form with soft edges: a cast shadow. `blur` in units of the side."""

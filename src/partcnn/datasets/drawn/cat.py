@@ -133,5 +133,5 @@ def _muzzle(x: float) -> list[Piece]:
         for drop in (-0.24, 0.12):
             ends = [(x + side * 0.33, 0.42), (x + side * 1.18, 0.42 + drop)]
             whisker = tube(ends, [0.022, 0.012], samples=2)
-            pieces.append(Piece(None, whisker, Paint(rgb("fbf7f0"), relief=0, rim=0, opacity=0.7)))
+            pieces.append(Piece("head", whisker, Paint(rgb("fbf7f0"), relief=0, rim=0, opacity=0.7), is_sheer=True))
     return pieces

@@ -20,11 +20,12 @@ PARTS = ("body", "head", "legs", "tail")
 
 @dataclass(frozen=True)
 class Piece:
-    """A painted form. `part` None: it changes the look but takes and hides no pixels (whiskers)."""
+    """A painted form. `is_sheer`: it changes the look but takes and hides no pixels (whiskers)."""
 
-    part: str | None
+    part: str
     form: Form
     paint: Paint
+    is_sheer: bool = False
 
 
 def assembled(
@@ -55,8 +56,8 @@ def assembled(
 
 
 def extent(pieces: Iterable[Piece]) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of all pieces that belong to a part."""
-    return bounds([polygon for piece in pieces if piece.part for polygon in piece.form])
+    """x0, y0, x1, y1 of all pieces but the sheer ones."""
+    return bounds([polygon for piece in pieces if not piece.is_sheer for polygon in piece.form])
 
 
 def rgb(code: str) -> Colour:

@@ -105,4 +105,4 @@ def _ear(rng: np.random.Generator, turn: float, colour: Colour, lining: tuple[Co
 
 def _whisker(slope: float) -> Piece:
     form = tube([(0.2, 0.06), (0.38, 0.04 + slope)], [0.006, 0.003], samples=2)
-    return Piece(None, form, Paint((1, 1, 1), relief=0, rim=0, opacity=0.6))
+    return Piece("head", form, Paint((1, 1, 1), relief=0, rim=0, opacity=0.6), is_sheer=True)
