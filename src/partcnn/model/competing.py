@@ -114,16 +114,36 @@ class SumOfParts(nn.Module):
         held = self.held(shares, features)
         return torch.einsum("ikd,ckd->ick", held, self._weights(held))
 
+    def contribution_maps(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, class, filter + 1, row, col]
+        """What each cell adds to each logit through each filter, and last through the surroundings.
+
+        Σ_c over the cells gives `contributions`, exactly, the masses m_k being given:
+
+            a_k(c) · ( ⟨W + W_k, g(c)⟩ / (5 √(m_k + 1)) + (W + W_k)_mass / (m_k + 1) )
+        """
+        shares, summed, values = self._read(shares, features)
+        mass = summed.sum(dim=(2, 3))[:, None, :, None, None]
+        weights = self._weights(values)
+        of_values = torch.einsum("ckd,idhw->ickhw", weights[..., :-1], values) / (5 * (mass + 1).sqrt())
+        of_cells = of_values + weights[None, :, :, -1, None, None] / (mass + 1)
+        fine = of_cells.repeat_interleave(2, dim=3).repeat_interleave(2, dim=4)
+        return fine[..., : shares.shape[2], : shares.shape[3]] * shares[:, None]
+
     def held(self, shares: Tensor, features: Tensor) -> Tensor:  # → [image, filter + 1, values + 1]
         """v_k: what each filter holds, and how much; last what none does."""
+        _, summed, values = self._read(shares, features)
+        mass = summed.sum(dim=(2, 3))[..., None]
+        pooled = torch.einsum("ikhw,idhw->ikd", summed, values) / (5 * (mass + 1).sqrt())
+        return torch.cat([pooled, mass / (mass + 1)], dim=2)
+
+    def _read(self, shares: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """a with the rest [image, filter + 1, row, col]; its sums over 2 × 2 cells, and g, at half the resolution."""
         rest = (1 - shares.sum(dim=1, keepdim=True)).clamp(min=0)
         shares = torch.cat([shares, rest], dim=1)
         coarse = _halved(features) / _halved(torch.ones_like(features[:1, :1]))
         values = F.relu(self.value(self.channel_dropout(coarse)))
         summed = 4 * _halved(shares)
-        mass = summed.sum(dim=(2, 3))[..., None]
-        pooled = torch.einsum("ikhw,idhw->ikd", summed, values.to(summed)) / (5 * (mass + 1).sqrt())
-        return torch.cat([pooled, mass / (mass + 1)], dim=2)
+        return shares, summed, values.to(summed)
 
     def _weights(self, like: Tensor) -> Tensor:
         return (self.weight + self.shared_weight).to(like)

@@ -78,11 +78,19 @@ class CompetingNetwork(PartNetwork):
 
     def logit_terms(self, masked_feature_maps: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `PartNetwork.logit_terms`; of the pictures of the last forward pass."""
+        terms = self.head.contributions(masked_feature_maps, self._last_features(masked_feature_maps))
+        return terms[..., :-1], terms[..., -1]
+
+    def logit_maps(self, masked_feature_maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `PartNetwork.logit_maps`; of the pictures of the last forward pass."""
+        maps = self.head.contribution_maps(masked_feature_maps, self._last_features(masked_feature_maps))
+        return maps[:, :, :-1], maps[:, :, -1]
+
+    def _last_features(self, masked_feature_maps: Tensor) -> Tensor:
         features = self.layer_of_parts.mask.last_features
         if features is None or features.shape[0] != masked_feature_maps.shape[0]:  # len() would fix it in an export
             raise ConfigError("contributions: expected a forward pass of these pictures before, got none")
-        terms = self.head.contributions(masked_feature_maps, features)
-        return terms[..., :-1], terms[..., -1]
+        return features
 
     @property
     def layer_of_parts(self) -> CompetingLayer:

@@ -76,6 +76,14 @@ class AdditiveHead(nn.Module):
         pooled = F.adaptive_avg_pool2d(masked_feature_maps, self.grid)
         return torch.einsum("ifhw,cfhw->icf", pooled, self.weight.to(pooled))
 
+    def contribution_maps(self, masked_feature_maps: Tensor) -> Tensor:  # -> [image, class, filter, row, col]
+        """What each cell adds to each logit through each filter; their sum over the cells is `contributions`."""
+        rows, cols = masked_feature_maps.shape[2:]
+        cells = torch.eye(rows * cols).to(masked_feature_maps).view(-1, 1, rows, cols)
+        pooled = F.adaptive_avg_pool2d(cells, self.grid)[:, 0]  # [cell, row, col]: where a cell alone would go
+        weights = torch.einsum("nhw,cfhw->cfn", pooled, self.weight.to(pooled))
+        return masked_feature_maps[:, None] * weights.view(*weights.shape[:2], rows, cols)
+
 
 class MapErasing(nn.Module):
     """In training, a rectangle of a random half or so of the maps is set to 0, in all channels alike.

@@ -244,6 +244,18 @@ class PartNetwork(nn.Module):
         """
         return self.head.contributions(masked_feature_maps), None  # type: ignore[operator]
 
+    def logit_maps(self, masked_feature_maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`logit_terms` cell by cell: what each cell adds to each logit through each filter, or through none.
+
+        Args:
+            masked_feature_maps: [image, filter, row, col] of the last forward pass.
+
+        Returns:
+            Contributions [image, class, filter, row, col] and surroundings [image, class, row, col] or None; summed
+            over the cells they are those of `logit_terms`.
+        """
+        return self.head.contribution_maps(masked_feature_maps), None  # type: ignore[operator]
+
 
 def _misfit(images: Tensor, num_channels: int | None, dtype: torch.dtype) -> str | None:
     """Why a network may fail on such pictures, in words."""

@@ -59,6 +59,20 @@ def _add_objectives(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
+def _add_interventions(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="*", help="finished runs on drawn animals, of one --data and --category")
+    parser.add_argument(
+        "--train", type=int | None, help="COUNT drawings of each of six animals: train what --folder lacks of it"
+    )
+    parser.add_argument("--folder", type=str, default="runs/interventions", help="of the trained runs, which are kept")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the trained runs")
+    parser.add_argument("--epochs", type=int | None, help="of each training; the default is the demonstration's")
+    parser.add_argument("--pictures", type=int, default=30, help="kept out of training, of each animal")
+    parser.add_argument("--seed", type=int, default=0, help="of what is changed in the pictures")
+    parser.add_argument("--out", type=str, default="runs/interventions/page", help="the page and .json, without ending")
+    add_json(parser)
+
+
 def _paper(options: Namespace) -> int:
     from partcnn.app.experiments.paper import write_tables
     from partcnn.app.experiments.paper_runs import read_figures, read_runs, train_missing, wanted_runs
@@ -122,7 +136,38 @@ def _objectives(options: Namespace) -> int:
     return DONE
 
 
+def _interventions(options: Namespace) -> int:
+    from partcnn.app.experiments.intervention_runs import trained_networks
+    from partcnn.app.experiments.interventions import interventions
+    from partcnn.app.experiments.interventions_page import write_page
+    from partcnn.app.experiments.spatial_explanations import check_captum
+
+    check_captum()
+    directories = [Path(run) for run in options.runs]
+    if options.train is not None:
+        quiet_lightning()
+        directories += trained_networks(
+            Path(options.folder),
+            count=options.train,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            is_progress_shown=not options.json,
+        )
+    found = interventions(
+        directories, per_animal=options.pictures, seed=options.seed, is_progress_shown=not options.json
+    )
+    out = Path(options.out)
+    text = write_page(found, out)
+    print(out.with_suffix(".json").read_text(encoding="utf-8") if options.json else text)
+    return DONE
+
+
 _KINDS: dict[str, tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int]]] = {
+    "interventions": (
+        "explanations of drawn animals, tested by drawing them again",
+        _add_interventions,
+        _interventions,
+    ),
     "objectives": ("objectives, the plain network and the ceiling side by side", _add_objectives, _objectives),
     "paper": ("our figures beside the paper's", _add_paper, _paper),
 }

@@ -36,9 +36,7 @@ def trained_networks(
         trunk = folder / f"trunk-{seed}.safetensors"
         if not trunk.is_file():
             drawings = all_kinds(f"demo:{count}", count)
-            network = trained_trunk(
-                drawings, epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
-            )
+            network = trained_trunk(drawings, epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown)
             save_tensors(network.state_dict(), trunk)
         wanted = [
             RunSettings(

@@ -99,10 +99,10 @@ def task_maps(
     if computed is None:
         raise DataError(f"data: no room for the maps of {len(views)} pictures; set PARTCNN_CACHE_GIB higher")
     projection = {name: value.clone() for name, value in model.projection.state_dict().items()}
-    train_pictures, test_pictures = (
+    train_pictures, kept_out_pictures = (
         measured_pictures(model.trunk, preprocessing, split, cache) for split in (train, test)
     )
-    return TaskMaps(projection, computed, train_pictures, test_pictures)
+    return TaskMaps(projection, computed, train_pictures, kept_out_pictures)
 
 
 def measured_pictures(

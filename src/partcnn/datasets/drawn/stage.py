@@ -65,12 +65,15 @@ def placed(rng: np.random.Generator, pieces: list[Piece]) -> Placed:
     )
 
 
-def paint_back(
-    rng: np.random.Generator, size: int, *, foot: float, light: float | None = None
-) -> tuple[Canvas, Scene]:
+def paint_back(rng: np.random.Generator, size: int, *, foot: float, light: float | None = None) -> tuple[Canvas, Scene]:
     """Land and things behind; the horizon lies above the animal's feet. `light`: in place of the chosen one."""
     chosen = rng.uniform(-1, 1)
-    canvas = Canvas(size, PARTS, light=chosen if light is None else light, grain=noise(rng, size, cells=(12, 12), octaves=4, persistence=0.7))
+    canvas = Canvas(
+        size,
+        PARTS,
+        light=chosen if light is None else light,
+        grain=noise(rng, size, cells=(12, 12), octaves=4, persistence=0.7),
+    )
     horizon = rng.uniform(0.2, min(foot - 0.06, 0.62))
     scene = paint_land(canvas, rng, horizon)
     depths = np.sort(rng.uniform(0.0, 1.0, rng.integers(3, 8)))
