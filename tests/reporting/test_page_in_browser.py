@@ -18,6 +18,7 @@ from PIL import Image
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
+from partcnn.evaluation.audit import audit
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.foundation.number_text import decimal, signed
 from partcnn.model.network import conversion_of
@@ -102,7 +103,8 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = evaluate(model, dataset)
     log = root / "metrics.csv"
     log.write_text("epoch,task_loss,filter_loss\n0,2,1\n1,1,0.5\n", encoding="utf-8")
-    return report(model, dataset, root / "report.html", evaluation=measured, compare={"plain": measured}, log=log)
+    given = {"evaluation": measured, "compare": {"plain": measured}, "log": log, "audit": audit(model, dataset)}
+    return report(model, dataset, root / "report.html", **given)
 
 
 @pytest.fixture(scope="module")

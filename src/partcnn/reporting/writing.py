@@ -10,6 +10,7 @@ from torch import nn
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.evaluation.audit_result import Audit
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import as_path, write_text
 from partcnn.model.class_names import with_classes_of
@@ -29,6 +30,7 @@ def report(
     evaluation: Evaluation | None = None,
     compare: Mapping[str, Evaluation] | None = None,
     log: str | os.PathLike[str] | None = None,
+    audit: Audit | None = None,
     title: str | None = None,
     panels: Sequence[Panel] = (),
 ) -> Path:
@@ -41,6 +43,7 @@ def report(
         evaluation: of this model on this data set; None measures now.
         compare: evaluations of other networks on the same pictures, by a name to show, such as "plain".
         log: the run's log/metrics.csv, for the training curves; None leaves them out.
+        audit: of this model on these pictures, see `partcnn.evaluation.audit`; None leaves its panel out.
         title: of the page; None names the task.
         panels: of your own, below those of the page; see `partcnn.reporting.Panel`.
 
@@ -64,7 +67,7 @@ def report(
     curves = [] if log is None else read_curves(log)
     evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
     shown, gathered = folded(evaluation, gather(model, dataset, evaluation))
-    content = PageContent(shown, gathered, dict(compare or {}), curves)
+    content = PageContent(shown, gathered, dict(compare or {}), curves, audit)
     text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

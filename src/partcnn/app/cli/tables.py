@@ -1,14 +1,17 @@
 """Tables of commands, and where they are printed."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from partcnn.foundation.number_text import NOT_SEEN
+from partcnn.evaluation.audit_result import SURROUNDINGS
+from partcnn.foundation.number_text import NONE, NOT_SEEN, percent
 from partcnn.foundation.terminal import PlainConsole
 
+_MOST_PARTS, _MOST_ROWS = 4, 10  # of an audit
 _MOST_COLUMNS = 6  # parts beside each other in a table
 
 
@@ -44,6 +47,93 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
     if others:
         table.add_row(f"{len(others)} others", "", f"{rest:+.3f}", "", "", "")
     return table
+
+
+def audit_tables(found: Any, parts: Mapping[int, str]) -> list[Table]:
+    """Of an `Audit`; `parts` names the part that a filter follows."""
+
+    def term(number: int) -> str:
+        return "surroundings" if number == SURROUNDINGS else f"{number} {parts.get(number, '')}".strip()
+
+    return [
+        _evidence_table(found, term),
+        *_listed("pictures that the surroundings decide", found.decided, _decided_row, _DECIDED),
+        *_listed(
+            "parts that speak for a class on other objects",
+            found.misleading,
+            lambda one: (
+                one.class_name,
+                term(one.filter),
+                percent(one.share),
+                percent(one.on_own),
+                percent(one.on_others),
+            ),
+            ("class", "filter", "of its evidence", "speaks on its own pictures", "on others'"),
+        ),
+        *_listed(
+            "mistakes, and what speaks loudest for them",
+            found.mistakes,
+            lambda one: (
+                one.true,
+                one.predicted,
+                str(one.num_images),
+                term(one.filter),
+                percent(one.share),
+            ),
+            ("true", "taken for", "pictures", "filter", "of what speaks for it"),
+        ),
+        *_listed(
+            "classes that one part all but alone tells apart",
+            found.pairs,
+            lambda one: (one.first, one.second, term(one.filter), percent(one.share)),
+            ("class", "class", "filter", "of what tells them apart"),
+        ),
+        *_listed("the same picture twice", found.doubles, lambda one: (one,), ("",)),
+    ]
+
+
+_DECIDED = ("picture", "true", "predicted", "with usual surroundings")
+
+
+def _decided_row(one: Any) -> tuple[str, ...]:
+    return Path(one.image_path).name, one.true, one.predicted, one.without_surroundings
+
+
+def _evidence_table(found: Any, term: Callable[[int], str]) -> Table:
+    caption = f"accuracy {percent(found.accuracy)}"
+    if found.has_surroundings:
+        caption += f"; with each picture's surroundings put to the mean {percent(found.accuracy_without_surroundings)}"
+        caption += f", and {len(found.decided)} of {found.data['num_images']} pictures change"
+    table = Table(title="what tells each class from the others", caption=caption)
+    for name in ("class", "pictures", "surroundings", "95 % interval", "filters, most first"):
+        table.add_column(name, justify="left" if name in ("class", "filters, most first") else "right")
+    for name, one in found.evidence.items():
+        low, high = one.interval
+        strongest = sorted(range(len(one.parts)), key=lambda number: -one.parts[number])[:_MOST_PARTS]
+        is_told = not math.isnan(one.parts[0])
+        table.add_row(
+            name,
+            str(one.num_images),
+            percent(one.surroundings),
+            NONE if math.isnan(low) else f"{percent(low)} … {percent(high)}",
+            ", ".join(f"{term(number)} {percent(one.parts[number])}" for number in strongest) if is_told else NONE,
+        )
+    return table
+
+
+def _listed(
+    title: str, things: Sequence[Any], row: Callable[[Any], tuple[str, ...]], columns: tuple[str, ...]
+) -> list[Table]:
+    """A row for each, the first few; no table where there are none."""
+    if not things:
+        return []
+    more = len(things) - _MOST_ROWS
+    table = Table(title=title, caption=f"and {more} more, with --json" if more > 0 else None)
+    for name in columns:
+        table.add_column(name)
+    for one in things[:_MOST_ROWS]:
+        table.add_row(*row(one))
+    return [table]
 
 
 def data_table(dataset: Any) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from partcnn.evaluation import Evaluation
+from partcnn.evaluation.audit_result import Audit
 from partcnn.plot import Curve
 from partcnn.reporting.gathering import Gathered
 
@@ -17,12 +18,14 @@ class PageContent:
         gathered: the page's pictures and what the filters did on them.
         compare: evaluations of other networks, by the name to show.
         curves: of the training; may be empty.
+        audit: of the network; None: none was made.
     """
 
     evaluation: Evaluation
     gathered: Gathered
     compare: Mapping[str, Evaluation]
     curves: list[Curve]
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True)
