@@ -1,12 +1,12 @@
 """Tables of commands, and where they are printed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from partcnn.foundation.number_text import NOT_SEEN
+from partcnn.foundation.number_text import NOT_SEEN, decimal
 from partcnn.foundation.terminal import PlainConsole
 
 _MOST_COLUMNS = 6  # parts beside each other in a table
@@ -44,6 +44,30 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
     if others:
         table.add_row(f"{len(others)} others", "", f"{rest:+.3f}", "", "", "")
     return table
+
+
+def name_table(run: str, rows: Sequence[Mapping[str, Any]], *, is_measured: bool) -> Table:
+    """What the filters of a run are called.
+
+    Args:
+        run: its directory.
+        rows: {"filter", "name", "proposed", "r2"} of each; None: nothing.
+        is_measured: whether there are figures, which proposals are made from.
+    """
+    is_open = any(row["proposed"] and not row["name"] for row in rows)
+    how = "--propose takes the proposals where there is no name" if is_open else None
+    if not is_measured:
+        how = f"proposals are made from figures: partcnn evaluate {run}"
+    table = Table(title=f"{run}: names of filters", caption=how)
+    for name in ("filter", "name", "proposed", "R²"):
+        table.add_column(name, justify="right" if name in ("filter", "R²") else "left")
+    for row in rows:
+        table.add_row(str(row["filter"]), row["name"] or "", row["proposed"] or "", _r2(row["r2"]))
+    return table
+
+
+def _r2(value: float | None) -> str:
+    return "" if value is None else decimal(value)
 
 
 def data_table(dataset: Any) -> Table:
