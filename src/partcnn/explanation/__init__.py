@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from partcnn.explanation.attribution import Attribution, attribute
     from partcnn.explanation.explanation import Contribution, Explanation, explain
     from partcnn.explanation.occlusion import hiding_boxes, logits_when_hidden
+    from partcnn.explanation.terms import Term
 
 _HOMES = {
     "Attribution": "attribution",
@@ -17,12 +18,14 @@ _HOMES = {
     "explain": "explanation",
     "hiding_boxes": "occlusion",
     "logits_when_hidden": "occlusion",
+    "Term": "terms",
 }
 
 __all__ = [
     "Attribution",
     "Contribution",
     "Explanation",
+    "Term",
     "attribute",
     "explain",
     "hiding_boxes",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from partcnn.explanation.look import Look, looked
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
 from partcnn.explanation.placed_map import PlacedMap, PlacedShares
 from partcnn.explanation.question import Question, attributed, class_index
+from partcnn.explanation.terms import Term, terms_of
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.network import conversion_of
@@ -72,6 +73,7 @@ class Explanation:
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
         surroundings: what the cells add that no filter holds; None where filters do not compete.
         placed_shares: what each filter has of every cell; None where they do not compete.
+        names: filter → name, of those that have one; see `partcnn.model.naming`.
     """
 
     label: str
@@ -87,6 +89,12 @@ class Explanation:
     is_exact: bool = True
     surroundings: float | None = None
     placed_shares: PlacedShares | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> list[Term]:
+        """The contributions, those of filters that share a name added up; the largest magnitude first."""
+        return terms_of(self.contributions, self.names)
 
     @property
     def is_tiling(self) -> bool:
@@ -130,7 +138,10 @@ class Explanation:
         return save_explanation(self, Path(path), parts=parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the maps, the outlines and the picture, for JSON."""
+        """Everything but the maps, the outlines and the picture, for JSON.
+
+        Where filters have names, each contribution has one or None, and `terms` are added up by name.
+        """
         return {
             "label": self.label,
             "against": self.against,
@@ -142,8 +153,12 @@ class Explanation:
             "probability": self.probability,
             "logits": self.logits,
             "image_size": list(self.image_size),
-            "contributions": [_plain(contribution) for contribution in self.contributions],
+            "contributions": [_plain(contribution) | self._name(contribution) for contribution in self.contributions],
+            **({"terms": [term.to_dict() for term in self.terms]} if self.names else {}),
         }
+
+    def _name(self, contribution: Contribution) -> dict[str, Any]:
+        return {"name": self.names.get(contribution.filter)} if self.names else {}
 
 
 def explain(
@@ -186,7 +201,7 @@ def explain(
     look = looked(model, given, found)
     hidden = _hidden(model, look, question, hide, hide_frac)
     contributions = [_contribution(look, index, record.classes, hidden.get(index)) for index in look.order]
-    return _explanation(look, question, contributions)
+    return _explanation(look, question, contributions, record.filter_names)
 
 
 @dataclass(frozen=True)
@@ -225,7 +240,9 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
     )
 
 
-def _explanation(look: Look, question: Question, contributions: list[Contribution]) -> Explanation:
+def _explanation(
+    look: Look, question: Question, contributions: list[Contribution], names: Mapping[int, str]
+) -> Explanation:
     found, classes = look.found, question.classes
     return Explanation(
         label=classes[question.label],
@@ -241,6 +258,7 @@ def _explanation(look: Look, question: Question, contributions: list[Contributio
         image_size=look.given.size,
         picture=look.given.picture,
         placed_shares=look.placed_shares,
+        names=dict(names),
     )
 
 

@@ -1,4 +1,4 @@
-"""What people call the filters of the top part layer. A name is its filter's: it goes with it where others are cut out."""
+"""What people call the filters of the top part layer. A name goes with its filter where others are cut out."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence

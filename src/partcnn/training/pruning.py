@@ -29,9 +29,9 @@ from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.metrics.functional.map_statistics import MapMoments, chosen_filters, dropped_filters, merging_weights
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.copying import copied
-from partcnn.model.naming import names_of_kept
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
+from partcnn.model.naming import names_of_kept
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.views import PictureViews
@@ -69,8 +69,8 @@ def prune(
 
     Returns:
         A network that `partcnn.save`, `explain` and `evaluate` take as any other. The filters that stay are in their
-        old order with their names, and their maps are theirs, but for what the layer below lost. Where filters compete each cell is
-        shared anew, among those that stay and the rest.
+        old order, keep their names, and their maps are theirs, but for what the layer below lost. Where filters
+        compete each cell is shared anew, among those that stay and the rest.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`, or has no additive head.

@@ -24,7 +24,8 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
         image: the file's name.
         explanation: of that picture.
         parts: filter → the part it follows, told apart where several follow one.
-        most: contributions with a row of their own; the rest are added up.
+        most: filters, or names that several share, with a row of their own; the rest are added up. A name's place is
+            that of its filter that adds most.
     """
     around = "" if explanation.surroundings is None else f"surroundings {explanation.surroundings:+.3f} + "
     rest_name = f"bias {explanation.bias:+.3f} + {around}all filters"
@@ -33,16 +34,18 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
     title = f"{Path(image).name}: {explanation.question} {explanation.probability:.1%}"
     what = "logit" if explanation.against is None else "difference of logits"
     table = Table(title=title, caption=f"{what} {explanation.logit:+.3f} = {rest_name}")
-    for name in ("filter", "follows", f"adds to the {what}", "change when hidden", "at x", "y (px)"):
-        table.add_column(name, justify="left" if name == "follows" else "right")
-    for share in explanation.contributions[:most]:
-        x, y = (f"{pixels:.0f}" for pixels in share.position_px) if share.score > 0 else (NOT_SEEN, "")
-        hidden = "" if share.hidden_change is None else f"{share.hidden_change:+.3f}"
-        table.add_row(str(share.filter), parts.get(share.filter, ""), f"{share.value:+.3f}", hidden, x, y)
-    others = explanation.contributions[most:]
-    rest = sum(share.value for share in others)
+    called = "name or part" if explanation.names else "follows"
+    for name in ("filter", called, f"adds to the {what}", "change when hidden", "at x", "y (px)"):
+        table.add_column(name, justify="left" if name == called else "right")
+    for term in explanation.terms[:most]:
+        x, y = (f"{pixels:.0f}" for pixels in term.strongest.position_px) if term.score > 0 else (NOT_SEEN, "")
+        hidden = "" if term.hidden_change is None else f"{term.hidden_change:+.3f}"
+        name = parts.get(term.filters[0], "") if term.name is None else term.name
+        table.add_row(", ".join(map(str, term.filters)), name, f"{term.value:+.3f}", hidden, x, y)
+    others = explanation.terms[most:]
+    rest = sum(term.value for term in others)
     if others:
-        table.add_row(f"{len(others)} others", "", f"{rest:+.3f}", "", "", "")
+        table.add_row(f"{sum(len(term.filters) for term in others)} others", "", f"{rest:+.3f}", "", "", "")
     return table
 
 

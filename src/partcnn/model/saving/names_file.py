@@ -15,7 +15,7 @@ from partcnn.model.naming import checked_names
 
 NAMES_FILE = "names.yaml"
 _MOST_BYTES = 2**20
-_HEAD = "# Names of filters of the top part layer, NUMBER: NAME. Filters that share a name are one line in an explanation.\n"
+_HEAD = "# Filters of the top part layer, NUMBER: NAME. Those that share a name are one line in an explanation.\n"
 
 
 def read_names(file: Path, num_filters: int | None = None) -> dict[int, str]:
