@@ -112,7 +112,7 @@ def part_map(
 ) -> Axes:
     """The picture with the places of the strongest contributions.
 
-    Where filters compete, the regions that they hold, each in its filter's colour, with its name and what it alone adds.
+    Where filters compete, the regions that they hold, each in its colour, with its name and what it alone adds.
     Else the places, labelled by rank: filters that look at nearly the same place share a label; it is blue where
     together they speak for the class, orange where they speak against it. Filters that found nothing have no place and
     are left out.
