@@ -78,6 +78,7 @@ def _term(why: Explanation, term: Term, parts: dict[int, str]) -> dict[str, Any]
         "places": [[x / width, y / height] for x, y in positions],
         "note": note,
         "hidden": change,
+        "filters": list(term.filters),
         "number": number,
     }
 
