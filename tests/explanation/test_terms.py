@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from partcnn.app.cli.tables import contribution_table
-from partcnn.explanation.explanation import Contribution, Explanation, explain
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation, explain
 from partcnn.explanation.placed_map import PlacedMap
 from partcnn.explanation.terms import terms_of
 from partcnn.model.naming import name_filters

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from partcnn.explanation.explanation import Contribution
+from partcnn.explanation.contribution import Contribution
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Term:
     """
 
     name: str | None
-    contributions: tuple["Contribution", ...]
+    contributions: tuple[Contribution, ...]
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -32,7 +31,7 @@ class Term:
         return math.fsum(one.value for one in self.contributions)
 
     @property
-    def strongest(self) -> "Contribution":
+    def strongest(self) -> Contribution:
         """Of those that found something, else of all, the one that adds most in magnitude."""
         return next((one for one in self.contributions if one.score > 0), self.contributions[0])
 
@@ -52,7 +51,7 @@ class Term:
         return {"name": self.name, "filters": list(self.filters), "value": self.value}
 
 
-def terms_of(contributions: Sequence["Contribution"], names: Mapping[int, str]) -> list[Term]:
+def terms_of(contributions: Sequence[Contribution], names: Mapping[int, str]) -> list[Term]:
     """The largest magnitude first; their values have the same sum as the contributions.
 
     Args:

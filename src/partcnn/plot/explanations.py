@@ -38,7 +38,7 @@ _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
 class Contribution(Protocol):
-    """What is drawn of `partcnn.explanation.explanation.Contribution`."""
+    """What is drawn of `partcnn.explanation.contribution.Contribution`."""
 
     @property
     def filter(self) -> int: ...

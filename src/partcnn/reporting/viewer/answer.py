@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation
 from partcnn.explanation.terms import Term
 from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.foundation.pixels import shrunk
