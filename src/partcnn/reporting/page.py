@@ -18,7 +18,17 @@ from partcnn.reporting.remarks import lead_sentence
 from partcnn.reporting.templates import as_json, joined, rendered, script_hash
 
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
-_SCRIPTS = ("base.js", "tiles.js", "sums.js", "data.js", "tiled.js", "gallery.js", "filter.js", "pictures.js")
+_SCRIPTS = (
+    "base.js",
+    "tiles.js",
+    "sums.js",
+    "data.js",
+    "names.js",
+    "tiled.js",
+    "gallery.js",
+    "filter.js",
+    "pictures.js",
+)
 _MOST_NAMES = 12  # of classes in the head of the page
 
 PANELS = {  # by the id of the section
@@ -55,7 +65,7 @@ def render_page(content: PageContent, title: str | None = None, panels: Sequence
         style=joined(_STYLES),
         script=script,
         script_hash=script_hash(script),
-        data=as_json(pack(evaluation, gathered, make_cards(evaluation))),
+        data=as_json(pack(evaluation, gathered, make_cards(evaluation), content.names)),
     )
 
 

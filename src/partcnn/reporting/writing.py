@@ -15,6 +15,7 @@ from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import as_path, write_text
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
+from partcnn.model.naming import filter_names
 from partcnn.plot import read_curves
 from partcnn.reporting.folding import folded
 from partcnn.reporting.gathering import gather
@@ -67,7 +68,7 @@ def report(
     curves = [] if log is None else read_curves(log)
     evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
     shown, gathered = folded(evaluation, gather(model, dataset, evaluation))
-    content = PageContent(shown, gathered, dict(compare or {}), curves, audit)
+    content = PageContent(shown, gathered, dict(compare or {}), curves, audit, filter_names(model))
     text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

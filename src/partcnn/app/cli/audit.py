@@ -20,6 +20,7 @@ def execute(options: Namespace) -> int:
     from partcnn.app.runs.opening import followed_parts, open_run
     from partcnn.datasets.loading import load_dataset
     from partcnn.evaluation.audit import audit
+    from partcnn.model.naming import filter_names
 
     run = open_run(options.run)
     if options.data is None and options.split == "test":
@@ -33,5 +34,5 @@ def execute(options: Namespace) -> int:
     if options.json:
         print(found.dumps())
         return DONE
-    console().print(*audit_tables(found, followed_parts(run)))
+    console().print(*audit_tables(found, followed_parts(run), filter_names(run.model)))
     return DONE

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from partcnn.evaluation.audit_result import SURROUNDINGS, Audit, ClassEvidence
 from partcnn.foundation.number_text import percent
+from partcnn.plot.tiling import filter_name
 from partcnn.reporting.panels.panel import PageContent
 from partcnn.reporting.swatches import Swatch, page_swatches
 from partcnn.reporting.templates import rendered
@@ -45,11 +46,16 @@ def audit(content: PageContent) -> Markup:
     if found is None:
         return Markup()
     swatches = page_swatches(content.evaluation, content.gathered)
-    rows = [_row(name, one, found, swatches) for name, one in found.evidence.items()]
+    parts = {one.filter: one.part_name for one in content.evaluation.filters if one.part_name}
+    names = {
+        number: filter_name(number, parts.get(number), content.names.get(number))
+        for number in range(len(next(iter(found.evidence.values())).parts))
+    }
+    rows = [_row(name, one, found, swatches, names) for name, one in found.evidence.items()]
     rows.sort(key=lambda row: -row.around_pct)
 
     def term(number: int) -> str:
-        return "surroundings" if number == SURROUNDINGS else _name(number, swatches)
+        return "surroundings" if number == SURROUNDINGS else names[number]
 
     return rendered(
         "audit.html",
@@ -62,8 +68,10 @@ def audit(content: PageContent) -> Markup:
     )
 
 
-def _row(name: str, one: ClassEvidence, found: Audit, swatches: dict[int, Swatch]) -> EvidenceRow:
-    shares = {_name(number, swatches): share for number, share in enumerate(one.parts)}
+def _row(
+    name: str, one: ClassEvidence, found: Audit, swatches: dict[int, Swatch], names: dict[int, str]
+) -> EvidenceRow:
+    shares = {names[number]: share for number, share in enumerate(one.parts)}
     colours = [swatches[number].colour if number in swatches else "var(--bar)" for number in range(len(one.parts))]
     if found.has_surroundings:
         shares["surroundings"] = one.surroundings
@@ -89,7 +97,3 @@ def _row(name: str, one: ClassEvidence, found: Audit, swatches: dict[int, Swatch
         is_told,
         -1.0 if math.isnan(one.surroundings) else 100 * one.surroundings,
     )
-
-
-def _name(number: int, swatches: dict[int, Swatch]) -> str:
-    return swatches[number].name if number in swatches else f"filter {number}"

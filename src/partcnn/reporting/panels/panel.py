@@ -1,7 +1,7 @@
 """What a panel of the page is, and what it may show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from partcnn.evaluation import Evaluation
 from partcnn.evaluation.audit_result import Audit
@@ -19,6 +19,7 @@ class PageContent:
         compare: evaluations of other networks, by the name to show.
         curves: of the training; may be empty.
         audit: of the network; None: none was made.
+        names: filter → what it is called, of those that have a name.
     """
 
     evaluation: Evaluation
@@ -26,6 +27,7 @@ class PageContent:
     compare: Mapping[str, Evaluation]
     curves: list[Curve]
     audit: Audit | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
