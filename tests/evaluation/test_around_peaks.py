@@ -210,10 +210,19 @@ def test_filters_of_several_categories_are_measured_on_their_own(tmp_path: Path)
         else:
             drawer.add(image_id, 1, {BLUE: ear, RED: beak}, {"ear": ear})
     dataset = drawer.dataset(["bird", "cat"], parts=["beak", "ear"], background=None, category=None)
-    model = pointer([(RED, 0.0), (BLUE, 0.0)], background=None, places="peak", masks=False)
+    model = pointer([(RED, -0.98), (BLUE, -0.98)], background=None, places="peak", masks=False)
     with_classes(model, ["bird", "cat"])
     found = evaluate(model, dataset)
     assert [one.category for one in found.filters] == ["bird", "cat"]
-    for one in found.filters:
+    noisy = NoisyPictures(dataset, conversion_of(model).preprocessing)
+    for label, one in enumerate(found.filters):
         assert (one.consistency, one.part_purity) == (1.0, 1.0)
+        own = [place for place, number in enumerate(noisy.index) if dataset.samples[number].label == label]
+        index = [noisy.index[place] for place in own]
+        whole = [conversion_of(model).preprocessing(dataset.samples[number].load_image()) for number in index]
+        before = seen_by_hand(model, torch.stack(whole))
+        after = seen_by_hand(model, torch.stack([noisy[place][0] for place in own]))
+        stable = twin.stability(*before, *after, points_of(dataset, index), (SIDE, SIDE))
+        assert one.stability == pytest.approx(stable[label])
+        assert stable[label] < 1
     assert found.by_category["cat"]["consistency"] == 1.0
