@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from partcnn.app.runs.making import _begun
 from partcnn.app.runs.place import RunPlace, half_made, new_run, resumed_run, state_of
 from partcnn.app.runs.state import DONE, INTERRUPTED, RUNNING, TrainingState, write_run
 from partcnn.app.settings import RunSettings
 from partcnn.foundation.errors import RunError
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
+from partcnn.model.saving.names_file import NAMES_FILE
+from partcnn.training.recipe import Recipe
 
 ODD = os.fsdecode(b"caf\xe9")
 STEPS = ("os.rename", "os.replace", "shutil.move", "shutil.rmtree")
@@ -74,6 +77,23 @@ def test_it_is_there_when_it_is_whole_and_nothing_is_left_beside_it(out: Path) -
 
 
 @pytest.mark.fault("run", "the settings of a new run cannot be used", "nothing is written, no folder is made")
+def test_names_of_filters_go_with_the_run_that_is_replaced(old: Path) -> None:
+    (old / NAMES_FILE).write_text("1: ear")
+    make(old, "new", force=True)
+    assert not (old / NAMES_FILE).exists()
+
+
+def test_half_a_run_that_goes_on_loses_the_names_of_its_filters(out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out.mkdir()
+    write(out, "half", INTERRUPTED)
+    (out / NAMES_FILE).write_text("1: ear")
+    with resumed_run(out) as place:
+        assert place is not None
+        _begun(place, Recipe(), resume=True)
+        assert NAMES_FILE not in names(place.directory)
+    assert "lose their names" in caplog.text
+
+
 def test_nothing_is_left_of_one_that_failed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), new_run(tmp_path / "a" / "b" / "run", force=False):
         raise ZeroDivisionError

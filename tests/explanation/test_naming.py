@@ -2,7 +2,8 @@
 
 import torch
 
-from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation
 from partcnn.explanation.naming import parts_told_apart
 from partcnn.explanation.placed_map import PlacedMap
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from partcnn.evaluation import Evaluation, FilterEvaluation
-from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation
 from partcnn.explanation.placed_map import PlacedMap, PlacedShares
 from partcnn.foundation.errors import ConfigError, DataError, ShapeError
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map

@@ -38,7 +38,7 @@ def imported_by(arguments: list[str]) -> set[str]:
     [
         ["--help"],
         ["--version"],
-        *([command, "--help"] for command in ("train", "evaluate", "explain", "report", "view", "redundancy")),
+        *([command, "--help"] for command in ("train", "evaluate", "explain", "report", "view", "redundancy", "names")),
         *([command, "--help"] for command in ("prune", "export", "compare", "info", "benchmark", "demo")),
         ["benchmark", "paper", "--help"],
         ["benchmark", "objectives", "--help"],

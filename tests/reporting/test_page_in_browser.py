@@ -18,9 +18,12 @@ from PIL import Image
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
+from partcnn.evaluation.audit import audit
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.foundation.number_text import decimal, signed
+from partcnn.model.naming import checked_name
 from partcnn.model.network import conversion_of
+from partcnn.model.saving.names_file import read_names
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.objectives.templates import part_mask
 from partcnn.reporting import report
@@ -102,7 +105,8 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = evaluate(model, dataset)
     log = root / "metrics.csv"
     log.write_text("epoch,task_loss,filter_loss\n0,2,1\n1,1,0.5\n", encoding="utf-8")
-    return report(model, dataset, root / "report.html", evaluation=measured, compare={"plain": measured}, log=log)
+    given = {"evaluation": measured, "compare": {"plain": measured}, "log": log, "audit": audit(model, dataset)}
+    return report(model, dataset, root / "report.html", **given)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,7 @@ def made_page(
     classes: list[str],
     parts: Any = ("head", "leg"),
     panels: Sequence[Panel] = (),
+    names: dict[int, str] | None = None,
 ) -> Path:
     """A page of invented figures on drawn pictures, without a network."""
     generator = torch.Generator().manual_seed(0)
@@ -191,7 +196,9 @@ def made_page(
         list(parts),
         {"spec": "demo:", "category": None, "split": "test", "num_images": num_pictures},
     )
-    path.write_text(render_page(PageContent(evaluation, gathered, {}, []), panels=panels), encoding="utf-8")
+    path.write_text(
+        render_page(PageContent(evaluation, gathered, {}, [], names or {}), panels=panels), encoding="utf-8"
+    )
     return path
 
 
@@ -273,6 +280,7 @@ def test_the_marked_place_is_white_on_the_screen(discs: Path, opened: Any) -> No
         made.page.locator(f".controls [name={name}]").uncheck()
     with Image.open(io.BytesIO(found.locator("img").screenshot())) as picture:
         pixels = np.asarray(picture.convert("L"), dtype=int)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 0  # where the picture begins within a pixel, the page shines through
     rows, cols = np.nonzero(pixels > 200)
     scale = pixels.shape[1] / image["width"]
     assert cols.mean() / scale == pytest.approx(peak["x"] + peak["width"] / 2 - image["x"], abs=2)
@@ -556,6 +564,86 @@ def test_axe_finds_no_serious_fault(discs: Path, opened: Any, scheme: str, state
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == []
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    names = {1: EVIL, 2: "ear", 3: "W" * 40, 9: "not shown"}
+    return made_page(tmp_path / "report.html", 5, 12, ["background", "cat"], names=names)
+
+
+def test_names_typed_on_the_cards_stand_all_over_the_page_and_are_saved(named: Path, opened: Any) -> None:
+    made = opened(named)
+    made.show(".viewer")
+    made.page.locator(".viewer .toggle button", has_text="by filter").click()
+    titles = ".card[data-filter='{}'] h3"
+    assert made.page.locator(titles.format(1)).text_content() == f"{EVIL} (1)"
+    assert made.page.locator(titles.format(0)).text_content() == "Filter 0"
+    made.show(".card[data-filter='0'] .name-field").focus()
+    made.page.keyboard.type("  ear ")
+    made.page.keyboard.press("Tab")
+    assert made.page.locator(titles.format(0)).text_content() == "ear (0)"
+    assert made.page.locator(".card[data-filter='0'] .name-field").input_value() == "ear"
+    texts = made.page.locator(".viewer .sum-name").all_text_contents()
+    assert sum(text.endswith("ear (0, 2)") for text in texts) == 1
+    assert not any("filter 0" in text or "filter 2" in text for text in texts)
+    values = [float(text.replace("−", "-")) for text in made.page.locator(".viewer .sum-value").all_text_contents()]
+    assert sum(values[:-1]) == pytest.approx(values[-1], abs=0.04)
+    made.page.locator(".controls [name=search]").fill("ear")
+    assert made.page.locator(".card:visible").count() == 2
+    with made.page.expect_download() as download:
+        made.page.locator(".save-names").press("Enter")
+    saved = named.parent / "names.yaml"
+    download.value.save_as(saved)
+    assert read_names(saved, 10) == {0: "ear", 1: EVIL, 2: "ear", 3: "W" * 40, 9: "not shown"}
+    assert "--import names.yaml" in made.page.locator(".saved-names").text_content()
+    assert made.complaints == []
+
+
+def test_a_name_typed_in_the_view_of_a_filter_is_on_its_card_and_an_empty_one_takes_it_away(
+    named: Path, opened: Any
+) -> None:
+    made = opened(named, (380, 700))
+    assert made.page.evaluate("document.documentElement.scrollWidth") <= 380
+    made.page.evaluate("location.hash = 'filter-3'")
+    field = made.page.locator("#filter-view .name-field")
+    assert field.input_value() == "W" * 40
+    assert made.page.evaluate("(() => { const v = document.querySelector('#filter-view'); "
+                              "return v.scrollWidth - v.clientWidth; })()") <= 0  # fmt: skip
+    field.fill("paw")
+    field.press("Enter")
+    assert made.page.locator("#view-title").text_content() == "paw (3)"
+    field.fill("")
+    field.press("Enter")
+    assert made.page.locator("#view-title").text_content() == "Filter 3"
+    made.page.keyboard.press("Escape")
+    assert made.page.locator(".card[data-filter='3'] h3").text_content() == "Filter 3"
+    assert made.page.evaluate("namesYaml()").splitlines()[1:] == [
+        f'1: "{EVIL}"',
+        '2: "ear"',
+        '9: "not shown"',
+    ]
+
+
+def test_what_the_page_makes_of_a_name_is_one_of_ours(single: Path, opened: Any) -> None:
+    page = opened(single).page
+    texts = [
+        "e\u0301ar",
+        "a\u00a0 b\t\nc",
+        "\u202egel",
+        "a\u200bb",
+        '"\\',
+        "狐狸",
+        "🦊" * 50,
+        "x" * 99,
+        " : # - ",
+        "\ud83e",
+    ]
+    for text in texts:
+        name = page.evaluate("(text) => cleanName(text)", text)
+        if name:
+            assert checked_name(name, "name") == name
+    assert page.evaluate("(text) => cleanName(text)", "a\u00a0 b\t") == "a b"
 
 
 def test_light_and_dark_differ(discs: Path, opened: Any) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from partcnn.explanation.attribution import attribute
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.model.conversion import convert
+from partcnn.model.naming import filter_names, name_filters
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint import load, save
 from partcnn.networks.demo_net import DemoNet
@@ -45,6 +46,18 @@ def double_filters(model: PartNetwork) -> None:
         for layer in (model.hidden[0], model.part_layers[0]):
             layer.weight[4:] = layer.weight[:4] * scale
             layer.bias[4:] = layer.bias[:4] * scale.flatten()
+
+
+def test_names_go_with_their_filters(features: FeatureViews) -> None:
+    model = converted(masks=False)
+    name_filters(model, {number: f"part {number}" for number in range(8) if number != 3})
+    nn.init.normal_(model.part_layers[0].bias, std=0.01)
+    before = model.part_layers[0].bias.tolist()
+    pruned = prune(model, None, keep=0.5, features=features)
+    old = [before.index(bias) for bias in pruned.part_layers[0].bias.tolist()]
+    assert len(old) == 4
+    assert filter_names(pruned) == {new: f"part {number}" for new, number in enumerate(old) if number != 3}
+    assert len(filter_names(model)) == 7
 
 
 @pytest.mark.parametrize("masks", [True, False], ids=["masks", "no masks"])

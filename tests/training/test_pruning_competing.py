@@ -41,6 +41,17 @@ def logits(model: CompetingNetwork, features: FeatureViews) -> Tensor:
         return model.forward_from_features(features.maps[:, 0])
 
 
+def test_names_go_with_their_filters(model: CompetingNetwork, features: FeatureViews, tmp_path: Path) -> None:
+    partcnn.model.name_filters(model, {1: "one", 2: "two", 4: "four", 0: "zero"})
+    before = model.layer_of_parts.mask.identities.tolist()
+    pruned = prune(model, None, keep=0.6, features=features)
+    old = [before.index(identity) for identity in pruned.layer_of_parts.mask.identities.tolist()]
+    called = {0: "zero", 1: "one", 2: "two", 4: "four"}
+    expected = {new: called[number] for new, number in enumerate(old) if number in called}
+    assert len(old) == 3
+    assert partcnn.model.filter_names(partcnn.load(partcnn.save(pruned, tmp_path))) == expected
+
+
 def test_keeping_all_changes_nothing_and_the_given_network_stays(
     model: CompetingNetwork, features: FeatureViews
 ) -> None:

@@ -34,6 +34,8 @@ def with_nan(value: Any) -> Any:
         return {
             key: None if key == "best_filter" and inner is None else with_nan(inner) for key, inner in value.items()
         }
+    if isinstance(value, list):
+        return [with_nan(inner) for inner in value]
     return math.nan if value is None else value
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +11,16 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor, nn
 
+from partcnn.explanation.contribution import Contribution
 from partcnn.explanation.given import given_picture
 from partcnn.explanation.look import Look, looked
 from partcnn.explanation.occlusion import HIDDEN_FRAC, hiding_boxes, logits_when_hidden
-from partcnn.explanation.placed_map import PlacedMap, PlacedShares
+from partcnn.explanation.placed_map import PlacedShares
 from partcnn.explanation.question import Question, attributed, class_index
+from partcnn.explanation.terms import Term, terms_of
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.network import conversion_of
-from partcnn.plot.tiling import Outline
-
-_NOT_OF_JSON = ("placed_map", "image_size", "outline")
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What one filter of the top part layer adds to the logit, and where it looks.
-
-    It keeps the filter's map as the network made it; `heatmap_at` upsamples that to the size in which it is shown.
-    """
-
-    filter: int
-    value: float  # share of the logit, in its units; negative where the filter speaks against the class
-    score: float  # largest activation; 0: its part is not seen, and its position means nothing
-    position_px: tuple[float, float]  # (x, y) of its `part_places`, in continuous pixels of the given picture
-    box_px: tuple[float, float, float, float]  # its receptive field there, clipped to the picture
-    category: str  # that the filter serves
-    placed_map: PlacedMap  # the masked map, and where its cells lie
-    image_size: tuple[int, int]  # (height, width) of the given picture in pixels
-    hidden_change: float | None = None  # of the logit when `hidden_box_px` is covered; None: not asked for
-    hidden_box_px: tuple[float, float, float, float] | None = None  # around the position; see `hiding_boxes`
-    outline: Outline | None = None  # of its region, where filters compete; see `partcnn.plot.region_outlines`
-
-    @property
-    def heatmap(self) -> npt.NDArray[np.float32]:  # [height, width] of the given picture
-        """The masked map, upsampled to the picture's size anew at each call; `heatmap_at` gives a smaller one."""
-        return self.heatmap_at(self.image_size)
-
-    def heatmap_at(self, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-        """The masked map, upsampled to the (height, width) in which the picture is shown."""
-        heat: npt.NDArray[np.float32] = self.placed_map.at(size).numpy()
-        return heat
 
 
 @dataclass(frozen=True)
@@ -72,6 +41,7 @@ class Explanation:
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
         surroundings: what the cells add that no filter holds; None where filters do not compete.
         placed_shares: what each filter has of every cell; None where they do not compete.
+        names: filter → name, of those that have one; see `partcnn.model.naming`.
     """
 
     label: str
@@ -87,6 +57,12 @@ class Explanation:
     is_exact: bool = True
     surroundings: float | None = None
     placed_shares: PlacedShares | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> list[Term]:
+        """The contributions, those of filters that share a name added up; the largest magnitude first."""
+        return terms_of(self.contributions, self.names)
 
     @property
     def is_tiling(self) -> bool:
@@ -130,7 +106,10 @@ class Explanation:
         return save_explanation(self, Path(path), parts=parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the maps, the outlines and the picture, for JSON."""
+        """Everything but the maps, the outlines and the picture, for JSON.
+
+        Where filters have names, each contribution has one or None, and `terms` are added up by name.
+        """
         return {
             "label": self.label,
             "against": self.against,
@@ -142,8 +121,12 @@ class Explanation:
             "probability": self.probability,
             "logits": self.logits,
             "image_size": list(self.image_size),
-            "contributions": [_plain(contribution) for contribution in self.contributions],
+            "contributions": [contribution.to_dict() | self._name(contribution) for contribution in self.contributions],
+            **({"terms": [term.to_dict() for term in self.terms]} if self.names else {}),
         }
+
+    def _name(self, contribution: Contribution) -> dict[str, Any]:
+        return {"name": self.names.get(contribution.filter)} if self.names else {}
 
 
 def explain(
@@ -186,7 +169,7 @@ def explain(
     look = looked(model, given, found)
     hidden = _hidden(model, look, question, hide, hide_frac)
     contributions = [_contribution(look, index, record.classes, hidden.get(index)) for index in look.order]
-    return _explanation(look, question, contributions)
+    return _explanation(look, question, contributions, record.filter_names)
 
 
 @dataclass(frozen=True)
@@ -225,7 +208,9 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
     )
 
 
-def _explanation(look: Look, question: Question, contributions: list[Contribution]) -> Explanation:
+def _explanation(
+    look: Look, question: Question, contributions: list[Contribution], names: Mapping[int, str]
+) -> Explanation:
     found, classes = look.found, question.classes
     return Explanation(
         label=classes[question.label],
@@ -241,14 +226,10 @@ def _explanation(look: Look, question: Question, contributions: list[Contributio
         image_size=look.given.size,
         picture=look.given.picture,
         placed_shares=look.placed_shares,
+        names=dict(names),
     )
 
 
 def _box(box: Tensor) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = box.tolist()
     return x0, y0, x1, y1
-
-
-def _plain(contribution: Contribution) -> dict[str, Any]:
-    entry = {key: value for key, value in vars(contribution).items() if key not in _NOT_OF_JSON}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}

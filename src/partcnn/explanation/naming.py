@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation
 
 _SAME_PLACE = 0.05  # of the picture's diagonal
 _DIRECTIONS = (

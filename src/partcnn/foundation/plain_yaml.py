@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 from yaml.events import AliasEvent
 from yaml.nodes import Node
 
@@ -33,13 +34,27 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
 
-def read_plain_yaml(text: str) -> Any:
+class _SingleLoader(_PlainLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise ConstructorError(None, None, "a key stands there twice", node.start_mark)
+        return found
+
+
+def read_plain_yaml(text: str, *, has_doubles: bool = True) -> Any:
     """What a YAML text says.
+
+    Args:
+        text: of one document.
+        has_doubles: whether a key may stand twice in a mapping; the last one counts.
 
     Raises:
         ValueError: it is no YAML, or holds values that hold themselves, or objects of Python; the message says where.
     """
     try:
-        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader=_PlainLoader if has_doubles else _SingleLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # PyYAML raises what its constructors happen to: of !!timestamp x an AttributeError
         raise ValueError(" ".join(str(error).split())) from error

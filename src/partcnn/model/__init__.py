@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss, filter_loss_terms
     from partcnn.model.mask import ASSIGNMENTS, PartMask, num_owners, part_masks, top_mask
     from partcnn.model.modules import AdditiveHead, MapErasing, PartConv2d
+    from partcnn.model.naming import filter_names, name_filters
     from partcnn.model.network import (
         Conversion,
         PartNetwork,
@@ -37,6 +38,8 @@ _HOMES = {
     "PartConv2d": "modules",
     "AdditiveHead": "modules",
     "MapErasing": "modules",
+    "filter_names": "naming",
+    "name_filters": "naming",
     "Conversion": "network",
     "PartNetwork": "network",
     "conversion_of": "network",
@@ -67,7 +70,9 @@ __all__ = [
     "equivariance_loss",
     "filter_loss",
     "filter_loss_terms",
+    "filter_names",
     "layer_field",
+    "name_filters",
     "num_owners",
     "part_masks",
     "recorded_feature_maps",

@@ -52,6 +52,7 @@ class Conversion:
         is_trained: `fit` has trained it, or it was loaded: its projection is set.
         drops_filters: `fit` is to drop filters that are no parts (`partcnn.training.needed_filters`): they were asked
             for by `filters="auto"`, and are still as many as at the start.
+        filter_names: what filters of the top part layer are called, see `partcnn.model.naming`.
 
     Attributes:
         fields: receptive fields that were found of it; see `layer_field`.
@@ -63,6 +64,7 @@ class Conversion:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     is_trained: bool = False
     drops_filters: bool = False
+    filter_names: dict[int, str] = field(default_factory=dict)
     fields: FieldMemory = field(default_factory=lambda: FieldMemory((PartMask,)), init=False, repr=False, compare=False)
 
     @property

@@ -9,6 +9,7 @@ from partcnn.plot.colours import ink_on, web_colour
 from partcnn.plot.lettering import drawable, lettering
 
 _MARGIN_FRAC = 0.05  # of the picture's width, between it and the names
+_LINE_LETTERS = 24
 _LEAST_GAP = 0.1  # of the picture's height, between two names
 
 
@@ -36,7 +37,7 @@ def draw_callouts(callouts: Sequence[Callout], axis: Axes, size: tuple[int, int]
         column = sorted(column, key=lambda one: one.place_px[1])
         heights = apart([one.place_px[1] / height for one in column])
         for one, share in zip(column, heights, strict=True):
-            text = drawable(one.text)
+            text = drawable(one.text, line_letters=_LINE_LETTERS)
             axis.annotate(
                 text,
                 one.place_px,

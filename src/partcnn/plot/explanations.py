@@ -22,7 +22,7 @@ from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.colours import filter_colours, web_colour
 from partcnn.plot.lettering import drawable, lettering
 from partcnn.plot.overlay import heatmap_overlay
-from partcnn.plot.tiling import Outline, filter_name, inner_place
+from partcnn.plot.tiling import Outline, filter_name, inner_place, shared_name
 
 FOR, AGAINST = "#1f6fb4", "#d9730d"  # blue and orange: told apart with every common colour blindness
 MOST_NAMED = 6  # contributions
@@ -33,11 +33,12 @@ _NEAR = 0.05  # of the diagonal: places nearer than that share a label
 _PICTURE_PX, _MAP_PX = 1200, 480  # longer sides of what is drawn: more is not seen in a figure, and costs memory
 _PLACES_PX = 512  # of the regions, in which a place for a filter's name is looked for
 _LABEL_POINTS = 34  # between a place and its label
+_LINE_LETTERS = 30  # of a bar's name
 _PICTURE_ENDINGS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
 class Contribution(Protocol):
-    """What is drawn of `partcnn.explanation.explanation.Contribution`."""
+    """What is drawn of `partcnn.explanation.contribution.Contribution`."""
 
     @property
     def filter(self) -> int: ...
@@ -54,11 +55,32 @@ class Contribution(Protocol):
     def heatmap_at(self, size: tuple[int, int]) -> npt.NDArray[np.float32]: ...
 
 
+class Term(Protocol):
+    """What is drawn of `partcnn.explanation.terms.Term`."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def filters(self) -> tuple[int, ...]: ...
+    @property
+    def contributions(self) -> Sequence[Contribution]: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def strongest(self) -> Contribution: ...
+    @property
+    def hidden_change(self) -> float | None: ...
+
+
 class Explanation(Protocol):
     """What is drawn of `partcnn.Explanation`, which stands above this room and draws itself with it."""
 
     @property
     def contributions(self) -> Sequence[Contribution]: ...
+    @property
+    def terms(self) -> Sequence[Term]: ...
     @property
     def logit(self) -> float: ...
     @property
@@ -90,7 +112,7 @@ def part_map(
 ) -> Axes:
     """The picture with the places of the strongest contributions.
 
-    Where filters compete, the regions that they hold, each in its filter's colour, with its name and what it adds.
+    Where filters compete, the regions that they hold, each in its colour, with its name and what it alone adds.
     Else the places, labelled by rank: filters that look at nearly the same place share a label; it is blue where
     together they speak for the class, orange where they speak against it. Filters that found nothing have no place and
     are left out.
@@ -110,7 +132,10 @@ def part_map(
     axis.set_anchor("N")
     if explanation.is_tiling:
         return _draw_regions(explanation, axis, most, parts or {})
-    groups = _groups(_strongest(explanation, most), near_px=_NEAR * math.hypot(*explanation.image_size))
+    placed = [
+        (rank, one) for rank, term in _strongest(explanation, most) for one in term.contributions if one.score > 0
+    ]
+    groups = _groups(placed, near_px=_NEAR * math.hypot(*explanation.image_size))
     places = np.array([group[0][1].position_px for group in groups]).reshape(-1, 2)
     for (x, y), group in zip(places, groups, strict=True):
         colour = FOR if sum(one.value for _, one in group) >= 0 else AGAINST
@@ -119,7 +144,7 @@ def part_map(
         offset = _LABEL_POINTS * away / np.hypot(*away) * (1, -1)  # y of a picture goes down, of an offset up
         axis.plot([x], [y], "o", color=colour, markeredgecolor="white", markersize=7)
         axis.annotate(
-            " · ".join(str(rank) for rank, _ in group),
+            " · ".join(dict.fromkeys(str(rank) for rank, _ in group)),
             (x, y),
             xytext=tuple(offset),
             textcoords="offset points",
@@ -142,12 +167,13 @@ def contribution_bars(
     Where the explanation asked what happens when a part is hidden, a diamond on its row tells by how much the logit
     then changes. For the original head a bar tells what gradient × activation leaves unexplained.
     Where filters compete, a bar has its filter's colour, and what no filter holds, the surroundings, a bar of its own;
-    `parts`, filter → the part it follows, names them.
+    `parts`, filter → the part it follows, names them. Filters that share a name are one bar, in the colour of the one
+    that adds most.
     """
     strongest = _strongest(explanation, most)
-    named = {one.filter for _, one in strongest}
+    named = {number for _, term in strongest for number in term.filters}
     others = [one for one in explanation.contributions if one.filter not in named]
-    bars = [(_bar_name(explanation, rank, one, parts or {}), one.value) for rank, one in strongest]
+    bars = [(_bar_name(explanation, rank, term, parts or {}), term.value) for rank, term in strongest]
     if others:
         unseen = f", {NOT_SEEN}" if all(one.score <= 0 for one in others) else ""
         name = f"{len(others)} other filter{'s' * (len(others) > 1)}{unseen}"
@@ -164,10 +190,10 @@ def contribution_bars(
     colours = [FOR if value >= 0 else AGAINST for value in values[:-1]] + [_TOTAL]
     if explanation.is_tiling:
         own = _colours(explanation)
-        colours = [web_colour(own[one.filter]) for _, one in strongest]
+        colours = [web_colour(own[term.strongest.filter]) for _, term in strongest]
         colours += [_REST] * (len(values) - len(colours) - 1) + [_TOTAL]
     axis.barh(places, values, color=colours, height=0.65)
-    names = [drawable(name) for name, _ in bars]
+    names = [drawable(name, line_letters=_LINE_LETTERS) for name, _ in bars]
     axis.set_yticks(places, names, **lettering(names))
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", linewidth=0.8)
@@ -184,7 +210,9 @@ def contribution_bars(
             va="center",
             fontsize=8,
         )
-    hidden = [(one.hidden_change, place) for place, (_, one) in enumerate(strongest) if one.hidden_change is not None]
+    hidden = [
+        (term.hidden_change, place) for place, (_, term) in enumerate(strongest) if term.hidden_change is not None
+    ]
     if hidden:
         axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
         axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
@@ -242,7 +270,8 @@ def explanation_figure(
     part_map(explanation, left, most=most, parts=parts)
     contribution_bars(explanation, right, most=most, parts=parts)
     small = shrunk(picture, _MAP_PX)
-    for place, (rank, one) in enumerate(strongest, start=1):
+    for place, (rank, term) in enumerate(strongest, start=1):
+        one = term.strongest
         axis = lower.add_subplot(1, len(strongest), place)
         axis.imshow(_map_of(one, small, explanation.image_size), extent=(0, picture.width, picture.height, 0))
         axis.set_axis_off()
@@ -295,20 +324,28 @@ def _draw_regions(explanation: Explanation, axis: Axes, most: int, parts: Mappin
             face = (*(colours[one.filter] / 255), _FILL_OPACITY)
             axis.add_patch(PathPatch(path, facecolor=face, edgecolor="white", linewidth=1.2))
     callouts = []
-    for _, one in _strongest(explanation, most):
+    named = [(term, one) for _, term in _strongest(explanation, most) for one in term.contributions if one.score > 0]
+    for term, one in named[: max(most, _MOST_TILES)]:
         place = inner_place(regions, one.filter)
         if place is not None:
-            text = f"{filter_name(one.filter, parts.get(one.filter))} {signed(one.value)}"
+            text = f"{_name_of(one, term, parts)} {signed(one.value)}"
             callouts.append(Callout(text, (place.x * width, place.y * height), colours[one.filter]))
     draw_callouts(callouts, axis, explanation.image_size)
     return axis
 
 
-def _bar_name(explanation: Explanation, rank: int, one: Contribution, parts: Mapping[int, str]) -> str:
-    part = parts.get(one.filter)
+def _bar_name(explanation: Explanation, rank: int, term: Term, parts: Mapping[int, str]) -> str:
+    if term.name is not None:
+        name = shared_name(term.name, term.filters)
+        return name if explanation.is_tiling else f"{rank}  {name}"
+    part = parts.get(term.filters[0])
     if explanation.is_tiling:
-        return filter_name(one.filter, part)
-    return f"{rank}  filter {one.filter}" + (f", {part}" if part else "")
+        return filter_name(term.filters[0], part)
+    return f"{rank}  filter {term.filters[0]}" + (f", {part}" if part else "")
+
+
+def _name_of(one: Contribution, term: Term, parts: Mapping[int, str]) -> str:
+    return filter_name(one.filter, parts.get(one.filter), term.name)
 
 
 def _colours(explanation: Explanation) -> npt.NDArray[np.uint8]:
@@ -321,9 +358,9 @@ def _picture_of(explanation: Explanation) -> Image.Image:
     return explanation.picture
 
 
-def _strongest(explanation: Explanation, most: int) -> list[tuple[int, Contribution]]:
-    """Rank from 1 and contribution, those that found something only: a position without activation means nothing."""
-    found = [one for one in explanation.contributions if one.score > 0]
+def _strongest(explanation: Explanation, most: int) -> list[tuple[int, Term]]:
+    """Rank from 1 and term, those that found something only: a position without activation means nothing."""
+    found = [term for term in explanation.terms if term.score > 0]
     return list(enumerate(found[:most], start=1))
 
 

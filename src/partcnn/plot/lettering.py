@@ -4,6 +4,7 @@ matplotlib's own font has Latin, Greek, Cyrillic, Arabic and Hebrew letters, but
 draws a box and warns. `$` in a name is no mathematics.
 """
 
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -24,8 +25,15 @@ def lettering(texts: Iterable[str]) -> dict[str, Any]:
     return {"fontfamily": [*rcParams["font.family"], *sorted(map(str, added))], "parse_math": False}
 
 
-def drawable(text: str) -> str:
-    """The text, each letter that no installed font has as its escape, as in "\\\\u732b"; so names stay apart."""
+def drawable(text: str, *, line_letters: int | None = None) -> str:
+    """The text, each letter that no installed font has as its escape, as in "\\\\u732b"; so names stay apart.
+
+    Args:
+        text: what others wrote.
+        line_letters: after about so many a new line begins; None: it stays one line.
+    """
+    if line_letters is not None:
+        return "\n".join(textwrap.wrap(drawable(text), line_letters, break_on_hyphens=False))
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if _is_own(letter) or _family_of(letter) else _escape(letter) for letter in text)

@@ -1,7 +1,7 @@
 """Pictures tiled by filters that compete for cells: the region that each of them holds, in a colour of its own."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from partcnn.foundation.pixels import to_rgb
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
 from partcnn.plot.colours import filter_colours
 
+MOST_NUMBERS = 6  # of filters beside a name that they share
 REST = -1  # of what no filter holds
 _OPACITY = 0.55
 _LINE_FRAC = 0.004  # of the longer side: half the width of a line between two regions
@@ -29,9 +30,18 @@ _ROUNDING = 0.01  # of sums of shares in half precision
 Outline = list[npt.NDArray[np.float64]]  # closed lines [point, 2] (x, y) in shares of the picture; holes among them
 
 
-def filter_name(number: int, part: str | None = None) -> str:
-    """What a filter is called beside its colour: "3 head" where it follows a part, else "filter 3"."""
+def filter_name(number: int, part: str | None = None, name: str | None = None) -> str:
+    """What a filter is called beside its colour: "muzzle (3)" where it has a name, "3 head" where it follows a part,
+    else "filter 3"."""
+    if name is not None:
+        return shared_name(name, [number])
     return f"filter {number}" if part is None else f"{number} {part}"
+
+
+def shared_name(name: str, numbers: Sequence[int]) -> str:
+    """A name with the filters that have it: "ears (3, 5)"."""
+    more = f", … {len(numbers)} filters" if len(numbers) > MOST_NUMBERS else ""
+    return f"{name} ({', '.join(map(str, numbers[:MOST_NUMBERS]))}{more})"
 
 
 def filter_regions(

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,8 +25,13 @@ from partcnn.reporting.tiles import Tile
 _NUM_ALIKE = 6
 
 
-def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[str, Any]:
-    """Plain lists, numbers and text. Arrays are {"type", "shape", "data"}, little endian, see page/data.js."""
+def pack(
+    evaluation: Evaluation, gathered: Gathered, cards: list[Card], names: Mapping[int, str] | None = None
+) -> dict[str, Any]:
+    """Plain lists, numbers and text. Arrays are {"type", "shape", "data"}, little endian, see page/data.js.
+
+    `names`: filter → name, of filters that are not shown too.
+    """
     classes = evaluation.classes
     served = [evaluation.served_by(one) for one in evaluation.filters]
     by_filter = {card.figures.filter: card for card in cards}
@@ -34,6 +40,7 @@ def pack(evaluation: Evaluation, gathered: Gathered, cards: list[Card]) -> dict[
     return {
         "classes": classes,
         "parts": evaluation.parts,
+        "names": {str(number): name for number, name in (names or {}).items()},
         "threshold": COVERAGE_R2,
         "isMasked": gathered.is_masked,
         "isExact": gathered.is_exact,

@@ -8,6 +8,7 @@ from partcnn.foundation.errors import ConfigError
 from partcnn.reporting.cards import make_cards
 from partcnn.reporting.gathering import Gathered
 from partcnn.reporting.packing import pack
+from partcnn.reporting.panels.audit import audit
 from partcnn.reporting.panels.filters import filters, filters_heading
 from partcnn.reporting.panels.overview import overview
 from partcnn.reporting.panels.panel import PageContent, Panel
@@ -17,13 +18,24 @@ from partcnn.reporting.remarks import lead_sentence
 from partcnn.reporting.templates import as_json, joined, rendered, script_hash
 
 _STYLES = ("page.css", "cards.css", "views.css", "media.css")
-_SCRIPTS = ("base.js", "tiles.js", "sums.js", "data.js", "tiled.js", "gallery.js", "filter.js", "pictures.js")
+_SCRIPTS = (
+    "base.js",
+    "tiles.js",
+    "sums.js",
+    "data.js",
+    "names.js",
+    "tiled.js",
+    "gallery.js",
+    "filter.js",
+    "pictures.js",
+)
 _MOST_NAMES = 12  # of classes in the head of the page
 
 PANELS = {  # by the id of the section
     "overview": Panel("Overview", overview),
     "filters": Panel("Filters", filters, lambda content: len(content.evaluation.filters), filters_heading),
     "parts": Panel("Parts", parts, lambda content: len(content.evaluation.parts)),
+    "audit": Panel("Audit", audit, heading=lambda content: "Does it look at the right thing?"),
     "pictures": Panel("Pictures", pictures, lambda content: len(content.gathered.pictures)),
 }
 
@@ -53,7 +65,7 @@ def render_page(content: PageContent, title: str | None = None, panels: Sequence
         style=joined(_STYLES),
         script=script,
         script_hash=script_hash(script),
-        data=as_json(pack(evaluation, gathered, make_cards(evaluation))),
+        data=as_json(pack(evaluation, gathered, make_cards(evaluation), content.names)),
     )
 
 

@@ -1,12 +1,13 @@
 """What the figures say, in words, and what they do not."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from partcnn.evaluation import COVERAGE_R2, Evaluation, FilterEvaluation
 from partcnn.evaluation.result import half_run
 from partcnn.foundation.number_text import decimal, is_number
+from partcnn.plot.tiling import filter_name
 from partcnn.reporting.summary import count
 from partcnn.reporting.unannotated import STEADY, is_known, is_steady, is_unannotated
 
@@ -29,6 +30,7 @@ def write_remarks(
     groups: Sequence[Sequence[int]] = (),
     *,
     holders: Collection[int] | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> list[Remark]:
     """The most important first.
 
@@ -37,11 +39,12 @@ def write_remarks(
         compare: of others, by name.
         groups: filters whose places are within a cell of each other's on most pictures; empty where it is not known.
         holders: where the filters compete, those that hold some of most pictures of objects; None where they do not.
+        names: filter → what it is called.
     """
     return [
         *_on_pictures(evaluation),
         *_on_accuracy(evaluation),
-        *([] if holders is None else _on_tiles(evaluation, groups, holders)),
+        *([] if holders is None else _on_tiles(evaluation, groups, holders, names or {})),
         *_on_parts(evaluation, groups),
         *_on_instability(evaluation),
         *_on_dead(evaluation),
@@ -80,10 +83,14 @@ def _on_accuracy(evaluation: Evaluation) -> list[Remark]:
                    "look at says little.")]  # fmt: skip
 
 
-def _on_tiles(evaluation: Evaluation, groups: Sequence[Sequence[int]], holders: Collection[int]) -> list[Remark]:
+def _on_tiles(
+    evaluation: Evaluation, groups: Sequence[Sequence[int]], holders: Collection[int], names: Mapping[int, str]
+) -> list[Remark]:
     num_filters, held = len(evaluation.filters), [one for one in evaluation.filters if one.filter in holders]
     if len(held) < 2:
-        few = "No filter holds" if not held else f"Only filter {held[0].filter} holds"
+        few = "No filter holds"
+        if held:
+            few = f"Only {filter_name(held[0].filter, name=names.get(held[0].filter))} holds"
         return [Remark(f"{few} any of the {_object_name(evaluation)} on most pictures: the filters do not tile.")]
     num_places = sum(any(index in holders for index in group) for group in groups)
     where = "each holds another place"

@@ -10,10 +10,12 @@ from torch import nn
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation import Evaluation, evaluate
+from partcnn.evaluation.audit_result import Audit
 from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import as_path, write_text
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
+from partcnn.model.naming import filter_names
 from partcnn.plot import read_curves
 from partcnn.reporting.folding import folded
 from partcnn.reporting.gathering import gather
@@ -29,6 +31,7 @@ def report(
     evaluation: Evaluation | None = None,
     compare: Mapping[str, Evaluation] | None = None,
     log: str | os.PathLike[str] | None = None,
+    audit: Audit | None = None,
     title: str | None = None,
     panels: Sequence[Panel] = (),
 ) -> Path:
@@ -41,6 +44,7 @@ def report(
         evaluation: of this model on this data set; None measures now.
         compare: evaluations of other networks on the same pictures, by a name to show, such as "plain".
         log: the run's log/metrics.csv, for the training curves; None leaves them out.
+        audit: of this model on these pictures, see `partcnn.evaluation.audit`; None leaves its panel out.
         title: of the page; None names the task.
         panels: of your own, below those of the page; see `partcnn.reporting.Panel`.
 
@@ -64,7 +68,7 @@ def report(
     curves = [] if log is None else read_curves(log)
     evaluation = replace(evaluation, filters=sorted(evaluation.filters, key=lambda measured: measured.filter))
     shown, gathered = folded(evaluation, gather(model, dataset, evaluation))
-    content = PageContent(shown, gathered, dict(compare or {}), curves)
+    content = PageContent(shown, gathered, dict(compare or {}), curves, audit, filter_names(model))
     text = render_page(content, title, panels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

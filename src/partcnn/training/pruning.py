@@ -31,6 +31,7 @@ from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.copying import copied
 from partcnn.model.mask import PartMask
 from partcnn.model.modules import AdditiveHead, PartConv2d
+from partcnn.model.naming import names_of_kept
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
 from partcnn.training.features import FeatureViews, compute_features
 from partcnn.training.views import PictureViews
@@ -68,8 +69,8 @@ def prune(
 
     Returns:
         A network that `partcnn.save`, `explain` and `evaluate` take as any other. The filters that stay are in their
-        old order, and their maps are theirs, but for what the layer below lost. Where filters compete each cell is
-        shared anew, among those that stay and the rest.
+        old order, keep their names, and their maps are theirs, but for what the layer below lost. Where filters
+        compete each cell is shared anew, among those that stay and the rest.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`, or has no additive head.
@@ -106,10 +107,12 @@ def prune(
         )
         _merge(above, found.moments, kept)
         _keep_filters(layer, kept)
+    pruned_record = conversion_of(pruned)
+    pruned_record.filter_names = names_of_kept(record.filter_names, kept.tolist())  # of the top layer, the last
     sizes: dict[str, Any] = {"filters": pruned.part_layers[-1].out_channels}
     if isinstance(pruned.hidden, nn.Sequential):
         sizes["hidden"] = pruned.hidden[0].out_channels
-    conversion_of(pruned).settings = replace(record.settings, **sizes)
+    pruned_record.settings = replace(record.settings, **sizes)
     return pruned
 
 
@@ -207,6 +210,7 @@ def keep_filters(model: CompetingNetwork, kept: Tensor) -> None:
     _keep_of_mask(layer.mask, kept)
     head.weight = nn.Parameter(head.weight[:, with_rest])
     record.settings, record.drops_filters = replace(record.settings, filters=len(kept)), False
+    record.filter_names = names_of_kept(record.filter_names, kept.tolist())
 
 
 @torch.no_grad()

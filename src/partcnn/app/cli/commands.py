@@ -30,6 +30,8 @@ COMMANDS = {
     "evaluate": "measure a run on pictures it was not trained on",
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
+    "audit": "say whether decisions come from the object's parts or from what lies around it",
+    "names": "show and give names to the filters of a run",
     "view": "a page on this machine where a picture of your own is explained",
     "redundancy": "measure how much the filters of runs say the same",
     "prune": "cut filters out of a run's network",

@@ -20,6 +20,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> int:
     from partcnn.app.named_data import check_named
+    from partcnn.app.runs.audits import run_audit
     from partcnn.app.runs.opening import figures_of, open_run, run_evaluation
     from partcnn.reporting import report
 
@@ -40,6 +41,7 @@ def execute(options: Namespace) -> int:
         evaluation=run_evaluation(run),
         compare=others,
         log=log if log.is_file() else None,
+        audit=run_audit(run),
     )
     console().print(f"report: {written}", soft_wrap=True)
     return DONE

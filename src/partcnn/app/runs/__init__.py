@@ -4,6 +4,7 @@ run.yaml            the settings (`partcnn.app.settings`), and how far training 
 config.json         how the network was converted (partcnn.model.saving.checkpoint)
 model.safetensors   its weights
 README.md           a model card with the figures (partcnn.model.saving.checkpoint)
+names.yaml          what filters are called, where they have names (partcnn.model.saving.names_file)
 metrics.json        its evaluation on the pictures kept out, and of which weights
 log/                metrics.csv and TensorBoard events of the training
 training_state/     of half a run: what `partcnn train --resume` goes on from

@@ -21,6 +21,7 @@ from partcnn.foundation.errors import DivergedError
 from partcnn.foundation.files import file_digest
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.model.saving.checkpoint_files import STATE_FOLDER, WEIGHTS_FILE
+from partcnn.model.saving.names_file import NAMES_FILE
 from partcnn.training.dealing import dealing, help_measuring
 from partcnn.training.fitting import fit
 from partcnn.training.history import History
@@ -118,6 +119,10 @@ def _begun(place: RunPlace, recipe: Recipe, *, resume: bool) -> TrainingState:
     """The state of a training that begins, or goes on."""
     before = state_of(place.directory) if resume else None
     (place.directory / METRICS_FILE).unlink(missing_ok=True)  # of half a run that goes on
+    names = place.directory / NAMES_FILE
+    if names.exists():  # what a filter follows may change as long as it is trained
+        _log.warning("%s: its filters go on being trained, and lose their names; look at them again", place.out)
+        names.unlink()
     if before is not None:
         return replace(before, state=RUNNING, weights=None)
     assert recipe.epochs is not None

@@ -14,6 +14,7 @@ from partcnn.app.settings import SETTINGS_FILE, RunSettings
 from partcnn.evaluation.result import Evaluation
 from partcnn.foundation.errors import RunError
 from partcnn.foundation.files import file_digest
+from partcnn.model.naming import filter_names
 from partcnn.model.network import PartNetwork
 from partcnn.model.saving.checkpoint import METRICS_FILE, load, write_card
 from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
@@ -46,6 +47,11 @@ class Run:
     def dataset(self, split: str) -> "PartDataset":
         """The pictures the run was trained on ("train") or those kept out ("test")."""
         return dataset_of(self.settings, split)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Filter → what it is called, of those that have a name; see `partcnn.model.naming`."""
+        return filter_names(self.model)
 
     @property
     def crop(self) -> dict[str, Any]:

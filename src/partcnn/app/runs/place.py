@@ -24,10 +24,11 @@ from partcnn.foundation.locks import DirectoryLock, lock_directory
 from partcnn.foundation.streams import is_text
 from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, is_own_card
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, STATE_FOLDER, WEIGHTS_FILE
+from partcnn.model.saving.names_file import NAMES_FILE
 
 _MAKING, _REPLACED, _REPLACING = "training", "replaced", "replacing"
 # What partcnn writes into a run goes with the run; all else is the user's, and is there after as before.
-_OF_RUNS = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, "log", STATE_FOLDER, "report.html")
+_OF_RUNS = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, NAMES_FILE, "log", STATE_FOLDER, "report.html")
 _CANNOT_RENAME = (errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_SIBLING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 

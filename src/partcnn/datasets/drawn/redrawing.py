@@ -16,6 +16,7 @@ from PIL import Image
 from partcnn.datasets.drawn import ANIMALS
 from partcnn.datasets.drawn.canvas import Canvas
 from partcnn.datasets.drawn.figures import PARTS, Piece, assembled, extent
+from partcnn.datasets.drawn.scenery import SCENES
 from partcnn.datasets.drawn.stage import (
     OCCLUSION_RATE,
     Corners,
@@ -40,11 +41,13 @@ class Change:
             has it, turned and mirrored with this one, with its middle at the part's and as large (√(width · height)).
         background: seed of other land and other things behind the animal, in the light of the picture. What stands
             before the animal stays.
+        scene: with `background`, which kind of land it is, a number in `scenery.SCENES`; None: chance says.
     """
 
     without: frozenset[str] = frozenset()
     swapped: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     background: int | None = None
+    scene: int | None = None
 
 
 NO_CHANGE = Change()
@@ -96,7 +99,7 @@ class PosedAnimal:
         _check(change)
         rng = np.random.Generator(np.random.PCG64())
         rng.bit_generator.state = self._state
-        canvas = self._background(change.background)
+        canvas = self._background(change.background, change.scene)
         canvas.shade(self._placed.shadow, strength=0.5, blur=0.02)
         for piece in self._pieces(change):
             canvas.paint(piece.form, piece.paint, part=piece.part, hides=not piece.is_sheer)
@@ -106,11 +109,11 @@ class PosedAnimal:
         shown = tuple(part for part in PARTS if masks[part].any() and _is_shown(canvas, part))
         return Redrawing(developed(canvas, rng), masks, shown, canvas.touched)
 
-    def _background(self, seed: int | None) -> Canvas:
+    def _background(self, seed: int | None, scene: int | None) -> Canvas:
         if seed is None:
             return self._back.copy()
         rng = generator("background", seed, self.size)
-        other, _ = paint_back(rng, self.size, foot=self._foot, light=self._back.light)
+        other, _ = paint_back(rng, self.size, foot=self._foot, light=self._back.light, number=scene)
         return self._back.copy(other.pixels)  # the animal keeps its light and grain
 
     def _pieces(self, change: Change) -> list[Piece]:
@@ -164,6 +167,12 @@ def _check(change: Change) -> None:
     both = sorted(change.without & change.swapped.keys())
     if both:
         raise ConfigError(f"without, swapped: expected different parts, got {', '.join(both)} in both")
+
+    if change.scene is not None and (change.background is None or not 0 <= change.scene < len(SCENES)):
+        raise ConfigError(
+            f"scene: expected a number from 0 to {len(SCENES) - 1}, and a background's seed beside it, "
+            f"got {change.scene} and {change.background}"
+        )
 
 
 def _is_shown(canvas: Canvas, part: str) -> bool:

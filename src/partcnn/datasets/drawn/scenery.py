@@ -39,9 +39,13 @@ SCENES = (
 )  # fmt: skip
 
 
-def paint_land(canvas: Canvas, rng: np.random.Generator, horizon: float) -> Scene:
-    """Fill the canvas with sky, hills and ground of one of the scenes; the ground begins at `horizon`."""
-    scene = SCENES[rng.integers(len(SCENES))]
+def paint_land(canvas: Canvas, rng: np.random.Generator, horizon: float, number: int | None = None) -> Scene:
+    """Fill the canvas with sky, hills and ground of one of the scenes; the ground begins at `horizon`.
+
+    `number`: of the scene, in place of the one that chance takes.
+    """
+    drawn = rng.integers(len(SCENES))
+    scene = SCENES[drawn if number is None else number]
     size = canvas.size
     down = ((np.arange(size, dtype=np.float32) + 0.5) / size)[:, None]
     top, low = (varied(rng, rgb(code), 0.03) for code in scene.sky)

@@ -65,8 +65,13 @@ def placed(rng: np.random.Generator, pieces: list[Piece]) -> Placed:
     )
 
 
-def paint_back(rng: np.random.Generator, size: int, *, foot: float, light: float | None = None) -> tuple[Canvas, Scene]:
-    """Land and things behind; the horizon lies above the animal's feet. `light`: in place of the chosen one."""
+def paint_back(
+    rng: np.random.Generator, size: int, *, foot: float, light: float | None = None, number: int | None = None
+) -> tuple[Canvas, Scene]:
+    """Land and things behind; the horizon lies above the animal's feet.
+
+    `light` and the scene's `number`: in place of the chosen ones.
+    """
     chosen = rng.uniform(-1, 1)
     canvas = Canvas(
         size,
@@ -75,7 +80,7 @@ def paint_back(rng: np.random.Generator, size: int, *, foot: float, light: float
         grain=noise(rng, size, cells=(12, 12), octaves=4, persistence=0.7),
     )
     horizon = rng.uniform(0.2, min(foot - 0.06, 0.62))
-    scene = paint_land(canvas, rng, horizon)
+    scene = paint_land(canvas, rng, horizon, number)
     depths = np.sort(rng.uniform(0.0, 1.0, rng.integers(3, 8)))
     for depth in depths.tolist():
         y = horizon + depth * (foot - horizon)  # what stands lower would be in front of the animal

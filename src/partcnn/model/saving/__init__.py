@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from partcnn.foundation.faces import lazy_names
 
 if TYPE_CHECKING:
-    from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, load, save, write_card
+    from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, load, save, save_names, write_card
     from partcnn.model.saving.exporting import export
     from partcnn.model.saving.hub import from_pretrained, push_to_hub
 
@@ -14,6 +14,7 @@ _HOMES = {
     "METRICS_FILE": "checkpoint",
     "load": "checkpoint",
     "save": "checkpoint",
+    "save_names": "checkpoint",
     "write_card": "checkpoint",
     "export": "exporting",
     "from_pretrained": "hub",
@@ -28,6 +29,7 @@ __all__ = [
     "load",
     "push_to_hub",
     "save",
+    "save_names",
     "write_card",
 ]
 

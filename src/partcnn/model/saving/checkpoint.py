@@ -3,6 +3,7 @@
     model.safetensors   all parameters and buffers
     config.json         format version, how the network was converted, classes, preprocessing, and what it gives for a
                         picture of noise
+    names.yaml          what filters are called, where they have names
     README.md           a model card, with the figures of metrics.json once the network was measured
 
 A run directory of `partcnn train` holds these and more.
@@ -25,6 +26,7 @@ from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
 from partcnn.foundation.files import as_path, file_digest, save_tensors, write_text
 from partcnn.model.conversion import check_unconverted, converted
 from partcnn.model.copying import copied
+from partcnn.model.naming import num_filters
 from partcnn.model.network import conversion_of, unwrapped
 from partcnn.model.saving.answers import answer_of, other_answer
 from partcnn.model.saving.checkpoint_files import (
@@ -39,6 +41,7 @@ from partcnn.model.saving.checkpoint_files import (
     read_headers,
 )
 from partcnn.model.saving.model_card import MARK, model_card
+from partcnn.model.saving.names_file import NAMES_FILE, read_names, write_names
 from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import build_network
 from partcnn.networks.preprocessing import Preprocessing
@@ -83,9 +86,34 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     before = file_digest(directory / WEIGHTS_FILE)
     save_tensors(tensors, directory / WEIGHTS_FILE)
     write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    write_names(record.filter_names, directory / NAMES_FILE)
     # Figures that lie there are of the network that lay there.
     write_card(directory, is_measured=before == file_digest(directory / WEIGHTS_FILE))
     return directory
+
+
+def save_names(model: nn.Module, path: str | os.PathLike[str]) -> Path:
+    """Write the names of the network's filters (`partcnn.model.naming`) into the directory that it lies in.
+
+    names.yaml is replaced whole, and removed where no filter has a name; the model card lists them.
+
+    Args:
+        model: the network.
+        path: a directory that `save` or `partcnn train` wrote.
+
+    Returns:
+        The file.
+
+    Raises:
+        LayerError: the network was not made by `partcnn.convert`.
+        RunError: no network was saved there.
+        OSError: it cannot be written.
+    """
+    directory = as_path(path, RunError, "path: expected a directory written by partcnn.save")
+    read_config(directory)
+    write_names(conversion_of(model).filter_names, directory / NAMES_FILE)
+    write_card(directory)
+    return directory / NAMES_FILE
 
 
 def write_card(directory: Path, *, is_measured: bool = True) -> None:
@@ -97,7 +125,7 @@ def write_card(directory: Path, *, is_measured: bool = True) -> None:
     if card.exists() and not is_own_card(card):
         return
     config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    write_text(card, model_card(config, _summary(directory) if is_measured else None))
+    write_text(card, model_card(config, _summary(directory) if is_measured else None, _names(directory)))
 
 
 def is_own_card(card: Path) -> bool:
@@ -154,6 +182,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     if dtypes:
         network.to(dtypes.pop())
     _check_answer(network.eval(), config, directory, is_passed=is_passed)
+    conversion_of(network).filter_names = read_names(directory / NAMES_FILE, num_filters(network))
     return network
 
 
@@ -197,6 +226,15 @@ def _rebuilt(config: dict[str, Any], settings: ConversionSettings, network: nn.M
     channels = record.preprocessing.channels  # as the network takes them; files of before do not tell
     record.preprocessing = replace(Preprocessing.from_spec(config["preprocessing"]), channels=channels)
     return rebuilt
+
+
+def _names(directory: Path) -> dict[int, str]:
+    """Those of names.yaml; none where it cannot be read."""
+    try:
+        return read_names(directory / NAMES_FILE)
+    except RunError as error:
+        _log.warning("the names are left out of the model card: %s", error)
+        return {}
 
 
 def _summary(directory: Path) -> dict[str, Any] | None:

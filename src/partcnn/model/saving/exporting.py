@@ -10,7 +10,7 @@ Inputs and outputs by name, the number of images free:
     surroundings          [image, class], one more term of that sum, where filters compete
 
 The file's metadata says under "partcnn", as JSON, how pictures become inputs, what the logits are called, their bias,
-and where cells lie in the picture.
+what filters are called, and where cells lie in the picture.
 """
 
 import importlib
@@ -107,6 +107,7 @@ def file_metadata(model: nn.Module) -> dict[str, Any]:
         },
         "bias": inner.bias.tolist() if isinstance(inner, PartNetwork) else None,
         "part_layer": layer,
+        "filter_names": {str(number): name for number, name in record.filter_names.items()},  # of those that have one
         "cells": {  # centre of cell (row, col) = first_center_px + 0.5 + (row, col) * stride_px, pixels from the edge
             "first_center_px": list(field.first_center_px),
             "stride_px": list(field.stride_px),

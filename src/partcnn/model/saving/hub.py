@@ -1,4 +1,4 @@
-"""Saved networks on the Hugging Face hub: the three files of `save`, up and down. Needs the extra `hub`.
+"""Saved networks on the Hugging Face hub: the files of `save`, up and down. Needs the extra `hub`.
 
 Loading from the hub runs no code of the repository: what comes down is read by `partcnn.load`.
 """
@@ -15,8 +15,14 @@ from partcnn.foundation.errors import ConfigError, RunError
 from partcnn.foundation.files import as_path
 from partcnn.model.saving.checkpoint import CARD_FILE, load, save
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, read_config
+from partcnn.model.saving.names_file import NAMES_FILE, read_names
 
-FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)  # metrics.json and run.yaml hold paths of the machine they come from
+FILES = (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CARD_FILE,
+    NAMES_FILE,
+)  # metrics.json and run.yaml hold paths of the machine they come from
 
 
 def push_to_hub(
@@ -31,7 +37,7 @@ def push_to_hub(
 
     Args:
         model: made by `partcnn.convert`, or a directory that `save` or `partcnn train` wrote: its model card has the
-            measured figures. Of a directory only model.safetensors, config.json and README.md are uploaded.
+            measured figures. Of a directory only model.safetensors, config.json, README.md and names.yaml are uploaded.
         repo_id: OWNER/NAME.
         private: whether a repository that is made is private.
         token: None takes the one that huggingface_hub is logged in with.
@@ -51,9 +57,14 @@ def push_to_hub(
         else:
             directory = as_path(model, RunError, "model: expected a network, or a directory that partcnn.save wrote")
             read_config(directory)
+            read_names(directory / NAMES_FILE)
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repo_id, folder_path=directory, allow_patterns=list(FILES), commit_message=message
+            repo_id=repo_id,
+            folder_path=directory,
+            allow_patterns=list(FILES),
+            delete_patterns=[NAMES_FILE],  # of another network that lay there, where this one's filters have none
+            commit_message=message,
         )
     return str(commit.commit_url)
 

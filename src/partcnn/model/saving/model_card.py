@@ -20,12 +20,17 @@ _PLACES = {
 }
 
 
-def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any] | None = None,
+    names: Mapping[int, str] | None = None,
+) -> str:
     """Markdown with the YAML header that the Hugging Face hub reads.
 
     Args:
         config: what `partcnn.save` writes into config.json.
         summary: of an evaluation of this very network; None: nothing is said about figures.
+        names: filter → what it is called.
     """
     settings, preprocessing = ConversionSettings.from_spec(config["arguments"]), config["preprocessing"]
     network = (config["network"] or {}).get("name", "a network of its own (pass it as `model=`)")
@@ -72,11 +77,24 @@ def model_card(config: Mapping[str, Any], summary: Mapping[str, Any] | None = No
         "Classes, in the order of the logits:",
         "",
         "```json",
-        json.dumps(list(config["classes"][:_MOST_CLASSES]), ensure_ascii=False).replace("```", "'''"),
+        _json(list(config["classes"][:_MOST_CLASSES])),
         "```",
+        *_names(names or {}),
         *_figures(summary),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _names(names: Mapping[int, str]) -> list[str]:
+    """Filters that have a name, or nothing."""
+    if not names:
+        return []
+    return ["", "Names of filters, as people gave them:", "", "```json", _json(dict(names)), "```"]
+
+
+def _json(values: Any) -> str:
+    """On one line, which ends no block of code."""
+    return json.dumps(values, ensure_ascii=False).replace("```", "'''")
 
 
 def _figures(summary: Mapping[str, Any] | None) -> list[str]:

@@ -61,7 +61,7 @@ function regionsOf(place, only = null) {
 
 function describe(place, filter, rank) {
   const [picture, one, peak] = [report.pictures[place], report.filters[filter], peakOf(place, filter)];
-  const name = `${picture.name}, number ${rank + 1} for filter ${one.id}`;
+  const name = `${picture.name}, number ${rank + 1} for ${called(one.id)}`;
   if (peak === null) return `${name}, which does not fire here`;
   const text = `${name}: activation ${decimal(scoreOf(place, filter))}, peak at ${whereIs(peak)}`;
   const boxes = shapesOf(place, one.part).filter((shape) => shape.length === 4);

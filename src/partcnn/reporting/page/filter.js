@@ -121,7 +121,7 @@ function alikeList(filter) {
     const patch = element("span", { class: "patch" });
     showPatch(patch, place);
     const other = report.filters[place];
-    return element("li", {}, element("a", { href: `#filter-${other.id}`, title: other.verdict }, patch,
+    return element("li", {}, element("a", { href: `#filter-${other.id}`, title: `${called(other.id)}: ${other.verdict}` }, patch,
       element("span", { class: "follower-name" }, swatchMark(other.swatch), String(other.id)), " ", element("span", { class: "follower-r2" }, decimal(likeness))));
   }));
 }
@@ -143,11 +143,12 @@ function openFilter(filter) {
     made.addEventListener("click", act);
     return made;
   };
-  const patch = element("span", { class: "patch large", role: "img", "aria-label": `Average patch at the peaks of filter ${one.id}` });
+  const patch = element("span", { class: "patch large", role: "img", "aria-label": `Average patch at the peaks of ${called(one.id)}` });
   showPatch(patch, filter);
   const close = button("✕", "Close", () => view.close());
   const head = element("header", { class: "view-head" }, patch,
-    element("div", {}, element("h2", { id: "view-title" }, swatchMark(one.swatch), `Filter ${one.id}`), element("p", { class: `verdict-tag is-${one.level}`, dir: "auto" }, one.verdict)),
+    element("div", {}, element("h2", { id: "view-title" }, swatchMark(one.swatch), element("span", { "data-called": one.id, "data-plain": `Filter ${one.id}`, dir: "auto" }, called(one.id, `Filter ${one.id}`))),
+      element("p", { class: `verdict-tag is-${one.level}`, dir: "auto" }, one.verdict), element("div", { class: "naming" }, nameField(one.id))),
     element("div", { class: "view-buttons" }, button("←", "Previous filter", () => step(-1)), button("→", "Next filter", () => step(1)), close));
   view.className = `view is-${one.level}`;
   view.replaceChildren(head, numberList(filter), weightTable(filter) ?? "",

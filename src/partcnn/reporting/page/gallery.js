@@ -24,9 +24,9 @@ function sortCards() {
   cardList.append(...cards);
 }
 
-// A number finds that filter; words find parts, categories and verdicts.
+// A number finds that filter; words find names, parts, categories and verdicts.
 function isFound(card, words) {
-  const text = `${card.dataset.part} ${card.dataset.category} ${card.querySelector(".verdict-tag").textContent}`.toLowerCase();
+  const text = `${names.get(Number(card.dataset.filter)) ?? ""} ${card.dataset.part} ${card.dataset.category} ${card.querySelector(".verdict-tag").textContent}`.toLowerCase();
   return words.every((word) => (/^#?\d+$/.test(word) ? card.dataset.filter === String(Number(word.replace("#", ""))) : text.includes(word)));
 }
 
@@ -87,6 +87,10 @@ for (const dot of document.querySelectorAll("[data-opens]")) {
     location.hash = dot.dataset.opens;
   });
 }
+addEventListener("named", () => {
+  filterCards();
+  for (const card of cards) if (card.querySelector(".tiles")) fillLater(card, drawTiles);
+});
 controls.hidden = false;
 sortCards();
 filterCards();

@@ -35,10 +35,11 @@ function filterTerms(place, shares) {
     if (isTiled) {
       const [region] = regionsOf(place, filter);
       const seen = peak ? {} : { name: `${one.swatch.name}, not seen` };
-      return { ...one.swatch, ...seen, value: shares[filter], places: region ? [region.place] : [], region, opens: `#filter-${one.id}`, note: one.verdict };
+      const [places, marks, held] = region ? [[region.place], [region], [region]] : [[], [], []];
+      return { ...one.swatch, ...seen, id: one.id, value: shares[filter], places, marks, held, opens: `#filter-${one.id}`, note: one.verdict };
     }
-    const name = `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`;
-    return { name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
+    const name = called(one.id, `filter ${one.id}${one.level === "follows" ? `, ${one.part}` : ""}`);
+    return { id: one.id, name, value: shares[filter], places: peak ? [peak] : [], opens: `#filter-${one.id}`, note: one.verdict };
   });
 }
 
@@ -89,7 +90,7 @@ function showPicture(changes = {}) {
   const { place, isByPart } = choice;
   const picture = report.pictures[place];
   const sum = { ...sumOf(place, choice.why), isExact: report.isExact, isFolded: report.isFolded };
-  sum.terms = isByPart ? partTerms(place, sum.shares) : filterTerms(place, sum.shares);
+  sum.terms = isByPart ? partTerms(place, sum.shares) : joinedByName(filterTerms(place, sum.shares));
   [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
   const head = element("header", { class: "viewer-head" },
     element("h3", { dir: "auto" }, picture.name),
@@ -141,3 +142,6 @@ const first = gridOrder.filter((place) => isRight(report.pictures[place]) && isO
   .sort((a, b) => report.sums[b].logit - report.sums[a].logit)[0] ?? 0;
 fillGrid();
 fillLater(viewer, () => showPicture({ place: first }));
+addEventListener("named", () => {
+  if (viewer.childElementCount) showPicture();
+});

@@ -1,10 +1,12 @@
 // One logit as a sum: the picture with the places of the largest shares, and bars that add up, tied by hover and focus.
 
 const MOST_BARS = 8;
+const MOST_SWATCHES = 6; // before a name that filters share
 const NEAR = 0.045; // of the picture: places nearer than this share a circle
 
 // sum: {logit, bias, surroundings, remainder, isExact, isFolded, singular, plural, totalName, terms: [{name, value, places, dots, opens, note}]}
-// A term of a filter that holds a region has also {filter, colour, ink, region}.
+// A term of filters that compete has also {colour, ink, held: the regions [{filter, colour, name, path}], marks: of each
+// of its places {filter, colour, ink}}; a term of several filters their `number`.
 function sumBars(sum) {
   const terms = [...sum.terms].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const shown = terms.slice(0, MOST_BARS);
@@ -12,7 +14,8 @@ function sumBars(sum) {
   const rows = shown.map((term, index) => ({ ...term, rank: index + 1 }));
   if (rest.length) {
     const value = rest.reduce((total, term) => total + term.value, 0);
-    rows.push({ name: `${rest.length} other ${rest.length > 1 ? sum.plural : sum.singular}`, value, places: [] });
+    const number = rest.reduce((total, term) => total + (sum.singular === "filter" ? term.number ?? 1 : 1), 0);
+    rows.push({ name: `${number} other ${number > 1 ? sum.plural : sum.singular}`, value, places: [] });
   }
   if (sum.surroundings !== null) rows.push({ name: "surroundings", value: sum.surroundings, places: [] });
   if (sum.isExact) rows.push({ name: "bias", value: sum.bias, places: [] });
@@ -32,8 +35,9 @@ function barRow(row, axis, isTotal = false) {
   const fill = `left: ${percent(Math.min(zero, end))}; width: ${percent(Math.abs(end - zero))}${own}`;
   const bar = element("span", { class: "sum-bar", "aria-hidden": "true" },
     element("span", { class: `sum-fill ${kind}`, style: fill }), element("span", { class: "sum-zero", style: `left: ${percent(zero)}` }));
-  const mark = row.colour ? element("i", { class: "swatch", style: `background: ${row.colour}` }) : row.rank ? `${row.rank}  ` : "";
-  const name = element("span", { class: "sum-name", dir: "auto" }, mark, row.name);
+  const swatchOf = ({ colour }) => element("i", { class: "swatch", style: `background: ${colour}` });
+  const marks = row.colour ? (row.held.length > 1 ? row.held.slice(0, MOST_SWATCHES) : [row]).map(swatchOf) : [row.rank ? `${row.rank}  ` : ""];
+  const name = element("span", { class: "sum-name", dir: "auto" }, ...marks, row.name);
   const label = `${row.name}: ${signed(row.value)}${row.note ? `, ${row.note}` : ""}`;
   const inner = [name, bar, element("span", { class: "sum-value" }, signed(row.value))];
   if (isTotal || !row.rank) return element("li", { class: `sum-row ${isTotal ? "is-total" : "is-rest"}` }, ...inner);
@@ -46,11 +50,14 @@ function barRow(row, axis, isTotal = false) {
 function placeGroups(rows) {
   const groups = [];
   for (const row of rows.filter((one) => one.rank)) {
-    for (const place of row.places) {
+    row.places.forEach((place, index) => {
+      const mark = row.marks?.[index];
       const near = groups.find((group) => Math.hypot(group.place[0] - place[0], group.place[1] - place[1]) < NEAR);
-      if (near) near.rows.push(row);
-      else groups.push({ place, rows: [row] });
-    }
+      if (near) {
+        near.rows.add(row);
+        near.marks.push(mark);
+      } else groups.push({ place, rows: new Set([row]), marks: [mark] });
+    });
   }
   return groups;
 }
@@ -61,9 +68,9 @@ function sumPanel(picture, sum, label, shapes) {
   const axis = { low: Math.min(...values), high: Math.max(...values) };
   const list = element("ul", { class: "sum-rows" }, ...rows.map((row) => barRow(row, axis)),
     barRow({ name: sum.totalName ?? "logit", value: sum.logit }, axis, true));
-  const held = rows.filter((row) => row.region);
-  const stage = frame(picture, { shapes, regions: held.map((row) => ({ ...row, ...row.region })) });
-  for (const path of stage.querySelectorAll(".region")) path.dataset.ranks = held.find((row) => String(row.filter) === path.dataset.region).rank;
+  const held = rows.flatMap((row) => (row.held ?? []).map((region) => ({ ...region, rank: row.rank })));
+  const stage = frame(picture, { shapes, regions: held });
+  for (const path of stage.querySelectorAll(".region")) path.dataset.ranks = held.find((one) => String(one.filter) === path.dataset.region).rank;
   for (const row of rows.filter((one) => one.rank)) {
     for (const dot of row.dots ?? []) {
       const made = marker(`dot-place ${row.value >= 0 ? "for" : "against"}`, dot);
@@ -72,13 +79,13 @@ function sumPanel(picture, sum, label, shapes) {
     }
   }
   for (const group of placeGroups(rows)) {
-    const ranks = [...new Set(group.rows.map((row) => row.rank))];
-    const value = group.rows.reduce((total, row) => total + row.value, 0);
+    const ranks = [...group.rows].map((row) => row.rank);
+    const value = [...group.rows].reduce((total, row) => total + row.value, 0);
     const circle = marker(`place ${value >= 0 ? "for" : "against"}`, group.place);
-    const [{ colour, ink }] = group.rows;
-    if (colour) Object.assign(circle.style, { background: colour, color: ink });
+    const [mark] = group.marks;
+    if (mark) Object.assign(circle.style, { background: mark.colour, color: mark.ink });
     circle.dataset.ranks = ranks.join(" ");
-    if (colour) circle.append(group.rows.map((row) => row.filter).join("·"));
+    if (mark) circle.append(group.marks.map(({ filter }) => filter).join("·"));
     else circle.append(ranks.length > 3 ? `${ranks[0]}…${ranks.at(-1)}` : ranks.join("·"));
     stage.append(circle);
   }

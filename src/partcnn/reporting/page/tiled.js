@@ -22,6 +22,7 @@ function showTiled(target) {
 
 if (tiledFigure) {
   fillLater(tiledFigure.querySelector(".tiled-pictures"), showTiled);
+  addEventListener("named", () => fillLater(tiledFigure.querySelector(".tiled-pictures"), showTiled));
   lightRegions(tiledFigure);
   tiledFigure.querySelector(".tiled-pictures").addEventListener("click", (event) => {
     const region = event.target.closest("[data-region]");

@@ -22,7 +22,7 @@ def overview(content: PageContent) -> Markup:
     named = {_THIS: evaluation} | compare
     return rendered(
         "overview.html",
-        remarks=write_remarks(evaluation, compare, gathered.groups, holders=gathered.holders),
+        remarks=write_remarks(evaluation, compare, gathered.groups, holders=gathered.holders, names=content.names),
         rows=summary_rows(evaluation, compare),
         this=_THIS,
         others=list(compare),

@@ -1,9 +1,10 @@
 """What a panel of the page is, and what it may show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from partcnn.evaluation import Evaluation
+from partcnn.evaluation.audit_result import Audit
 from partcnn.plot import Curve
 from partcnn.reporting.gathering import Gathered
 
@@ -17,12 +18,16 @@ class PageContent:
         gathered: the page's pictures and what the filters did on them.
         compare: evaluations of other networks, by the name to show.
         curves: of the training; may be empty.
+        audit: of the network; None: none was made.
+        names: filter → what it is called, of those that have a name.
     """
 
     evaluation: Evaluation
     gathered: Gathered
     compare: Mapping[str, Evaluation]
     curves: list[Curve]
+    audit: Audit | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

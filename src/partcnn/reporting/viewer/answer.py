@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partcnn.explanation.explanation import Contribution, Explanation
+from partcnn.explanation.contribution import Contribution
+from partcnn.explanation.explanation import Explanation
+from partcnn.explanation.terms import Term
 from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.foundation.pixels import shrunk
 from partcnn.plot import heatmap_overlay, tiled_picture
-from partcnn.plot.tiling import inner_place, svg_path
+from partcnn.plot.tiling import filter_name, inner_place, shared_name, svg_path
 from partcnn.reporting.swatches import Swatch, swatches
 from partcnn.reporting.templates import as_json, joined, page_environment, script_hash
 
@@ -37,7 +39,7 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
     shown = shrunk(why.picture, _LONG_SIDE_PX)
     small = shrunk(shown, _MAP_PX)
     height, width = why.image_size
-    own = swatches(len(why.contributions), parts) if why.is_tiling else {}
+    own = swatches(len(why.contributions), parts, why.names) if why.is_tiling else {}
     regions = why.regions_at((shown.height, shown.width)) if why.is_tiling else None
     return {
         "label": why.label,
@@ -51,41 +53,59 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
             "surroundings": why.surroundings,
             "remainder": why.completeness_error,
             "isExact": why.is_exact,
-            "terms": [_term(one, parts, (width, height)) | _held(one, regions, own) for one in why.contributions],
+            "terms": [_term(why, term, parts) | _held(term, regions, own) for term in why.terms],
         },
         "maps": [
-            _map(one, why, small) | {"name": own[one.filter].name if own else f"filter {one.filter}"}
+            _map(one, why, small) | {"name": own[one.filter].name if own else _name(one.filter, why.names)}
             for one in why.contributions[:_NUM_MAPS]
             if one.score > 0
         ],
     }
 
 
-def _term(one: Contribution, parts: dict[int, str], size: tuple[int, int]) -> dict[str, Any]:
-    name = f"filter {one.filter}" + (f", {parts[one.filter]}" if one.filter in parts else "")
-    x, y = (place / length for place, length in zip(one.position_px, size, strict=True))
-    note = None if one.hidden_change is None else f"hiding its place changes the logit by {signed(one.hidden_change)}"
+def _term(why: Explanation, term: Term, parts: dict[int, str]) -> dict[str, Any]:
+    number, (height, width) = len(term.filters), why.image_size
+    name = shared_name(term.name, term.filters) if term.name is not None else f"filter {term.filters[0]}"
+    if term.name is None and term.filters[0] in parts:
+        name += f", {parts[term.filters[0]]}"
+    change = term.hidden_change
+    note = f"{number} filters" if number > 1 else None
+    if change is not None:
+        note = f"hiding its place changes the logit by {signed(change)}"
+    positions = [one.position_px for one in term.contributions if one.score > 0]
     return {
         "name": name,
-        "value": one.value,
-        "places": [[x, y]] if one.score > 0 else [],
+        "value": term.value,
+        "places": [[x / width, y / height] for x, y in positions],
         "note": note,
-        "hidden": one.hidden_change,
+        "hidden": change,
+        "filters": list(term.filters),
+        "number": number,
     }
 
 
-def _held(one: Contribution, regions: npt.NDArray[np.int16] | None, own: dict[int, Swatch]) -> dict[str, Any]:
-    """What a filter that competes holds, with its name and colour; nothing of others."""
+def _held(term: Term, regions: npt.NDArray[np.int16] | None, own: dict[int, Swatch]) -> dict[str, Any]:
+    """What filters that compete hold, with their names and colours; nothing of others."""
     if regions is None:
         return {}
-    found = vars(own[one.filter]) | {"places": []}
-    if one.score <= 0:
-        found["name"] += f", {NOT_SEEN}"
-    place = inner_place(regions, one.filter)
-    path = svg_path(one.outline or [])
-    if place is not None and path:
-        found |= {"places": [[place.x, place.y]], "region": {"path": path}}
-    return found
+    first = own[term.contributions[0].filter]
+    name = first.name if term.name is None else shared_name(term.name, term.filters)
+    found = [
+        (own[one.filter], inner_place(regions, one.filter), svg_path(one.outline or [])) for one in term.contributions
+    ]
+    shown = [(vars(swatch), place, path) for swatch, place, path in found if place is not None and path]
+    return {
+        "name": name if term.score > 0 else f"{name}, {NOT_SEEN}",
+        "colour": first.colour,
+        "ink": first.ink,
+        "places": [[place.x, place.y] for _, place, _ in shown],
+        "marks": [swatch for swatch, _, _ in shown],
+        "held": [swatch | {"path": path} for swatch, _, path in shown],
+    }
+
+
+def _name(number: int, names: dict[int, str]) -> str:
+    return filter_name(number, name=names.get(number))
 
 
 def _map(one: Contribution, why: Explanation, small: Image.Image) -> dict[str, Any]:

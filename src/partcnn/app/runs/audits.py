@@ -1,0 +1,39 @@
+"""The audit of a run, kept beside its figures."""
+
+import logging
+from dataclasses import replace
+
+from partcnn.app.runs.opening import Run, about
+from partcnn.evaluation.audit import audit
+from partcnn.evaluation.audit_result import Audit
+from partcnn.model.network import PartNetwork
+
+_log = logging.getLogger("partcnn")
+AUDIT_FILE = "audit.json"
+
+
+def audit_run(run: Run, *, num_workers: int = 0) -> Audit:
+    """Audit a run on the pictures kept out of it, and write audit.json.
+
+    Raises:
+        LayerError: the head is no sum of parts.
+    """
+    found = replace(audit(run.model, run.dataset("test"), num_workers=num_workers), run=about(run))
+    try:
+        found.to_json(run.directory / AUDIT_FILE)
+    except OSError as error:
+        _log.warning("%s: the audit is not kept: %s", run.directory, error)
+    return found
+
+
+def run_audit(run: Run) -> Audit | None:
+    """The audit in audit.json, made now where it is missing or of other weights; None of a head that is no sum.
+
+    Raises:
+        DataError: audit.json is malformed.
+    """
+    if not isinstance(run.model, PartNetwork):
+        return None
+    file = run.directory / AUDIT_FILE
+    kept = Audit.from_json(file) if file.is_file() else None
+    return kept if kept is not None and kept.run.get("weights") == about(run)["weights"] else audit_run(run)
