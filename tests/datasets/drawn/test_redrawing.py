@@ -153,3 +153,14 @@ def test_a_change_that_there_is_not_is_refused(change: Change, message: str) -> 
 def test_an_unknown_animal_is_refused() -> None:
     with pytest.raises(ConfigError, match="kind: expected one of bird"):
         PosedAnimal("dog", 0)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("cat", 4), ("rabbit", 3), ("turtle", 0)])
+def test_whiskers_are_the_heads_and_take_no_pixels(kind: str, count: int) -> None:
+    sheer = [piece for piece in ANIMALS[kind](generator(kind, 0, SIDE)) if piece.is_sheer]
+    assert [piece.part for piece in sheer] == ["head"] * count
+    canvas, _ = paint_back(generator(kind, 0, SIDE), SIDE, foot=0.9)
+    for piece in sheer:
+        canvas.paint(piece.form, piece.paint, part=piece.part, hides=not piece.is_sheer)
+    assert not canvas.visible["head"].any()
+    assert not canvas.drawn["head"].any()
