@@ -28,11 +28,14 @@ def other_kind(kind: str) -> str:
     return KINDS[(KINDS.index(kind) + 1) % len(KINDS)]
 
 
-def drawn_straight(kind: str, seed: int) -> NDArray[np.uint8]:
+def drawn_straight(kind: str, seed: int, background: int | None = None) -> NDArray[np.uint8]:
     """`draw_animal` as it was before anything could be changed: all in one go, from one generator."""
     rng = generator(kind, seed, SIDE)
     animal = placed(rng, ANIMALS[kind](rng))
     canvas, scene = paint_back(rng, SIDE, foot=animal.box[3])
+    if background is not None:  # in the light of the animal
+        other = generator("background", background, SIDE)
+        canvas.pixels = paint_back(other, SIDE, foot=animal.box[3], light=canvas.light)[0].pixels
     canvas.shade(animal.shadow, strength=0.5, blur=0.02)
     for piece in animal.pieces:
         canvas.paint(piece.form, piece.paint, part=piece.part, hides=not piece.is_sheer)
@@ -114,6 +117,7 @@ def test_before_another_background_the_animal_is_equal_to_the_pixel(kind: str) -
     for seed in SEEDS:
         animal = PosedAnimal(kind, seed, SIDE)
         whole, elsewhere = animal.drawn(), animal.drawn(Change(background=9))
+        assert pixels(elsewhere).tobytes() == drawn_straight(kind, seed, background=9).tobytes()
         assert not changed(whole, elsewhere)[is_opaque(kind, seed)].any()
         assert is_opaque(kind, seed).mean() > 0.01
         is_animal = np.logical_or.reduce([whole.touched[part] for part in PARTS])
@@ -149,3 +153,14 @@ def test_a_change_that_there_is_not_is_refused(change: Change, message: str) -> 
 def test_an_unknown_animal_is_refused() -> None:
     with pytest.raises(ConfigError, match="kind: expected one of bird"):
         PosedAnimal("dog", 0)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("cat", 4), ("rabbit", 3), ("turtle", 0)])
+def test_whiskers_are_the_heads_and_take_no_pixels(kind: str, count: int) -> None:
+    sheer = [piece for piece in ANIMALS[kind](generator(kind, 0, SIDE)) if piece.is_sheer]
+    assert [piece.part for piece in sheer] == ["head"] * count
+    canvas, _ = paint_back(generator(kind, 0, SIDE), SIDE, foot=0.9)
+    for piece in sheer:
+        canvas.paint(piece.form, piece.paint, part=piece.part, hides=not piece.is_sheer)
+    assert not canvas.visible["head"].any()
+    assert not canvas.drawn["head"].any()
