@@ -9,7 +9,7 @@ training. The same with a hat: each animal wears its own colour, and then others
 grad-CAM of our network and of a plain one, with the truth at hand that the audit does without: the share of its heat
 that lies off the animal, or on the hat.
 
-Pictures are drawn once, runs are kept, and an interrupted benchmark goes on.
+Pictures are drawn once and runs are kept; --go-on keeps rows, too.
 """
 
 import argparse
@@ -51,15 +51,20 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/audit"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/audit"), help="without an ending")
+    parser.add_argument("--go-on", action="store_true", help="keep the rows that --out has already")
     options = parser.parse_args()
-    rows = []
+    file = options.out.with_suffix(".json")
+    rows: list[dict[str, Any]] = json.loads(file.read_text()) if options.go_on and file.is_file() else []
+    known = {(row["kind"], row["share"], row["seed"]) for row in rows}
     for kind in options.kinds:
         for share in SHARES:
             for seed in options.seeds:
+                if (kind, share, seed) in known:
+                    continue
                 rows.append(measured(options, kind, share, seed))
                 print(rows[-1], flush=True)
                 options.out.parent.mkdir(parents=True, exist_ok=True)
-                write_text(options.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
+                write_text(file, json.dumps(rows, indent=1) + "\n")
                 write_text(options.out.with_suffix(".md"), page(rows))
 
 
