@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -65,6 +66,7 @@ def audit(content: PageContent) -> Markup:
         has_background=content.evaluation.data.get("category") is not None,
         most=_MOST_ROWS,
         term=term,
+        short=lambda path: "/".join(Path(path).parts[-2:]),
     )
 
 
