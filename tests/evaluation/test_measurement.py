@@ -291,6 +291,19 @@ def test_filters_can_be_chosen_on_pictures_of_ones_own(misleading: Drawer) -> No
     assert result.summary["part_tracking_r2_best"] == pytest.approx(result.filters[1].part_tracking_r2)
 
 
+@pytest.mark.parametrize("label", [0, 1], ids=["scenery alone", "objects whose parts nobody marked"])
+def test_pictures_to_choose_on_that_show_no_part_choose_nothing(misleading: Drawer, label: int) -> None:
+    for image_id in image_ids("train")[15:20]:
+        misleading.add(image_id, 0, {}, {})
+    model = with_classes(pointer(FOUR), ["background", "bird"])
+    train = misleading.dataset(**BIRDS, split="train")
+    selection = train.with_samples([replace(one, parts={}) for one in train.samples if one.label == label])
+    result = evaluate(model, misleading.dataset(**BIRDS, split="test"), selection=selection)
+    assert math.isnan(result.summary["part_tracking_r2_best"])
+    assert result.summary["parts_followed"] == 0
+    assert result.summary["part_tracking_r2"] > -math.inf
+
+
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_without_other_pictures_to_choose_on_there_is_no_best(misleading: Drawer, split: str) -> None:
     model = with_classes(pointer(FOUR), ["background", "bird"])

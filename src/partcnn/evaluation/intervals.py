@@ -129,7 +129,8 @@ class _Displacements:
             rows.append(torch.stack(followed).mean(dim=0) if followed else nothing)
         r2 = per_filter["part_tracking_r2"]
         for groups in self.chosen.values():
-            rows.append(torch.stack([r2[:, filters].nanmean(dim=1) for filters in groups]).nanmean(dim=0))
+            means = [r2[:, filters].nanmean(dim=1) for filters in groups]  # none where no training picture shows a part
+            rows.append(torch.stack(means).nanmean(dim=0) if means else nothing)
         return torch.stack([*rows, *self._instabilities(counts)])
 
     def _instabilities(self, counts: Sequence[Tensor]) -> list[Tensor]:  # each [resample], in the order of the names

@@ -24,7 +24,7 @@ class TogetherObservation:
 
     def __init__(self, mask: PartMask, field: ReceptiveField, *, background: int | None) -> None:
         self.moments: MapMoments | None = None
-        self.has_rest = False
+        self.has_rest, self._num_parts = False, 0
         self._mask, self._field, self._background = mask, field, background
         self._rows: list[tuple[Tensor, ...]] = []
 
@@ -41,6 +41,7 @@ class TogetherObservation:
         """One batch."""
         moments = MapMoments.of(masked)
         self.moments = moments if self.moments is None else self.moments + moments
+        self._num_parts = landmarks.shape[1]
         is_object = labels != (-1 if self._background is None else self._background)
         if not is_object.any():
             return
@@ -92,7 +93,7 @@ class TogetherObservation:
     @property
     def clusters(self) -> Tensor:
         """[picture, part, 2], see `part_clusters`: the rest, where there is one, is behind the filters."""
-        return self._column(3, torch.zeros(0, 0, 2, dtype=torch.int16))
+        return self._column(3, torch.zeros(0, self._num_parts, 2, dtype=torch.int16))
 
     @property
     def peaks(self) -> Tensor:
@@ -112,7 +113,7 @@ class TogetherObservation:
     @property
     def landmarks_px(self) -> Tensor:
         """[picture, part, 2] (x, y) in pixels of the input; nan where a part is not visible."""
-        return self._column(4, torch.zeros(0, 0, 2))
+        return self._column(4, torch.zeros(0, self._num_parts, 2))
 
     @property
     def input_size(self) -> tuple[int, int]:
