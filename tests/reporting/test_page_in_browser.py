@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from markupsafe import Markup
 from PIL import Image
 
+from partcnn.app.runs.faithfulness import faithfulness_of
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
@@ -100,7 +102,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = load_dataset(f"folder:{root / 'pictures'}", category="disc", split="all")
     model = disc_model()
     conversion_of(model).classes = list(dataset.classes)
-    measured = evaluate(model, dataset)
+    measured = replace(evaluate(model, dataset), faithfulness=faithfulness_of(model, dataset, 2))
     log = root / "metrics.csv"
     log.write_text("epoch,task_loss,filter_loss\n0,2,1\n1,1,0.5\n", encoding="utf-8")
     given = {"evaluation": measured, "compare": {"plain": measured}, "log": log, "audit": audit(model, dataset)}

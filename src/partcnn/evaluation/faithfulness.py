@@ -53,7 +53,7 @@ def measure_faithfulness(
     serves an order's insertion and the reverse order's deletion.
 
     Args:
-        model: made by `partcnn.convert`; left in the mode it was in.
+        model: made by `partcnn.convert`; left in the mode it was in, and in evaluation mode for explainers.
         dataset: the pictures to choose from, see `partcnn.datasets.choice`: the same at each call.
         explainers: by name; the first is held against the others. Cells are ordered by the mean over their pixels,
             those of equal mean at random.
@@ -85,7 +85,8 @@ def measure_faithfulness(
     passes = _Passes(model, explainers, preprocessing.input_size, batch_size)
     draws = torch.Generator().manual_seed(0)
     loader = DataLoader(loaded, batch_size=1, num_workers=num_workers)
-    seen = [passes.of_picture(batch.image, draws) for batch in loader]
+    with evaluation_mode(model):
+        seen = [passes.of_picture(batch.image, draws) for batch in loader]
     labels = torch.tensor([sample.label for sample in pictures.samples])
     return _result(seen, labels, passes, dict(left_out or {}))
 
@@ -109,7 +110,7 @@ class _Passes:
         """Of one picture [1, channel, row, col]: by order the logits [insertion or deletion, 0 … steps]."""
         image = image.to(next(self.model.parameters()))
         hidden = blurred(image)
-        with evaluation_mode(self.model), torch.inference_mode():
+        with torch.no_grad():  # an inference tensor would be of no use to a gradient
             predicted = self.model(image).argmax(dim=1)
         drawn = torch.rand(1 + _NUM_RANDOM, self.num_cells, generator=draws).argsort(dim=1)
         told = torch.cat([strongest_first(self._cells(name, image, predicted), drawn[:1]) for name in self.explainers])
@@ -135,7 +136,7 @@ class _Passes:
         return cell_means(pixels)
 
     def _logits(self, image: Tensor, hidden: Tensor, views: Tensor, label: int) -> Tensor:  # [view] float64
-        with evaluation_mode(self.model), torch.inference_mode():
+        with torch.inference_mode():
             found = [self.model(with_hidden(image, hidden, shown))[:, label] for shown in views.split(self.batch_size)]
         return torch.cat(found).double().cpu()
 
