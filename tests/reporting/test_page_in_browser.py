@@ -538,6 +538,30 @@ def test_the_page_prints_with_its_pictures(discs: Path, opened: Any, tmp_path: P
     assert not made.page.locator(".controls").is_visible()
 
 
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_insertion_and_deletion_are_charts_with_words_and_a_table(
+    discs: Path, opened: Any, window: tuple[int, int]
+) -> None:
+    made = opened(discs, window)
+    made.show("#faithfulness .charts")
+    charts = made.page.locator("#faithfulness svg[role=img]").all()
+    assert len(charts) == 2
+    for chart, kind in zip(charts, ("Insertion", "Deletion"), strict=True):
+        label = chart.get_attribute("aria-label")
+        assert label.startswith(f"{kind}: mean logit by share of the cells")
+        assert "sum of parts" in label
+        assert "random" in label
+        box, window_px = chart.bounding_box(), made.page.viewport_size
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= window_px["width"]
+        strokes = [
+            line.evaluate("(one) => getComputedStyle(one).strokeDasharray") for line in chart.locator("polyline").all()
+        ]
+        assert len({*strokes}) == len(strokes) >= 2  # lines differ in more than colour
+    assert made.page.locator("#faithfulness tbody tr").count() >= 3
+    assert made.complaints == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["page", "filter"])
 def test_axe_finds_no_serious_fault(discs: Path, opened: Any, scheme: str, state: str) -> None:

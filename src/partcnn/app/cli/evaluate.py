@@ -30,7 +30,7 @@ def add_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="also test explanations by insertion and deletion; some 100 passes of the network a picture",
     )
-    parser.add_argument("--faithfulness-pictures", type=int, default=32, help="on at most so many pictures")
+    parser.add_argument("--faithfulness-pictures", type=int | None, help="the same on at most so many; default 32")
     parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
     add_json(parser)
 
@@ -39,6 +39,7 @@ def execute(options: Namespace) -> int:
     from partcnn.app.runs.faithfulness import faithfulness_of
     from partcnn.app.runs.opening import about, evaluate_run, open_run
     from partcnn.datasets.loading import load_dataset
+    from partcnn.evaluation.faithfulness import NUM_IMAGES
     from partcnn.evaluation.measurement import evaluate
     from partcnn.evaluation.observation.protocol import Protocol
 
@@ -46,9 +47,9 @@ def execute(options: Namespace) -> int:
     protocol = Protocol(**given)
     if options.csv is not None and Path(options.csv).is_dir():
         raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
-    if options.faithfulness_pictures < 1:
+    if options.faithfulness_pictures is not None and options.faithfulness_pictures < 1:
         raise ConfigError(f"faithfulness-pictures: expected at least 1, got {options.faithfulness_pictures}")
-    num_faithfulness = options.faithfulness_pictures if options.faithfulness else 0
+    num_faithfulness = options.faithfulness_pictures or (NUM_IMAGES if options.faithfulness else 0)
     run = open_run(options.run)
     if options.data is None and options.split == "test" and options.crop is None and not given:
         evaluation = evaluate_run(run, num_workers=options.workers, must_keep=False, num_faithfulness=num_faithfulness)
