@@ -25,7 +25,6 @@ from finished_runs import trained_or_read
 from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
-from partcnn.app.experiments.spatial_explanations import grad_cam
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.app.runs.opening import open_run
 from partcnn.datasets.drawn.drawing import KINDS
@@ -34,6 +33,7 @@ from partcnn.datasets.drawn.scenery import SCENES
 from partcnn.datasets.loading import load_dataset
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.audit import audit
+from partcnn.explanation.spatial import grad_cam
 from partcnn.foundation.files import write_text
 from partcnn.model.network import conversion_of
 

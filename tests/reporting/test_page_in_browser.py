@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from markupsafe import Markup
 from PIL import Image
 
+from partcnn.app.runs.faithfulness import faithfulness_of
 from partcnn.datasets.drawn.drawing import draw_animal
 from partcnn.datasets.loading import load_dataset
 from partcnn.evaluation import Evaluation, FilterEvaluation, TopImage, evaluate
@@ -102,7 +104,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = load_dataset(f"folder:{root / 'pictures'}", category="disc", split="all")
     model = disc_model()
     conversion_of(model).classes = list(dataset.classes)
-    measured = evaluate(model, dataset)
+    measured = replace(evaluate(model, dataset), faithfulness=faithfulness_of(model, dataset, 2))
     log = root / "metrics.csv"
     log.write_text("epoch,task_loss,filter_loss\n0,2,1\n1,1,0.5\n", encoding="utf-8")
     given = {"evaluation": measured, "compare": {"plain": measured}, "log": log, "audit": audit(model, dataset)}
@@ -540,6 +542,30 @@ def test_the_page_prints_with_its_pictures(discs: Path, opened: Any, tmp_path: P
     assert made.page.locator(".viewer .sum-rows").count() == 1
     made.page.emulate_media(media="print")
     assert not made.page.locator(".controls").is_visible()
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_insertion_and_deletion_are_charts_with_words_and_a_table(
+    discs: Path, opened: Any, window: tuple[int, int]
+) -> None:
+    made = opened(discs, window)
+    made.show("#faithfulness .charts")
+    charts = made.page.locator("#faithfulness svg[role=img]").all()
+    assert len(charts) == 2
+    for chart, kind in zip(charts, ("Insertion", "Deletion"), strict=True):
+        label = chart.get_attribute("aria-label")
+        assert label.startswith(f"{kind}: mean logit by share of the cells")
+        assert "sum of parts" in label
+        assert "random" in label
+        box, window_px = chart.bounding_box(), made.page.viewport_size
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= window_px["width"]
+        strokes = [
+            line.evaluate("(one) => getComputedStyle(one).strokeDasharray") for line in chart.locator("polyline").all()
+        ]
+        assert len({*strokes}) == len(strokes) >= 2  # lines differ in more than colour
+    assert made.page.locator("#faithfulness tbody tr").count() >= 3
+    assert made.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

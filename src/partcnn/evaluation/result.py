@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from partcnn.evaluation.faithfulness_result import Faithfulness
 from partcnn.evaluation.files import check_kinds, csv_text, json_text, with_nan
 from partcnn.foundation.earlier_names import with_present_names
 from partcnn.foundation.errors import DataError
@@ -137,6 +138,7 @@ class Evaluation:
         protocol: the numbers that the measures depend on, and what parts were given as: masks, boxes or points.
         run: of a network out of a run directory: "id" and "state" of its training, its "epochs" of "num_epochs", and
             the SHA-256 of the "weights" that were measured.
+        faithfulness: insertion and deletion of explanations; None: not asked for.
     """
 
     summary: dict[str, float | None]
@@ -154,6 +156,7 @@ class Evaluation:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
+    faithfulness: Faithfulness | None = None
 
     def served_by(self, one: FilterEvaluation) -> list[str]:
         """The classes on whose pictures a filter was measured: its own, or those that share it with all filters."""
@@ -275,6 +278,8 @@ class Evaluation:
                 content[name] = with_nan(content.get(name, {}))
             content["run"] = dict(content.get("run", {}))  # an earlier version has none
             content["protocol"] = {"places": "peak"} | content.get("protocol", {})  # an earlier version read no others
+            faithful = content.pop("faithfulness", None)
+            content["faithfulness"] = None if faithful is None else Faithfulness.from_record(faithful)
             found = cls(filters=filters, intervals=intervals, **_known(content, cls))
             check_kinds(found)
             return found

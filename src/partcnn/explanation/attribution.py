@@ -105,14 +105,31 @@ def _exact(
 def _by_gradient(
     network: nn.Module, mask: PartMask, images: Tensor, directions: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    logits, masked, products, directions = gradient_activation(network, mask, images, directions)
+    shares = products.sum(dim=(2, 3)).cpu()
+    return logits.float().cpu(), masked.float().cpu(), shares, shares.new_zeros(len(shares)), directions.float().cpu()
+
+
+def gradient_activation(
+    network: nn.Module, mask: PartMask, images: Tensor, directions: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x · ∂(Σ_c direction_c · logit_c) / ∂x in each cell, x the masked map; any head.
+
+    Args:
+        network: in evaluation mode.
+        mask: its `top_mask`.
+        images: [image, channel, H, W], as the network takes them.
+        directions: as of `attribute`.
+
+    Returns:
+        Logits [image, class], masked maps and products [image, filter, row, col], and the directions; on the device.
+    """
     with torch.inference_mode(False), torch.enable_grad(), _cut_at(mask) as cut:
         logits = network(images.clone())  # a clone made here is no inference tensor
         on_device = _directions(directions, logits.detach()).clone()
         (gradient,) = torch.autograd.grad((logits * on_device).sum(), cut[-1])
     masked = cut[-1].detach()
-    shares = (masked.float() * gradient.float()).sum(dim=(2, 3)).cpu()
-    bias = shares.new_zeros(len(shares))
-    return logits.detach().float().cpu(), masked.float().cpu(), shares, bias, on_device.float().cpu()
+    return logits.detach(), masked, masked.float() * gradient.float(), on_device
 
 
 @contextmanager

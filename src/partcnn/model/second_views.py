@@ -1,7 +1,6 @@
 """A second look at some pictures of a data set: in another view, whether filters move with their pictures; with noise,
 whether they stay where they are."""
 
-import zlib
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from partcnn.datasets import PartDataset, Sample
+from partcnn.datasets.choice import chosen_objects, name_hash
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.networks.views import MIN_CROP_FRAC, random_view, roomy_size
 
@@ -21,9 +21,9 @@ _WHOLE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))  # the frame of a view that is the p
 class SecondLooks(Dataset[tuple[Tensor, Tensor]]):
     """At most 64 pictures of objects: always the same, in whatever order the pictures come.
 
-    The pictures are put in the order of their classes, and within these of a hash of their names, and taken at even
-    distances. The hash is the seed of what is drawn for a picture, and their order here. Items are a network's input
-    [channel, height, width] and its frame [2, 3], see `partcnn.networks.views`.
+    Which ones, and in what order, `partcnn.datasets.choice` says. The hash of a picture's name is the seed of what is
+    drawn for it. Items are a network's input [channel, height, width] and its frame [2, 3], see
+    `partcnn.networks.views`.
 
     Args:
         dataset: pictures; its own transform is not used.
@@ -38,18 +38,14 @@ class SecondLooks(Dataset[tuple[Tensor, Tensor]]):
         self, dataset: PartDataset, preprocessing: Preprocessing, is_wanted: Callable[[Sample], bool] = lambda _: True
     ) -> None:
         samples = dataset.samples
-        objects = [n for n, one in enumerate(samples) if one.label != dataset.background and is_wanted(one)]
-        objects.sort(key=lambda number: (samples[number].label, _name_hash(samples[number])))
-        count = min(MOST_SECOND_VIEWS, len(objects))
-        chosen = [objects[place * len(objects) // count] for place in range(count)]
-        self.index = sorted(chosen, key=lambda number: _name_hash(samples[number]))
+        self.index = chosen_objects(dataset, MOST_SECOND_VIEWS, is_wanted)
         self.samples: list[Sample] = [samples[number] for number in self.index]
         self.preprocessing = preprocessing
 
     @property
     def settings(self) -> tuple[object, ...]:
         """All that the items depend on beside the pictures."""
-        names = [_name_hash(sample) for sample in self.samples]
+        names = [name_hash(sample) for sample in self.samples]
         return sorted(self.preprocessing.to_spec().items()), *self._drawn_by, names
 
     @property
@@ -60,7 +56,7 @@ class SecondLooks(Dataset[tuple[Tensor, Tensor]]):
         return len(self.index)
 
     def _generator(self, place: int) -> torch.Generator:
-        return torch.Generator().manual_seed(_name_hash(self.samples[place]))
+        return torch.Generator().manual_seed(name_hash(self.samples[place]))
 
 
 class SecondViews(SecondLooks):
@@ -116,8 +112,3 @@ class NoisyPictures(SecondLooks):
     def _noise(self, place: int, picture: Tensor) -> Tensor:
         drawn = torch.randn(picture.shape, generator=self._generator(place))
         return (NOISE_STD * drawn).clamp(-NOISE_LIMIT, NOISE_LIMIT).to(picture)
-
-
-def _name_hash(sample: Sample) -> int:
-    """The same everywhere, and wherever the file lies."""
-    return zlib.crc32(f"{sample.image_id} {sample.image_path.name}".encode(errors="surrogateescape"))

@@ -9,6 +9,7 @@ from partcnn.reporting.cards import make_cards
 from partcnn.reporting.gathering import Gathered
 from partcnn.reporting.packing import pack
 from partcnn.reporting.panels.audit import audit
+from partcnn.reporting.panels.faithfulness import faithfulness
 from partcnn.reporting.panels.filters import filters, filters_heading
 from partcnn.reporting.panels.overview import overview
 from partcnn.reporting.panels.panel import PageContent, Panel
@@ -36,6 +37,9 @@ PANELS = {  # by the id of the section
     "filters": Panel("Filters", filters, lambda content: len(content.evaluation.filters), filters_heading),
     "parts": Panel("Parts", parts, lambda content: len(content.evaluation.parts)),
     "audit": Panel("Audit", audit, heading=lambda content: "Does it look at the right thing?"),
+    "faithfulness": Panel(
+        "Faithfulness", faithfulness, heading=lambda content: "Does the logit rest on what is named?"
+    ),
     "pictures": Panel("Pictures", pictures, lambda content: len(content.gathered.pictures)),
 }
 

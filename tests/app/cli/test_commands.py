@@ -102,6 +102,28 @@ def test_evaluate_takes_other_numbers_of_the_measures_and_leaves_the_runs_figure
     assert "top: expected at least 2" in one_line_error(capsys, ["evaluate", str(run), "--top", "1"])
 
 
+def test_evaluate_tests_explanations_keeps_what_it_found_and_the_report_shows_it(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    assert json.loads((copied / "metrics.json").read_text())["faithfulness"] is None
+    assert main(["evaluate", str(copied), "--workers", "0", "--faithfulness-pictures", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "area under the logit of the predicted class" in printed
+    assert "3 pictures, 14 × 14 cells" in " ".join(printed.split())
+    kept = json.loads((copied / "metrics.json").read_text())["faithfulness"]
+    assert {"sum of parts", "random"} <= kept["areas"].keys()
+    assert main(["report", str(copied), "--data", f"folder:{pictures}"]) == 0
+    assert 'id="faithfulness"' in (copied / "report.html").read_text()
+    capsys.readouterr()
+    arguments = ["evaluate", str(copied), "--workers", "0", "--split", "all", "--json", "--faithfulness"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["faithfulness"]["num_images"] == 24
+    said = one_line_error(capsys, ["evaluate", str(copied), "--faithfulness-pictures", "0"])
+    assert "faithfulness-pictures: expected at least 1, got 0" in said
+
+
 def test_evaluate_refuses_pictures_of_other_classes_by_name(
     run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

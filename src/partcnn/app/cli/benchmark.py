@@ -140,7 +140,7 @@ def _interventions(options: Namespace) -> int:
     from partcnn.app.experiments.intervention_runs import trained_networks
     from partcnn.app.experiments.interventions import interventions
     from partcnn.app.experiments.interventions_page import write_page
-    from partcnn.app.experiments.spatial_explanations import check_captum
+    from partcnn.explanation.spatial import check_captum
 
     check_captum()
     directories = [Path(run) for run in options.runs]

@@ -25,13 +25,21 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--places", type=str | None, help="peak or expected; without it as the network reads them")
     parser.add_argument("--radius-px", type=float | None, help="of the discs around cells; default two strides")
     parser.add_argument("--iou-threshold", type=float | None, help="above which a part is hit; default 0.2")
+    parser.add_argument(
+        "--faithfulness",
+        action="store_true",
+        help="also test explanations by insertion and deletion; some 100 passes of the network a picture",
+    )
+    parser.add_argument("--faithfulness-pictures", type=int | None, help="the same on at most so many; default 32")
     parser.add_argument("--csv", type=str | None, help="also write a row per filter to this file")
     add_json(parser)
 
 
 def execute(options: Namespace) -> int:
+    from partcnn.app.runs.faithfulness import faithfulness_of
     from partcnn.app.runs.opening import about, evaluate_run, open_run
     from partcnn.datasets.loading import load_dataset
+    from partcnn.evaluation.faithfulness import NUM_IMAGES
     from partcnn.evaluation.measurement import evaluate
     from partcnn.evaluation.observation.protocol import Protocol
 
@@ -39,9 +47,12 @@ def execute(options: Namespace) -> int:
     protocol = Protocol(**given)
     if options.csv is not None and Path(options.csv).is_dir():
         raise ConfigError(f"csv: expected a file name, got the directory {options.csv}; add filters.csv")
+    if options.faithfulness_pictures is not None and options.faithfulness_pictures < 1:
+        raise ConfigError(f"faithfulness-pictures: expected at least 1, got {options.faithfulness_pictures}")
+    num_faithfulness = options.faithfulness_pictures or (NUM_IMAGES if options.faithfulness else 0)
     run = open_run(options.run)
     if options.data is None and options.split == "test" and options.crop is None and not given:
-        evaluation = evaluate_run(run, num_workers=options.workers, must_keep=False)
+        evaluation = evaluate_run(run, num_workers=options.workers, must_keep=False, num_faithfulness=num_faithfulness)
     else:
         category = run.settings.category if options.category is None else options.category
         spec = options.data or run.settings.data
@@ -51,6 +62,9 @@ def execute(options: Namespace) -> int:
         dataset = load_dataset(spec, category=category, split=options.split, max_bad=run.settings.max_bad, **crop)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers, protocol=protocol)
         evaluation = replace(evaluation, run=about(run))
+        if num_faithfulness:
+            found = faithfulness_of(run.model, dataset, num_faithfulness, num_workers=options.workers)
+            evaluation = replace(evaluation, faithfulness=found)
     if options.csv is not None:
         Path(options.csv).parent.mkdir(parents=True, exist_ok=True)
         evaluation.to_csv(options.csv)
@@ -60,5 +74,6 @@ def execute(options: Namespace) -> int:
     tables = [evaluation.table(), evaluation.filter_table()]
     tables += [evaluation.category_table()] if len(evaluation.by_category) > 1 else []
     tables += [evaluation.part_table()] if evaluation.parts else []
+    tables += evaluation.faithfulness.tables() if evaluation.faithfulness is not None else []
     console().print(*tables)
     return DONE

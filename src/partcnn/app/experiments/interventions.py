@@ -28,11 +28,11 @@ from partcnn.app.experiments.intervention_scores import (
     background_independence,
 )
 from partcnn.app.experiments.redrawn_pictures import NUM_BACKGROUNDS, RedrawnPicture, redrawn_pictures
-from partcnn.app.experiments.spatial_explanations import EXPLAINERS, Spread, check_captum
 from partcnn.app.runs.opening import Run, open_run
 from partcnn.datasets.drawn.dataset import DrawnSample
 from partcnn.datasets.drawn.figures import PARTS
 from partcnn.datasets.drawn.redrawing import Redrawing
+from partcnn.explanation.spatial import EXPLAINERS, Spread, check_captum
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.networks.probing.probe import evaluation_mode

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from partcnn.app.experiments.interventions import AREA, CHANCE
-from partcnn.app.experiments.spatial_explanations import CELLS, GRAD_CAM, INPUT_GRADIENT, PLACES
 from partcnn.datasets.drawn.figures import PARTS
+from partcnn.explanation.spatial import CELLS, GRAD_CAM, INPUT_GRADIENT, PLACES
 from partcnn.foundation.files import write_text
 from partcnn.foundation.number_text import decimal
 

@@ -81,6 +81,7 @@ def evaluate_run(
     cache: "FeatureCache | None" = None,
     must_keep: bool = True,
     dealer: "Dealer | None" = None,
+    num_faithfulness: int = 0,
 ) -> Evaluation:
     """Measure a run on the pictures kept out of it, and write metrics.json.
 
@@ -91,12 +92,20 @@ def evaluate_run(
         cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
         must_keep: whether it is an error, or told in the log, that the directory cannot be written to.
         dealer: deals the trunk's pass out among several devices.
+        num_faithfulness: on how many pictures explanations are put to the test too, see
+            `partcnn.evaluation.faithfulness`; 0: they are not.
 
     Raises:
         RunError: the directory got other weights meanwhile.
         OSError: it cannot be written to.
     """
     evaluation = _measured(run, dataset, num_workers=num_workers, cache=cache, dealer=dealer)
+    if num_faithfulness:
+        from partcnn.app.runs.faithfulness import faithfulness_of
+
+        pictures = dataset or run.dataset("test")
+        found = faithfulness_of(run.model, pictures, num_faithfulness, num_workers=num_workers)
+        evaluation = replace(evaluation, faithfulness=found)
     try:
         keep_figures(run, evaluation)
     except OSError as error:

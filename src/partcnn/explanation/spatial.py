@@ -1,6 +1,7 @@
 """Explanations of a network as maps over the picture: what each pixel has of the logit, by several methods.
 
-Contributions are ours, exact for an additive head. Input × gradient is torch's autograd, grad-CAM captum's.
+Contributions are ours, exact for an additive head. Input × gradient is torch's autograd, grad-CAM captum's. Gradient ×
+activation takes the place of ours where the head is no sum.
 """
 
 import importlib.util
@@ -9,15 +10,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from partcnn.explanation.attribution import gradient_activation
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import top_mask
-from partcnn.model.network import PartNetwork, layer_field, recorded_feature_maps
+from partcnn.model.network import PartNetwork, conversion_of, layer_field, recorded_feature_maps
 from partcnn.networks.probing.probe import evaluation_mode
 from partcnn.networks.probing.receptive_field import ReceptiveField, upsample_map
 
 CELLS, PLACES, INPUT_GRADIENT, GRAD_CAM = "sum of parts", "sum of parts, at places", "input × gradient", "grad-CAM"
+GRADIENT_ACTIVATION = "gradient × activation"
 SUMS = (CELLS, PLACES)
 
 
@@ -74,7 +78,16 @@ def parts_at_places(network: PartNetwork, images: Tensor, classes: Tensor) -> Sp
     return Spread(pixels.view(-1, height, width), elsewhere)
 
 
-def input_gradient(network: PartNetwork, images: Tensor, classes: Tensor) -> Spread:
+def gradient_by_activation(network: nn.Module, images: Tensor, classes: Tensor) -> Spread:
+    """Σ_filter x · ∂z_y / ∂x in each cell, x the top layer's masked map, of a network with any head."""
+    name, mask = top_mask(network)
+    with evaluation_mode(network):
+        directions = F.one_hot(classes, len(conversion_of(network).classes))
+        _, _, products, _ = gradient_activation(network, mask, images, directions)
+    return _spread(products.sum(dim=1), layer_field(network, name, _size(images)))
+
+
+def input_gradient(network: nn.Module, images: Tensor, classes: Tensor) -> Spread:
     """Σ_channel x · ∂z_y / ∂x, x the normalised input."""
     with evaluation_mode(network), torch.enable_grad():
         inputs = images.clone().requires_grad_()
@@ -82,7 +95,7 @@ def input_gradient(network: PartNetwork, images: Tensor, classes: Tensor) -> Spr
     return Spread((images * gradient).sum(dim=1), images.new_zeros(len(images)))
 
 
-def grad_cam(network: PartNetwork, images: Tensor, classes: Tensor) -> Spread:
+def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Spread:
     """Grad-CAM (Selvaraju et al., 2017), ReLU( Σ_channel mean(∂z_y / ∂a) · a ), by captum, upsampled as `sum_of_parts`.
 
     Of the last convolution that all of the logit passes: the top part layer, or, where filters compete, the trunk's
@@ -104,8 +117,13 @@ def grad_cam(network: PartNetwork, images: Tensor, classes: Tensor) -> Spread:
 
 def check_captum() -> None:
     """Raises ConfigError where grad-CAM cannot be had: before anything is trained for it."""
-    if importlib.util.find_spec("captum") is None:
+    if not has_captum():
         raise ConfigError("grad-CAM: expected captum, which is not installed; pip install 'partcnn[compare]'")
+
+
+def has_captum() -> bool:
+    """Whether grad-CAM can be had; nothing is imported."""
+    return importlib.util.find_spec("captum") is not None
 
 
 EXPLAINERS: dict[str, Explainer] = {
