@@ -108,6 +108,8 @@ def test_curves_and_areas_are_those_of_plain_loops(cats: PartDataset) -> None:
         inserted, deleted = reference.curves(image.tolist(), order, logit, (14, 14))
         areas["insertion"].append(reference.area(inserted))
         areas["deletion"].append(reference.area(deleted))
+        of_reverse, _ = reference.curves(image.tolist(), order[::-1], logit, (14, 14))
+        assert of_reverse[::-1] == pytest.approx(deleted)  # why a view may serve an order and its reverse
         hidden.append(inserted[0])
         whole.append(inserted[-1])
         means += torch.tensor([inserted, deleted], dtype=torch.float64) / 2
@@ -138,7 +140,8 @@ def test_hidden_pictures_and_means_of_cells_are_those_of_plain_loops(seed: int, 
     shown = torch.rand(1, grid[0] * grid[1], generator=torch.Generator().manual_seed(seed)) < 0.5
     cells = {int(cell) for cell in shown[0].nonzero()}
     torch.testing.assert_close(
-        with_hidden(image, hidden, shown)[0], torch.tensor(reference.view(image.tolist(), cells, grid)).double()
+        with_hidden(image, hidden, shown)[0],
+        torch.tensor(reference.view(image.tolist(), by_hand, cells, grid)).double(),
     )
 
 
@@ -178,6 +181,7 @@ def test_a_right_explanation_has_the_best_areas_its_reverse_the_worst_and_random
         assert difference.insertion.logit == pytest.approx(insertion["right"] - insertion[other])
     assert insertion["right"] == pytest.approx(deletion["wrong"])  # what is shown last is hidden first
     assert insertion[RANDOM] == pytest.approx(deletion[RANDOM])  # a view serves an order and its reverse
+    assert found.curves[RANDOM].insertion == found.curves[RANDOM].deletion[::-1]
     low, high = found.areas["right"].insertion.interval
     assert low <= insertion["right"] <= high
 

@@ -36,9 +36,8 @@ def cell_means(plane: Plane, cells: tuple[int, int]) -> list[float]:
     return [sum(one) / len(one) for one in members]
 
 
-def view(picture: Picture, shown: set[int], cells: tuple[int, int]) -> Picture:
+def view(picture: Picture, hidden: Picture, shown: set[int], cells: tuple[int, int]) -> Picture:
     size = (len(picture[0]), len(picture[0][0]))
-    hidden = [blurred(plane, cells) for plane in picture]
     return [
         [
             [(plane if cell_of(row, col, size, cells) in shown else blur)[row][col] for col in range(size[1])]
@@ -56,9 +55,9 @@ def curves(
 ) -> tuple[list[float], list[float]]:
     """Insertion and deletion, after each row's number of cells."""
     counts = range(0, len(order) + 1, cells[1])
-    every = set(order)
-    insertion = [logit(view(picture, set(order[:count]), cells)) for count in counts]
-    deletion = [logit(view(picture, every - set(order[:count]), cells)) for count in counts]
+    hidden, every = [blurred(plane, cells) for plane in picture], set(order)
+    insertion = [logit(view(picture, hidden, set(order[:count]), cells)) for count in counts]
+    deletion = [logit(view(picture, hidden, every - set(order[:count]), cells)) for count in counts]
     return insertion, deletion
 
 
