@@ -56,7 +56,6 @@ from partcnn.app.experiments.interventions import (
 )
 from partcnn.app.experiments.interventions_page import page
 from partcnn.app.experiments.redrawn_pictures import RedrawnPicture, SwappedPart, redrawn_pictures
-from partcnn.app.experiments.spatial_explanations import CELLS, EXPLAINERS, GRAD_CAM, INPUT_GRADIENT, PLACES
 from partcnn.app.runs import NetworkSettings, Recipe, Run, RunSettings, built_network, recipe_of, train_run
 from partcnn.datasets import PartDataset
 from partcnn.datasets.drawn.dataset import DrawnSample
@@ -64,6 +63,7 @@ from partcnn.datasets.drawn.drawing import KINDS
 from partcnn.datasets.drawn.figures import PARTS
 from partcnn.datasets.drawn.redrawing import Redrawing
 from partcnn.datasets.loading import load_dataset
+from partcnn.explanation.spatial import CELLS, EXPLAINERS, GRAD_CAM, INPUT_GRADIENT, PLACES
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.mask import top_mask
 from partcnn.model.network import PartNetwork, conversion_of, layer_field
