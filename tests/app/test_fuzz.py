@@ -18,10 +18,20 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from partcnn.app.cli import train
 from partcnn.app.cli.commands import options_of
+from partcnn.app.cli.tables import audit_tables
 from partcnn.app.runs.opening import figures_of, followed_parts, open_run
 from partcnn.app.runs.training import built_network, recipe_of
 from partcnn.app.settings import read_settings
 from partcnn.datasets.loading import load_dataset
+from partcnn.evaluation.audit_result import (
+    SURROUNDINGS,
+    Audit,
+    ClassEvidence,
+    DecidedPicture,
+    MisleadingPart,
+    Mistake,
+    PairByOne,
+)
 from partcnn.evaluation.comparison import compare
 from partcnn.foundation.errors import PartCNNError
 from partcnn.plot import read_curves
@@ -163,6 +173,47 @@ def test_json_of_a_run(run: Path, name: str, attempt: Callable[[Path], None]) ->
     file.write_bytes(b"[" * 100_000)
     with pytest.raises(PartCNNError):
         attempt(run)
+
+
+@of_a_stranger("names.yaml")
+def test_names_of_a_run(run: Path) -> None:
+    file, record = run / "names.yaml", {0: "head", 1: "left ear"}
+
+    def attempt(content: bytes) -> None:
+        file.write_bytes(content)
+        open_run(run)
+
+    fuzz(changed(record, JSON).map(as_yaml) | damaged(as_yaml(record)) | NASTY_YAML, attempt)
+
+
+@of_a_stranger("audit.json")
+def test_the_audit_of_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "audit.json"
+    evidence = {name: ClassEvidence([0.5, 0.25], 0.25, [0.2, 0.3], 4) for name in ("cat", "dog")}
+    sound = Audit(
+        layer="mask",
+        classes=["cat", "dog"],
+        evidence=evidence,
+        surroundings=0.25,
+        accuracy=0.875,
+        accuracy_without_surroundings=1.0,
+        decided=[DecidedPicture("cat/1.jpg", "cat", "dog", "cat")],
+        misleading=[MisleadingPart("cat", 0, 0.5, 1.0, 0.25)],
+        mistakes=[Mistake("cat", "dog", 1, SURROUNDINGS, 1.0)],
+        pairs=[PairByOne("cat", "dog", 1, 0.9)],
+        doubles=["a picture stands twice"],
+        data={"spec": "folder:x", "category": None, "split": "test", "num_images": 8},
+    )
+    record = json.loads(sound.dumps())
+
+    def attempt(content: bytes) -> None:
+        file.write_bytes(content)
+        found = Audit.from_json(file)
+        assert audit_tables(found, {0: "head"}, {1: "ear"})
+        json.loads(found.dumps())
+
+    attempt(as_json(record))
+    fuzz(changed(record, JSON).map(as_json) | damaged(as_json(record)), attempt)
 
 
 @pytest.mark.fault("file", "model.safetensors of a stranger's run, damaged", "One sentence")

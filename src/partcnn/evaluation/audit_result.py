@@ -118,6 +118,20 @@ class Audit:
 
     def __post_init__(self) -> None:
         check_kinds(self)
+        if len({len(one.parts) for one in self.evidence.values()}) != 1:
+            raise ValueError("evidence: expected at least one class, and as many filters of each")
+        if any(len(one.interval) != 2 for one in self.evidence.values()):
+            raise ValueError("interval: expected two ends")
+        listed: list[MisleadingPart | Mistake | PairByOne] = [*self.misleading, *self.mistakes, *self.pairs]
+        if any(not SURROUNDINGS <= one.filter < self.num_filters for one in listed):
+            raise ValueError(f"filter: expected one of {self.num_filters}, or {SURROUNDINGS}")
+        if not isinstance(self.data.get("num_images"), int) or self.data["num_images"] < 1:
+            raise ValueError("num_images: expected a number of pictures")
+
+    @property
+    def num_filters(self) -> int:
+        """Of the layer."""
+        return len(next(iter(self.evidence.values())).parts)
 
     @property
     def share_decided(self) -> float:

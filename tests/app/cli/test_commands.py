@@ -565,6 +565,7 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
     ("line", "told"),
     [
         ("recipe: null", "config: expected settings"),
+        (f"recipe: '{'9' * 5000}'", "config: expected settings"),
         ("layers: null", "layers: expected str, got None"),
         ("network: {grid: null}", "network.grid: expected int, got None"),
         ("a: &b {c: *b}", "holds others, or itself"),

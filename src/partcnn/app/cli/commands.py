@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.app.cli.failures import in_one_line
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, PartCNNError
 from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import Stopped, stopping
@@ -111,7 +111,9 @@ def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
             _check_settings(Path(value or following))
     try:
         return parser.instantiate(parser.parse_args(arguments))
-    except (RecursionError, TypeError) as error:  # jsonargparse's, of `recipe: null`
+    except PartCNNError:
+        raise
+    except (RecursionError, TypeError, ValueError) as error:  # jsonargparse's, of `recipe: null`, or '9' 5000 times
         raise ConfigError(f"config: expected settings as --help lists them, got others ({error})") from error
 
 

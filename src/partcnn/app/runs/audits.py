@@ -6,6 +6,7 @@ from dataclasses import replace
 from partcnn.app.runs.opening import Run, about
 from partcnn.evaluation.audit import audit
 from partcnn.evaluation.audit_result import Audit
+from partcnn.model.mask import top_mask
 from partcnn.model.network import PartNetwork
 
 _log = logging.getLogger("partcnn")
@@ -35,5 +36,8 @@ def run_audit(run: Run) -> Audit | None:
     if not isinstance(run.model, PartNetwork):
         return None
     file = run.directory / AUDIT_FILE
-    kept = Audit.from_json(file) if file.is_file() else None
-    return kept if kept is not None and kept.run.get("weights") == about(run)["weights"] else audit_run(run)
+    if file.is_file():
+        kept, num_filters = Audit.from_json(file), top_mask(run.model)[1].num_filters
+        if kept.run.get("weights") == about(run)["weights"] and kept.num_filters == num_filters:
+            return kept
+    return audit_run(run)

@@ -49,8 +49,7 @@ def audit(content: PageContent) -> Markup:
     swatches = page_swatches(content.evaluation, content.gathered)
     parts = {one.filter: one.part_name for one in content.evaluation.filters if one.part_name}
     names = {
-        number: filter_name(number, parts.get(number), content.names.get(number))
-        for number in range(len(next(iter(found.evidence.values())).parts))
+        number: filter_name(number, parts.get(number), content.names.get(number)) for number in range(found.num_filters)
     }
     rows = [_row(name, one, found, swatches, names) for name, one in found.evidence.items()]
     rows.sort(key=lambda row: -row.around_pct)
