@@ -78,8 +78,8 @@ def audit(
 
 def audit_of(terms: Terms, dataset: PartDataset, *, layer: str = "") -> Audit:
     """As `audit`, where the terms are known."""
-    means, present = terms.means(), terms.labels.unique().tolist()
-    evidence = {dataset.classes[label]: _evidence(terms, means, label, present) for label in present}
+    present = terms.labels.unique().tolist()
+    evidence = {dataset.classes[label]: _evidence(terms, label, present) for label in present}
     objects = [dataset.classes[label] for label in present if label != dataset.background]
     told = [share for name in objects if not math.isnan(share := evidence[name].surroundings)]
     predictions = terms.logits.argmax(dim=1)
@@ -96,9 +96,9 @@ def audit_of(terms: Terms, dataset: PartDataset, *, layer: str = "") -> Audit:
         accuracy=(predictions == terms.labels).float().mean().item(),
         accuracy_without_surroundings=accuracy_without,
         decided=decided,
-        misleading=_misleading(terms, means, present, dataset.classes, evidence),
-        mistakes=_mistakes(terms, means, predictions, dataset.classes),
-        pairs=_pairs(terms, means, present, dataset.classes),
+        misleading=_misleading(terms, present, dataset.classes, evidence),
+        mistakes=_mistakes(terms, predictions, dataset.classes),
+        pairs=_pairs(terms, present, dataset.classes),
         doubles=told_doubles(dataset.with_split("all").samples, dataset.classes),
         data={
             "spec": dataset.spec,
@@ -109,35 +109,31 @@ def audit_of(terms: Terms, dataset: PartDataset, *, layer: str = "") -> Audit:
     )
 
 
-def _evidence(terms: Terms, means: Tensor, label: int, present: Sequence[int]) -> ClassEvidence:
+def _evidence(terms: Terms, label: int, present: Sequence[int]) -> ClassEvidence:
     num_images = int((terms.labels == label).sum())
     others = [other for other in present if other != label]
-    margins = _margins(means, label)  # [class of the pictures, term]
+    margins = terms.mean_margins(label)
     gap = margins[label] - margins[others].mean(dim=0) if others else torch.full_like(margins[label], math.nan)
     shares = gap / gap.sum() if gap.sum() > 0 else torch.full_like(gap, math.nan)
     if not terms.has_surroundings:
         return ClassEvidence(shares.tolist(), math.nan, [math.nan] * 2, num_images)
     around = shares[-1].item()
-    interval = [math.nan] * 2 if math.isnan(around) else _interval(terms, label, others, around, gap.sum())
+    interval = [math.nan] * 2 if math.isnan(around) else _interval(terms, label, around, gap.sum())
     return ClassEvidence(shares[:-1].tolist(), around, interval, num_images)
 
 
-def _margins(values: Tensor, label: int) -> Tensor:
-    """[..., class, term] → [..., term]: of a class, less the mean of the others."""
-    others = [number for number in range(values.shape[-2]) if number != label]
-    return values[..., label, :] - values[..., others, :].mean(dim=-2)
-
-
-def _interval(terms: Terms, label: int, others: Sequence[int], share: float, gap: Tensor) -> list[float]:
+def _interval(terms: Terms, label: int, share: float, gap: Tensor) -> list[float]:
     """Of a ratio of means: the variance of what each picture adds to it, linear about the share."""
-    variance = 0.0
-    for number, weight in ((label, 1.0), *((other, 1 / len(others)) for other in others)):
-        margins = _margins(terms.values[terms.labels == number], label)
-        if len(margins) < 2:
-            return [math.nan] * 2
-        added = (margins[:, -1] - share * margins.sum(dim=1)) / gap
-        variance += weight**2 * added.var().item() / len(added)
-    reach = _NORMAL_95 * math.sqrt(variance)
+    margins = terms.margins(label).double()
+    added = (margins[:, -1] - share * margins.sum(dim=1)) / gap
+    counts = torch.bincount(terms.labels)
+    means = torch.bincount(terms.labels, added) / counts
+    squares = torch.bincount(terms.labels, (added - means[terms.labels]).square())
+    of_means = (squares / (counts - 1) / counts)[counts > 0]  # variance of each class's mean
+    own = int((counts[:label] > 0).sum())
+    weights = torch.full_like(of_means, 1 / (len(of_means) - 1)).square()
+    weights[own] = 1
+    reach = _NORMAL_95 * (weights * of_means).sum().sqrt().item()  # nan where a class has one picture
     return [share - reach, share + reach]
 
 
@@ -156,7 +152,7 @@ def _decided(dataset: PartDataset, predictions: Tensor, without: Tensor, labels:
 
 
 def _misleading(
-    terms: Terms, means: Tensor, present: Sequence[int], classes: Sequence[str], evidence: dict[str, ClassEvidence]
+    terms: Terms, present: Sequence[int], classes: Sequence[str], evidence: dict[str, ClassEvidence]
 ) -> list[MisleadingPart]:
     found = []
     for label in present:
@@ -165,9 +161,9 @@ def _misleading(
         if not len(filters):
             continue
         others = [other for other in present if other != label]
-        middle = _margins(means, label)
+        middle = terms.mean_margins(label)
         middle = (middle[label] + middle[others].mean(dim=0))[filters] / 2
-        speaks = _margins(terms.values, label)[:, filters] > middle  # [image, filter]
+        speaks = terms.margins(label)[:, filters] > middle  # [image, filter]
         own = terms.labels == label
         for number, on_own, on_others in zip(
             filters.tolist(), speaks[own].float().mean(dim=0), speaks[~own].float().mean(dim=0), strict=True
@@ -178,14 +174,14 @@ def _misleading(
     return sorted(found, key=lambda one: -one.on_others * one.share)
 
 
-def _mistakes(terms: Terms, means: Tensor, predictions: Tensor, classes: Sequence[str]) -> list[Mistake]:
+def _mistakes(terms: Terms, predictions: Tensor, classes: Sequence[str]) -> list[Mistake]:
     is_wrong = predictions != terms.labels
     kinds, counts = torch.stack([terms.labels, predictions], dim=1)[is_wrong].unique(dim=0, return_counts=True)
     found = []
     for (true, predicted), count in zip(kinds.tolist(), counts.tolist(), strict=True):
         own = (terms.labels == true) & (predictions == predicted)
         gaps = (terms.values[own, predicted] - terms.values[own, true]).mean(dim=0)  # [term]
-        middle = (means[:, predicted] - means[:, true])[[true, predicted]]
+        middle = (terms.means[:, predicted] - terms.means[:, true])[[true, predicted]]
         gaps = gaps - (middle.mean(dim=0) if not middle.isnan().any() else middle[0])
         speaking = gaps.clamp(min=0)
         term = int(speaking.argmax())
@@ -194,12 +190,12 @@ def _mistakes(terms: Terms, means: Tensor, predictions: Tensor, classes: Sequenc
     return sorted(found, key=lambda one: -one.num_images)
 
 
-def _pairs(terms: Terms, means: Tensor, present: Sequence[int], classes: Sequence[str]) -> list[PairByOne]:
+def _pairs(terms: Terms, present: Sequence[int], classes: Sequence[str]) -> list[PairByOne]:
     if len(present) > MOST_PAIRED:
         return []
     found = []
     for first, second in itertools.combinations(present, 2):
-        gaps = means[:, first] - means[:, second]  # [class of the pictures, term]
+        gaps = terms.means[:, first] - terms.means[:, second]  # [class of the pictures, term]
         gap = gaps[first] - gaps[second]
         shares = gap / gap.sum()
         term = int(shares.argmax())

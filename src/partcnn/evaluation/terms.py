@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +44,34 @@ class Terms:
         usual = torch.stack([around[self.labels == label].mean(dim=0) for label in self.labels.unique()]).mean(dim=0)
         return self.logits - around + usual
 
+    @cached_property
     def means(self) -> Tensor:
         """[class of the pictures, class, term]: mean of the pictures of every class; nan of one without pictures."""
         num_classes = self.values.shape[1]
         own = [self.values[self.labels == label].mean(dim=0) for label in range(num_classes)]
         return torch.stack(own)
+
+    def margins(self, label: int) -> Tensor:
+        """[image, term] d: of a class, less the mean of the others."""
+        return _margins(self.values, self._sums, label)
+
+    def mean_margins(self, label: int) -> Tensor:
+        """[class of the pictures, term]: their means."""
+        return _margins(self.means, self._sums_of_means, label)
+
+    @cached_property
+    def _sums(self) -> Tensor:
+        return self.values.sum(dim=1)
+
+    @cached_property
+    def _sums_of_means(self) -> Tensor:
+        return self.means.sum(dim=1)
+
+
+def _margins(values: Tensor, sums: Tensor, label: int) -> Tensor:
+    """[row, class, term] and their sums over classes → [row, term]."""
+    own, num_others = values[:, label], values.shape[1] - 1
+    return own - (sums - own) / num_others
 
 
 def observed_terms(
