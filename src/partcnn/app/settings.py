@@ -159,6 +159,7 @@ class RunSettings:
 
 
 _MOST_BYTES = 2**20
+_LARGEST = 2**31 - 1
 _ALWAYS = {"data", "category", "max_bad"}  # stand in the record of every version
 _NESTED: dict[str, type[NetworkSettings] | type[Recipe]] = {"network": NetworkSettings, "recipe": Recipe}
 # What was done before there was a setting for it.
@@ -200,7 +201,7 @@ def check_kinds(settings: Any, prefix: str = "") -> None:
     for name, kind in get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         if not _is_of(value, kind):
-            raise ConfigError(f"{prefix}{name}: expected {_named(kind)}, got {value!r:.80}")
+            raise ConfigError(f"{prefix}{name}: expected {_named(kind)}, got {_shown(value)}")
         if name in _NESTED:
             check_kinds(value, f"{name}.")
 
@@ -210,16 +211,27 @@ def _read(of: type, entries: Mapping[Any, Any], file: str | Path, prefix: str, u
     kinds = get_type_hints(of)
     for name, value in entries.items():
         if name in kinds and not _is_of(value, kinds[name]):
-            raise RunError(f"run: {prefix}{name} in {file}: expected {_named(kinds[name])}, got {value!r}")
+            raise RunError(f"run: {prefix}{name} in {file}: expected {_named(kinds[name])}, got {_shown(value)}")
     unread += [f"{prefix}{name}" for name in entries if name not in kinds]
     return {name: value for name, value in entries.items() if name in kinds}
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value of YAML may stand for an annotation such as `float | None`; there 1 is a float too."""
+    """Whether a value of YAML may stand for an annotation such as `float | None`; there 1 is a float too.
+
+    No setting is a whole number that 32 bits do not hold: some libraries would take it, and others fail at it.
+    """
+    if type(value) is int and abs(value) > _LARGEST:
+        return False
     options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     plain = tuple(get_origin(option) or option for option in options)
     return isinstance(value, plain) or (float in plain and type(value) is int)
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int and abs(value) > _LARGEST:
+        return f"a whole number beyond ±{_LARGEST}"
+    return f"{value!r:.80}"
 
 
 def _named(kind: Any) -> str:

@@ -566,6 +566,9 @@ def test_lightnings_remarks_are_not_told(capsys: pytest.CaptureFixture[str]) -> 
     [
         ("recipe: null", "config: expected settings"),
         (f"recipe: '{'9' * 5000}'", "config: expected settings"),
+        (f"margin: 1{'0' * 400}", "config: expected settings"),
+        (f"seed: {2**31}", "seed: expected int, got a whole number beyond ±2147483647"),
+        ("network: {new_layers: 99999999999}", "network.new_layers: expected int, got a whole number beyond"),
         ("layers: null", "layers: expected str, got None"),
         ("network: {grid: null}", "network.grid: expected int, got None"),
         ("a: &b {c: *b}", "holds others, or itself"),

@@ -113,7 +113,7 @@ def options_of(parser: ArgumentParser, arguments: Sequence[str]) -> Any:
         return parser.instantiate(parser.parse_args(arguments))
     except PartCNNError:
         raise
-    except (RecursionError, TypeError, ValueError) as error:  # jsonargparse's, of `recipe: null`, or '9' 5000 times
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:  # jsonargparse's: `recipe: null`, 10⁴⁰⁰
         raise ConfigError(f"config: expected settings as --help lists them, got others ({error})") from error
 
 
