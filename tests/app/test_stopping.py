@@ -290,10 +290,12 @@ def test_sigterm_in_a_script_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _as_in_a_terminal() -> Iterator[None]:
-    """What a shell starts in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What a shell starts in the background ignores Ctrl-C, and what nohup starts that the terminal is gone."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("_as_in_a_terminal")

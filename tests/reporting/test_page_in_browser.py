@@ -199,7 +199,7 @@ def made_page(
         {"spec": "demo:", "category": None, "split": "test", "num_images": num_pictures},
     )
     path.write_text(
-        render_page(PageContent(evaluation, gathered, {}, [], names or {}), panels=panels), encoding="utf-8"
+        render_page(PageContent(evaluation, gathered, {}, [], names=names or {}), panels=panels), encoding="utf-8"
     )
     return path
 
