@@ -22,7 +22,7 @@ test: $(VENV)/.installed
 	$(BIN)/pytest
 
 faults: $(VENV)/.installed  ## make every fault that a test knows, and write down how it ends
-	$(BIN)/pytest --faults-page docs/results/faults.md
+	$(BIN)/pytest --faults-page=docs/results/faults.md
 
 fuzz: $(VENV)/.installed  ## two minutes of damaged input for each parser, for run directories, settings and the viewer
 	PARTCNN_FUZZ_S=120 $(BIN)/pytest -s $(FUZZED)
