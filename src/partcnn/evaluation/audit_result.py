@@ -125,7 +125,8 @@ class Audit:
         listed: list[MisleadingPart | Mistake | PairByOne] = [*self.misleading, *self.mistakes, *self.pairs]
         if any(not SURROUNDINGS <= one.filter < self.num_filters for one in listed):
             raise ValueError(f"filter: expected one of {self.num_filters}, or {SURROUNDINGS}")
-        if not isinstance(self.data.get("num_images"), int) or self.data["num_images"] < 1:
+        number = self.data.get("num_images")
+        if not isinstance(number, int) or number < 1:
             raise ValueError("num_images: expected a number of pictures")
 
     @property
