@@ -35,6 +35,7 @@ from partcnn.evaluation.audit_result import (
     Mistake,
     PairByOne,
 )
+from partcnn.evaluation.figures import mean
 from partcnn.evaluation.terms import Terms, observed_terms
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
@@ -81,7 +82,6 @@ def audit_of(terms: Terms, dataset: PartDataset, *, layer: str = "") -> Audit:
     present = terms.labels.unique().tolist()
     evidence = {dataset.classes[label]: _evidence(terms, label, present) for label in present}
     objects = [dataset.classes[label] for label in present if label != dataset.background]
-    told = [share for name in objects if not math.isnan(share := evidence[name].surroundings)]
     predictions = terms.logits.argmax(dim=1)
     decided, accuracy_without = list[DecidedPicture](), math.nan
     if terms.has_surroundings:
@@ -92,7 +92,7 @@ def audit_of(terms: Terms, dataset: PartDataset, *, layer: str = "") -> Audit:
         layer=layer,
         classes=list(dataset.classes),
         evidence=evidence,
-        surroundings=sum(told) / len(told) if told else math.nan,
+        surroundings=mean(evidence[name].surroundings for name in objects),
         accuracy=(predictions == terms.labels).float().mean().item(),
         accuracy_without_surroundings=accuracy_without,
         decided=decided,

@@ -19,6 +19,13 @@ def checked_diagonal(image_size: tuple[int, int]) -> float:
 
 
 def check_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor, top: int) -> None:
+    check_scored_peaks(peaks, scores, landmarks)
+    if not peaks.isfinite().all():
+        raise ConfigError("peaks: expected finite pixels, got nan or infinity; leave such images out")
+    check_top(top)
+
+
+def check_scored_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor) -> None:
     check_points("peaks", peaks, "filter")
     check_scores(scores)
     check_points("landmarks", landmarks, "part")
@@ -28,9 +35,6 @@ def check_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor, top: int) -> N
             f"got {tuple(scores.shape)}; give the activation at each peak"
         )
     check_num_images("landmarks", landmarks, len(peaks), "peaks")
-    if not peaks.isfinite().all():
-        raise ConfigError("peaks: expected finite pixels, got nan or infinity; leave such images out")
-    check_top(top)
 
 
 def check_top(top: int) -> None:

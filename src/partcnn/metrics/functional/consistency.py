@@ -7,13 +7,7 @@ import torch
 from torch import Tensor
 
 from partcnn.foundation.errors import ShapeError
-from partcnn.metrics.functional.arguments import (
-    check_fraction,
-    check_num_images,
-    check_points,
-    check_scores,
-    checked_diagonal,
-)
+from partcnn.metrics.functional.arguments import check_fraction, check_scored_peaks, checked_diagonal
 from partcnn.metrics.functional.results import BestPartMetric, hit_shares
 
 BOX_FRAC = 72 / 224  # of the picture's sides: the box around a peak
@@ -162,15 +156,7 @@ def parts_in_boxes(
     box_frac: float = BOX_FRAC,
 ) -> Tensor:  # [image, filter, part] bool
     """Where a part's point lies in the box around a peak; arguments and errors are those of `consistency`."""
-    check_points("peaks", peaks, "filter")
-    check_scores(scores)
-    check_points("landmarks", landmarks, "part")
-    if scores.shape != peaks.shape[:2]:
-        raise ShapeError(
-            f"scores: expected [image, filter] = {list(peaks.shape[:2])} as in peaks, got {list(scores.shape)}; "
-            "give the activation at each peak"
-        )
-    check_num_images("landmarks", landmarks, len(peaks), "peaks")
+    check_scored_peaks(peaks, scores, landmarks)
     checked_diagonal(image_size)
     check_fraction("box_frac", box_frac, is_one_allowed=True)
     height, width = image_size
