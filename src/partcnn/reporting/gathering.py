@@ -15,6 +15,7 @@ from partcnn.evaluation import Evaluation
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.evaluation.redundancy import SAME_PLACE
 from partcnn.explanation.attribution import Attribution, attribute
+from partcnn.foundation.labels import answered
 from partcnn.metrics.functional.map_statistics import MapMoments, PeakPairs, agreement_groups
 from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.mask import PartMask, top_mask
@@ -48,8 +49,9 @@ class Gathered:
         cells: [picture, filter] number of the part's cell, row by row.
         scores: [picture, filter] activation at the peak, before the mask; 0 where a filter is silent.
         logits: [picture, class].
-        predicted: the predicted class's logit of every picture, split.
-        true: the true class's where the prediction is wrong, by index in `pictures`.
+        predicted: the largest logit of every picture, split.
+        true: the true class's where the prediction is wrong, by index in `pictures`; in a multi-label task that of the
+            first class that is missed.
         top: [filter] indices in `pictures` of the filter's strongest, at most `NUM_TOP_IMAGES`.
         top_maps: [filter, top, row, col] their maps before the mask, zeros where there are fewer.
         likeness: [filter, filter] Pearson correlation of two filters' maps over all cells of all pictures; nan
@@ -64,6 +66,7 @@ class Gathered:
         tiles: [picture] what each filter holds of it; None where the filters do not compete.
         holders: the filters that hold some of at least half of the pictures of objects; None as of `tiles`.
         first: indices in `pictures` of those that stand at the head of the page.
+        is_multilabel: whether a picture may show several classes or none.
         num_filters: of the layer, where those here are some of them (`reporting.folding`); None: they are all.
     """
 
@@ -86,6 +89,7 @@ class Gathered:
     tiles: list[list[Tile]] | None = None
     holders: list[int] | None = None
     first: list[int] = dataclass_field(default_factory=list)
+    is_multilabel: bool = False
     num_filters: int | None = None
 
 
@@ -104,8 +108,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     true = enumerate(split for batch in found.batches for split in batch.true)
     cells = torch.cat([batch.cells for batch in found.batches])
     scores = torch.cat([batch.scores for batch in found.batches])
-    is_object = [one.label != dataset.background for one in found.pictures]
-    labels, predictions = [one.label for one in found.pictures], [one.prediction for one in found.pictures]
+    is_object = [any(label != dataset.background for label in one.labels) for one in found.pictures]
     return Gathered(
         pictures=found.pictures,
         num_images=len(dataset),
@@ -122,12 +125,11 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         is_masked=mask.enabled,
         places=mask.places,
         is_exact=found.batches[0].is_exact,
-        groups=_groups(
-            cells, scores, torch.tensor([label != dataset.background for label in labels]), field.map_size[1]
-        ),
+        groups=_groups(cells, scores, torch.tensor(is_object), field.map_size[1]),
         tiles=None if tiling is None else found.tiles,
         holders=None if tiling is None else usual_holders(found.tiles, is_object),
-        first=first_pictures(labels, predictions, dataset.background),
+        first=first_pictures(found.pictures, is_object),
+        is_multilabel=dataset.is_multilabel,
     )
 
 
@@ -156,17 +158,18 @@ def _passed(
     tiling: ReceptiveField | None,
 ) -> _Passed:
     """`tiling`: the cells' field, where the filters compete and their tiles are wanted."""
-    preprocessing, side = conversion_of(model).preprocessing, long_side(len(indices))
+    record, side = conversion_of(model), long_side(len(indices))
+    preprocessing = record.preprocessing
     pictures, kept, maps = list[PagePicture](), list[_Kept](), dict[tuple[int, int], Tensor]()
     moments: MapMoments | None = None
     tiles = list[list[Tile]]()
     for start in range(0, len(indices), _BATCH):
         batch = [_decoded(dataset, number, preprocessing.input_size) for number in indices[start : start + _BATCH]]
         images = torch.stack([preprocessing(decoded.picture) for decoded in batch])
-        labels = torch.tensor([decoded.sample.label for decoded in batch])
         found = attribute(model, images)
-        kept.append(_kept(model, mask, found, images, labels))
-        pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
+        predictions = answered(found.logits, is_multilabel=record.settings.multilabel)
+        pictures += _page_pictures(batch, predictions, side)
+        kept.append(_kept(model, mask, found, images, pictures[-len(batch) :]))
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
         if tiling is not None:
             seen = found.feature_maps * (kept[-1].scores > 0)[..., None, None]
@@ -207,10 +210,10 @@ def _decoded(dataset: PartDataset, number: int, input_size: tuple[int, int]) -> 
     return _Decoded(number, sample, *sample.load_reduced(input_size))
 
 
-def _page_pictures(batch: list[_Decoded], predictions: Tensor, side: int) -> list[PagePicture]:
+def _page_pictures(batch: list[_Decoded], predictions: list[tuple[int, ...]], side: int) -> list[PagePicture]:
     return [
-        page_picture(decoded.number, decoded.sample, decoded.picture, decoded.annotated, prediction, side)
-        for decoded, prediction in zip(batch, predictions.tolist(), strict=True)
+        page_picture(decoded.number, decoded.sample, decoded.picture, decoded.annotated, answers, side)
+        for decoded, answers in zip(batch, predictions, strict=True)
     ]
 
 
@@ -222,33 +225,33 @@ class _Kept:
     scores: Tensor  # [picture, filter]
     logits: Tensor  # [picture, class]
     predicted: list[Attributed]
-    true: list[Attributed | None]  # None where the prediction is right
+    true: list[Attributed | None]  # None where no class is missed
     is_exact: bool
 
 
-def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, labels: Tensor) -> _Kept:
-    predictions = found.logits.argmax(dim=1)
+def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, pictures: list[PagePicture]) -> _Kept:
     cells = mask.part_cells(found.feature_maps)
     return _Kept(
         cells=cells[..., 0] * found.feature_maps.shape[3] + cells[..., 1],
         scores=mask.peak_scores(found.feature_maps),
         logits=found.logits,
-        predicted=_split(found, predictions),
-        true=_true_where_wrong(model, images, predictions, labels, found.logits.shape[1]),
+        predicted=_split(found, found.logits.argmax(dim=1)),
+        true=_true_where_missed(model, images, pictures, found.logits.shape[1]),
         is_exact=found.is_exact,
     )
 
 
-def _true_where_wrong(
-    model: nn.Module, images: Tensor, predictions: Tensor, labels: Tensor, num_classes: int
+def _true_where_missed(
+    model: nn.Module, images: Tensor, pictures: list[PagePicture], num_classes: int
 ) -> list[Attributed | None]:
-    """The true class's logit of every picture that is taken for something else; those pass the network again."""
-    is_wrong = predictions != labels
-    if not is_wrong.any():
-        return [None] * len(labels)
-    again = attribute(model, images[is_wrong], F.one_hot(labels[is_wrong], num_classes))
-    splits = iter(_split(again, labels[is_wrong]))
-    return [next(splits) if wrong else None for wrong in is_wrong.tolist()]
+    """The logit of the first class of every picture that the network does not find; those pass it again."""
+    missed = [next((label for label in one.labels if label not in one.predictions), None) for one in pictures]
+    labels = torch.tensor([label for label in missed if label is not None])
+    if not len(labels):
+        return [None] * len(missed)
+    again = attribute(model, images[[label is not None for label in missed]], F.one_hot(labels, num_classes))
+    splits = iter(_split(again, labels))
+    return [None if label is None else next(splits) for label in missed]
 
 
 def _split(found: Attribution, labels: Tensor) -> list[Attributed]:

@@ -39,6 +39,7 @@ def pack(
     full = gathered.scores.amax(dim=0).clamp(min=1e-12)  # [filter]
     return {
         "classes": classes,
+        "isMultilabel": gathered.is_multilabel,
         "parts": evaluation.parts,
         "names": {str(number): name for number, name in (names or {}).items()},
         "threshold": COVERAGE_R2,
@@ -87,8 +88,8 @@ def pack_field(field: ReceptiveField) -> dict[str, Any]:
 def pack_picture(picture: PagePicture) -> dict[str, Any]:
     return {
         "name": picture.name,
-        "label": picture.label,
-        "prediction": picture.prediction,
+        "labels": list(picture.labels),
+        "predictions": list(picture.predictions),
         "width": picture.width,
         "height": picture.height,
         "src": _base64(picture.jpeg),

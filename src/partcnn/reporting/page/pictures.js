@@ -7,9 +7,10 @@ const hasFollowers = report.filters.some((one) => one.level === "follows");
 const isTiled = report.tiles !== null; // then a filter is a part
 const choice = { place: 0, isByPart: hasFollowers && !isTiled, why: "predicted" };
 
-const isRight = (picture) => picture.label === picture.prediction;
+const named = (labels) => labels.map((label) => report.classes[label]).join(" + ") || "no class";
+const isRight = (picture) => named(picture.labels) === named(picture.predictions);
 const outcome = (picture) =>
-  isRight(picture) ? `${report.classes[picture.label]}, predicted right` : `${report.classes[picture.label]}, predicted as ${report.classes[picture.prediction]}`;
+  isRight(picture) ? `${named(picture.labels)}, predicted right` : `${named(picture.labels)}, predicted as ${named(picture.predictions)}`;
 
 // The logit of the predicted class, of the true one, or their difference, as a sum. Shares are linear in the logits,
 // so those of a difference are the differences of the shares.
@@ -67,12 +68,15 @@ function meanPlace({ dots, weights }) {
   return [[0, 1].map((axis) => dots.reduce((sum, dot, i) => sum + dot[axis] * weights[i], 0) / total)];
 }
 
+// Of the class whose logit is shown: its share of all, or, where a picture may show several classes, against its absence.
 function probability(place) {
+  const { label, logit } = report.sums[place];
+  if (report.isMultilabel) return 1 / (1 + Math.exp(-logit));
   const numClasses = report.classes.length;
   const logits = array("logits").subarray(place * numClasses, (place + 1) * numClasses);
   const largest = Math.max(...logits);
   const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
-  return Math.exp(logits[report.pictures[place].prediction] - largest) / total;
+  return Math.exp(logits[label] - largest) / total;
 }
 
 function toggle(texts, current, act) {
@@ -94,11 +98,11 @@ function showPicture(changes = {}) {
   [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
   const head = element("header", { class: "viewer-head" },
     element("h3", { dir: "auto" }, picture.name),
-    element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${(100 * probability(place)).toFixed(1)} %)`));
+    element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${report.isMultilabel ? `${report.classes[report.sums[place].label]} ` : ""}${(100 * probability(place)).toFixed(1)} %)`));
   const toggles = element("div", { class: "toggles" });
   if (hasFollowers) toggles.append(toggle(isTiled ? [["by filter", false], ["by annotated part", true]] : [["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
-  if (!isRight(picture)) {
-    const [said, known] = [report.classes[picture.prediction], report.classes[picture.label]];
+  if (place in report.trueSums) {
+    const [said, known] = [report.sums[place], report.trueSums[place]].map((one) => report.classes[one.label]);
     const questions = [[`why ${said}`, "predicted"], [`why ${known}`, "true"], [`why ${said}, not ${known}`, "contrast"]];
     toggles.append(toggle(questions, choice.why, (value) => showPicture({ why: value })));
   }
@@ -111,14 +115,14 @@ function showPicture(changes = {}) {
 
 // Pictures of the categories that own filters first.
 const categories = new Set(report.filters.flatMap((one) => one.serves));
-const isOwned = (place) => categories.has(report.classes[report.pictures[place].label]);
+const isOwned = (place) => report.pictures[place].labels.some((label) => categories.has(report.classes[label]));
 const gridOrder = report.pictures.map((_, place) => place).sort((a, b) => isOwned(b) - isOwned(a) || a - b);
 
 function fillGrid() {
   const { outcome: kind, label } = Object.fromEntries(new FormData(pictureControls));
   const shown = gridOrder.filter((place) => {
     const picture = report.pictures[place];
-    return (!kind || (kind === "right") === isRight(picture)) && (!label || picture.label === Number(label));
+    return (!kind || (kind === "right") === isRight(picture)) && (!label || picture.labels.includes(Number(label)));
   });
   grid.replaceChildren(...shown.map((place) => {
     const picture = report.pictures[place];
