@@ -50,8 +50,8 @@ class Gathered:
         scores: [picture, filter] activation at the peak, before the mask; 0 where a filter is silent.
         logits: [picture, class].
         predicted: the largest logit of every picture, split.
-        true: the true class's where the prediction is wrong, by index in `pictures`; in a multi-label task that of the
-            first class that is missed.
+        others: of some pictures the logits of other classes, by index in `pictures`: of the true one where another is
+            predicted; in a multi-label task of all that are found or missed.
         top: [filter] indices in `pictures` of the filter's strongest, at most `NUM_TOP_IMAGES`.
         top_maps: [filter, top, row, col] their maps before the mask, zeros where there are fewer.
         likeness: [filter, filter] Pearson correlation of two filters' maps over all cells of all pictures; nan
@@ -76,7 +76,7 @@ class Gathered:
     scores: Tensor
     logits: Tensor
     predicted: list[Attributed]
-    true: dict[int, Attributed]
+    others: dict[int, list[Attributed]]
     top: list[list[int]]
     top_maps: Tensor
     likeness: Tensor
@@ -105,7 +105,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     field = layer_field(network, layer)
     tiling = field if isinstance(mask, CompetingMask) else None
     found = _passed(model, mask, dataset, indices, _wanted_maps(top, len(indices)), tiling)
-    true = enumerate(split for batch in found.batches for split in batch.true)
+    others = enumerate(of_picture for batch in found.batches for of_picture in batch.others)
     cells = torch.cat([batch.cells for batch in found.batches])
     scores = torch.cat([batch.scores for batch in found.batches])
     is_object = [any(label != dataset.background for label in one.labels) for one in found.pictures]
@@ -116,7 +116,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         scores=scores,
         logits=torch.cat([batch.logits for batch in found.batches]),
         predicted=[split for batch in found.batches for split in batch.predicted],
-        true={index: split for index, split in true if split is not None},
+        others={index: of_picture for index, of_picture in others if of_picture},
         top=top,
         top_maps=_stacked(found.maps, mask.num_filters, field.map_size),
         likeness=_likeness(found.moments),
@@ -225,33 +225,38 @@ class _Kept:
     scores: Tensor  # [picture, filter]
     logits: Tensor  # [picture, class]
     predicted: list[Attributed]
-    true: list[Attributed | None]  # None where no class is missed
+    others: list[list[Attributed]]
     is_exact: bool
 
 
 def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, pictures: list[PagePicture]) -> _Kept:
-    cells = mask.part_cells(found.feature_maps)
+    cells, largest = mask.part_cells(found.feature_maps), found.logits.argmax(dim=1)
     return _Kept(
         cells=cells[..., 0] * found.feature_maps.shape[3] + cells[..., 1],
         scores=mask.peak_scores(found.feature_maps),
         logits=found.logits,
-        predicted=_split(found, found.logits.argmax(dim=1)),
-        true=_true_where_missed(model, images, pictures, found.logits.shape[1]),
+        predicted=_split(found, largest),
+        others=_others(model, images, pictures, largest.tolist(), found.logits.shape[1]),
         is_exact=found.is_exact,
     )
 
 
-def _true_where_missed(
-    model: nn.Module, images: Tensor, pictures: list[PagePicture], num_classes: int
-) -> list[Attributed | None]:
-    """The logit of the first class of every picture that the network does not find; those pass it again."""
-    missed = [next((label for label in one.labels if label not in one.predictions), None) for one in pictures]
-    labels = torch.tensor([label for label in missed if label is not None])
-    if not len(labels):
-        return [None] * len(missed)
-    again = attribute(model, images[[label is not None for label in missed]], F.one_hot(labels, num_classes))
-    splits = iter(_split(again, labels))
-    return [None if label is None else next(splits) for label in missed]
+def _others(
+    model: nn.Module, images: Tensor, pictures: list[PagePicture], largest: list[int], num_classes: int
+) -> list[list[Attributed]]:
+    """The logits of the classes that a picture shows or is said to show, beside the largest; they pass the network
+    again, a class of each picture at a time."""
+    wanted = [
+        sorted({*one.labels, *one.predictions} - {explained}) for one, explained in zip(pictures, largest, strict=True)
+    ]
+    found: list[list[Attributed]] = [[] for _ in pictures]
+    for rank in range(max(map(len, wanted))):
+        places = [place for place, classes in enumerate(wanted) if len(classes) > rank]
+        labels = torch.tensor([wanted[place][rank] for place in places])
+        again = attribute(model, images[places], F.one_hot(labels, num_classes))
+        for place, split in zip(places, _split(again, labels), strict=True):
+            found[place].append(split)
+    return found
 
 
 def _split(found: Attribution, labels: Tensor) -> list[Attributed]:

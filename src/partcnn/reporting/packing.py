@@ -63,8 +63,9 @@ def pack(
         "logits": pack_array(gathered.logits, "f32"),
         "shares": pack_array(torch.stack([one.shares for one in gathered.predicted]), "f32"),
         "sums": [pack_sum(one) for one in gathered.predicted],
-        "trueSums": {
-            place: pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for place, one in gathered.true.items()
+        "otherSums": {
+            place: [pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for one in of_picture]
+            for place, of_picture in gathered.others.items()
         },
         "patches": {
             "src": _base64(patch_sheet(gathered, [[classes.index(name) for name in own] for own in served])),
