@@ -129,7 +129,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PartNetwork, Part
     conversion_of(model).classes = list(dataset.classes)
     record = conversion_of(model)
     record.preprocessing = type(record.preprocessing)((SIDE, SIDE), (0.0,) * 3, (1.0,) * 3)
-    fit(model, dataset, Recipe(epochs=60, num_views=2, lr=1e-2), is_progress_shown=False)
+    fit(model, dataset, Recipe(epochs=150, num_views=2, lr=2e-2), is_progress_shown=False)
     return model, dataset
 
 
