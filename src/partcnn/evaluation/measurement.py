@@ -189,7 +189,7 @@ class _Measured:
         figures, answers = self.figures, self.observation.answers
         found = {
             "accuracy": answers.accuracy(),
-            "mean_average_precision": None if self.precision is None else mean(self.precision),
+            **self._precision(),
             **self.together.of(),
             **means(self.of_filters),
             **{name: None if chosen is None else figures.mean_r2(chosen.get(name, [])) for name in CHOSEN_SHARES},
@@ -204,6 +204,12 @@ class _Measured:
         if not self.dataset.parts:
             found |= dict.fromkeys(AROUND_PEAKS)
         return _in_order(found)
+
+    def _precision(self, label: int | None = None) -> dict[str, float]:
+        """Of a class, or the mean; nothing where each picture shows one class."""
+        if self.precision is None:
+            return {}
+        return {"mean_average_precision": mean(self.precision) if label is None else self.precision[label]}
 
     def evaluation(
         self, summary: dict[str, Any], chosen: dict[str, list[Tensor]], by_split: dict[str, dict[str, Any]]
@@ -267,10 +273,9 @@ class _Measured:
         self, label: int, figures: LayerFigures, of_filters: dict[str, Tensor], together: TogetherFigures
     ) -> dict[str, float]:
         answers, own = self.observation.answers, figures.categories == label
-        precision = {} if self.precision is None else {"mean_average_precision": self.precision[label]}
         found = {
             "accuracy": answers.accuracy(label),
-            **precision,
+            **self._precision(label),
             **{name: figure for name, figure in together.of(label).items() if figure is not None},
             **means(of_filters, own),
             "constant_point_instability": self.constant_point[label],
