@@ -51,9 +51,9 @@ in both. Figures marked ° we know at second hand.
 | method | trunk | landmark error, K = 4; 8; 16 | NMI | ARI | accuracy, % |
 |---|---|---|---|---|---|
 | deep feature factorisation, K = 4 | VGG-19, frozen | 22.4 | 23.7 | 13.1 | – |
-| Huang and Li (2020) | ResNet-101, trained | 11.5; 11.6; 12.6 ° | 29.7; 35.7; 43.9 ° | 14.0; 15.9; 21.1 ° | 87; 86; 86 ° |
+| Huang and Li (2020) | ResNet-101, tuned | 11.5; 11.6; 12.6 ° | 29.7; 35.7; 43.9 ° | 14.0; 15.9; 21.1 ° | 87; 86; 86 ° |
 | Choudhury et al. (2021), with masks of the object, K = 4 | VGG-19 | 9.2 | 43.6 | 19.5 | – |
-| PDiscoNet (2023), 448 px | ResNet-101, trained | 9.1; 8.5; 7.7 ° | 37.8; 50.1; 56.9 ° | 15.3; 27.0; 38.1 ° | 86; 87; 87.5 ° |
+| PDiscoNet (2023), 448 px | ResNet-101, tuned | 9.1; 8.5; 7.7 ° | 37.8; 50.1; 56.9 ° | 15.3; 27.0; 38.1 ° | 86; 87; 87.5 ° |
 | MPAE (2025), K = 16 | DINOv2 ViT-B | | 79.0 | 66.6 | – |
 
 Consistency and stability in per cent, from Huang et al. (2023) and later work, with DINOv2 ViT-B: ProtoPNet 28 and 57,
@@ -105,9 +105,7 @@ def _row(options: argparse.Namespace, task: str, filters: int, seed: int, method
     evaluation = measured(of_run, chosen["category"], seed, method)
     unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
     summary = evaluation.summary
-    found = {
-        measure: None if measure in unmeasured else summary.get(measure) for measure, *_ in COLUMNS.values()
-    }
+    found = {measure: None if measure in unmeasured else summary.get(measure) for measure, *_ in COLUMNS.values()}
     return found | {"num_images": summary["num_images"], "num_filters": summary["num_filters"]}
 
 
