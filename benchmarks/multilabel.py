@@ -110,8 +110,8 @@ def page(options: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) ->
         f"`{options.backbone}`, frozen, the defaults of `partcnn train`, 16 filters; seeds "
         f"{', '.join(map(str, options.seeds))}, means over them. {NUM_MOSAICS['train']} mosaics to learn from,",
         f"{NUM_MOSAICS['test']} kept out, of other photographs; each has 2 × 2 tiles, none to three of them animals of",
-        f"{len(KINDS)} kinds. Written by `benchmarks/multilabel.py`. *Right answers* are to whether it shows each kind, of all",
-        f"kinds and mosaics; always to say no is right on {100 * (1 - _mean_shown(found)):.1f} %.",
+        f"{len(KINDS)} kinds. Written by `benchmarks/multilabel.py`. *Right answers* are to whether a mosaic shows a",
+        f"kind, of all kinds and mosaics; always to say no is right on {100 * (1 - _mean_shown(found)):.1f} %.",
         "",
         f"| method | {' | '.join(COLUMNS)} |",
         f"|---|{'---|' * len(COLUMNS)}",

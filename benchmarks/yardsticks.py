@@ -75,7 +75,7 @@ in both. Figures marked ° we know at second hand.
 
 Consistency and stability in per cent, from Huang et al. (2023) and later work, with DINOv2 ViT-B: ProtoPNet 28 and 57,
 Huang et al. 69 and 71, IVPT 75 and 76. Part purity from PIP-Net (2023), with 495 and 731 prototypes: ConvNeXt-T .93,
-ResNet-50 .65; ProtoPNet .46, ProtoPool .36. Their networks have tens to thousands of prototypes; ours have so many filters as the table says.
+ResNet-50 .65; ProtoPNet .46, ProtoPool .36. These networks have hundreds of prototypes, ours 4 to 16 filters.
 How each of these figures is gamed stands in [metrics.md](../metrics.md).
 """
 
