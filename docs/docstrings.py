@@ -1,7 +1,7 @@
 """What our docstrings leave to the code, told to the site's reference.
 
-Shapes stand as comments in a function's head, `feature_maps: Tensor,  # [image, …]`; arguments that share a sentence
-stand in one line of `Args:`, `tau, beta: of the templates.`
+Shapes stand as comments in a function's head, `feature_maps: Tensor,  # [image, …]`, and what a field is often stands
+behind it; arguments that share a sentence stand in one line of `Args:`, `tau, beta: of the templates.`
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Any
 import griffe
 
 PARAMETER = re.compile(r"^\s+(\w+): [^#]*,\s+# (.+)$")
+FIELD = re.compile(r"^\s+\w+: [^#]*\S  # (.+)$")
 SHARED_LINE = re.compile(
     r"^(?P<indent> +)(?P<names>\w+(?:, \w+)+): (?P<text>.+(?:\n(?P=indent) +\S.*)*)$", re.MULTILINE
 )
@@ -22,6 +23,11 @@ class HouseDocstrings(griffe.Extension):
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         if cls.docstring is not None:
             cls.docstring.value = with_own_lines(cls.docstring.value)
+
+    def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        found = FIELD.match(attr.lines[-1]) if attr.docstring is None and attr.lines else None
+        if found and attr.parent is not None and attr.parent.is_class:
+            attr.docstring = griffe.Docstring(escaped(found[1]), parent=attr)
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         if func.docstring is None:

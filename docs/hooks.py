@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Links out of docs/ go to the repository where `repo_url` is set, else they become text; diagrams are drawn."""
     source = page.file.src_uri
     inverse = {target: name for name, target in ROOT_PAGES.items()}
-    folder = posixpath.dirname(inverse[source] if source in inverse else f"docs/{source}")
+    folder = posixpath.dirname(inverse.get(source, f"docs/{source}"))
     pieces, end = [], 0
     for fence in FENCE.finditer(markdown):
         pieces += [LINK.sub(lambda link: target_of(link, folder, page, config), markdown[end : fence.start()])]
@@ -124,8 +124,8 @@ def drawn(fence: str) -> str:
 
 def curve(lower: Node, upper: Node) -> str:
     start, end = lower.y - lower.height / 2, upper.y + upper.height / 2
-    bend = (start - end) / 2
-    return f'<path d="M{lower.x:g} {start:g}C{lower.x:g} {start - bend:g} {upper.x:g} {end + bend:g} {upper.x:g} {end:g}"/>'
+    middle = (start + end) / 2
+    return f'<path d="M{lower.x:g} {start:g}C{lower.x:g} {middle:g} {upper.x:g} {middle:g} {upper.x:g} {end:g}"/>'
 
 
 def box(node: Node) -> str:
@@ -134,4 +134,5 @@ def box(node: Node) -> str:
         f'<tspan x="{node.x:g}" y="{y + 23 + 17 * number:g}">{escape(line)}</tspan>'
         for number, line in enumerate(node.lines)
     )
-    return f'<rect x="{x:g}" y="{y:g}" width="{node.width:g}" height="{node.height:g}" rx="6"/><text class="box">{rows}</text>'
+    frame = f'<rect x="{x:g}" y="{y:g}" width="{node.width:g}" height="{node.height:g}" rx="6"/>'
+    return f'{frame}<text class="box">{rows}</text>'
