@@ -5,7 +5,7 @@ mkdocs calls the functions whose names begin with `on_` (`hooks:` in mkdocs.yml)
 
 import posixpath
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\((?!https?:|mailto:|#)([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+LOADS = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*(?:src|href)=[\"'](?:https?:)?//[^>]*>")
 BRANCH = "blob/main"
 log = get_plugin_logger("partcnn")
 
@@ -68,6 +69,13 @@ def target_of(link: re.Match[str], folder: str, page: Page, config: MkDocsConfig
     return text if posixpath.basename(path) in text else f"{text} (`{path}`)"
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """A warning, which is an error, where a page would load something from the network."""
+    for tag in LOADS.findall(output):
+        log.warning(f"{page.file.src_uri}: loads from the network: {tag}")
+    return output
+
+
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Mathematics as MathML, which browsers draw without a script."""
     html = re.sub(r'<span class="arithmatex">\\\((.+?)\\\)</span>', lambda found: mathml(found[1], "inline"), html)
@@ -77,7 +85,10 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def mathml(latex: str, display: str) -> str:
-    plain = latex.strip().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    plain = unescape(latex.strip())
+    plain = re.sub(
+        r"\\(log|exp|max|min) (?=[\w\\])", r"\\\1\\, ", plain
+    )  # MathML sets no space after a function's name
     drawn = convert(plain, display=display)
     return f'<div class="formula" tabindex="0">{drawn}</div>' if display == "block" else drawn
 

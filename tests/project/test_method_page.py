@@ -15,6 +15,9 @@ PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if "](../src/" in line]
 CODE = re.compile(r"`([\w.]+)`")
 NAMES_IN_FILE = re.compile(r"((?:(?:and as printed )?`[\w.]+`(?:, )?)+) in \[`([\w/.]+)`\]")
+FILES = (
+    "competing", "templates", "information", "one_template", "equivariance", "diversity", "part_places", "object_cells",
+)  # fmt: skip
 NO_EQUATION = {
     "start_pictures",
     "start_from_pictures",
@@ -76,8 +79,7 @@ def test_a_row_names_what_is_there(row: list[str]) -> None:
 def test_no_public_function_of_the_objectives_is_left_out(file: str) -> None:
     public = {name for name in defined_in(PACKAGE / "objectives" / f"{file}.py") if name[0] != "_" and "." not in name}
     named = {name for row in CELLS for name in CODE.findall(row[1])}
-    classes = {"MutualInformation"}
-    assert public - named - NO_EQUATION - classes == set()
+    assert public - named - NO_EQUATION == set()
 
 
 def test_the_weights_of_the_terms_are_those_of_the_code() -> None:
