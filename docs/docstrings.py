@@ -5,12 +5,13 @@ behind it; arguments that share a sentence stand in one line of `Args:`, `tau, b
 """
 
 import re
+from html import escape
 from typing import Any
 
 import griffe
 
 PARAMETER = re.compile(r"^\s+(\w+): [^#]*,\s+# (.+)$")
-FIELD = re.compile(r"^\s+\w+: [^#]*\S  # (.+)$")
+FIELD = re.compile(r"^    (\w+): [^#]*\S  # (.+)$")
 SHARED_LINE = re.compile(
     r"^(?P<indent> +)(?P<names>\w+(?:, \w+)+): (?P<text>.+(?:\n(?P=indent) +\S.*)*)$", re.MULTILINE
 )
@@ -18,16 +19,17 @@ WHOLE_HEAD = re.compile(r"^\s*(?:def .*|\)).*:\s+# (.+)$")
 
 
 class HouseDocstrings(griffe.Extension):
-    """Puts a function's shapes below the first paragraph of its docstring, and each argument into a line of its own."""
+    """Shapes below the first paragraph of a function's docstring, fields into a class's, arguments into own lines."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
-        if cls.docstring is not None:
-            cls.docstring.value = with_own_lines(cls.docstring.value)
-
-    def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        found = FIELD.match(attr.lines[-1]) if attr.docstring is None and attr.lines else None
-        if found and attr.parent is not None and attr.parent.is_class:
-            attr.docstring = griffe.Docstring(escaped(found[1]), parent=attr)
+        if cls.docstring is None:
+            return
+        text = with_own_lines(cls.docstring.value)
+        fields = [found for line in cls.lines if (found := FIELD.match(line))]
+        if fields and "Args:" not in text and "Attributes:" not in text:
+            entries = "".join(f"\n    {field[1]}: {escaped(field[2])}" for field in fields)
+            text += f"\n\nAttributes:{entries}"
+        cls.docstring.value = text
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         if func.docstring is None:
@@ -67,4 +69,5 @@ def shapes_of(lines: list[str]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    return text.rstrip(".").replace("[", r"\[").replace("]", r"\]").replace("<", "&lt;")
+    """Nothing of it is Markdown, nor mathematics in brackets."""
+    return re.sub(r"[\[\]*_]", lambda found: f"&#{ord(found[0])};", escape(text.rstrip(".")))

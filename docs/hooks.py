@@ -21,6 +21,8 @@ ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.m
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\((?!https?:|mailto:|#)([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LOADS = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*(?:src|href)=[\"'](?:https?:)?//[^>]*>")
+IN_CODE = re.compile(r"(<code>)([^<]+)(</code>)")
+SEARCH = 'data-md-component="search" role="dialog"'
 BRANCH = "blob/main"
 log = get_plugin_logger("partcnn")
 
@@ -70,18 +72,26 @@ def target_of(link: re.Match[str], folder: str, page: Page, config: MkDocsConfig
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """A warning, which is an error, where a page would load something from the network."""
+    """A warning, which is an error, where a page would load something from the network; the search gets a name."""
     for tag in LOADS.findall(output):
         log.warning(f"{page.file.src_uri}: loads from the network: {tag}")
-    return output
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mathematics as MathML, which browsers draw without a script."""
+    """Mathematics as MathML, which browsers draw without a script; in tables long names break where one would."""
+    html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)  # a corner that heads nothing
+    html = re.sub(r"<td[^>]*>.*?</td>", lambda cell: IN_CODE.sub(breakable, cell[0]), html, flags=re.DOTALL)
     html = re.sub(r'<span class="arithmatex">\\\((.+?)\\\)</span>', lambda found: mathml(found[1], "inline"), html)
     return re.sub(
         r'<div class="arithmatex">\\\[(.+?)\\\]</div>', lambda found: mathml(found[1], "block"), html, flags=re.DOTALL
     )
+
+
+def breakable(code: re.Match[str]) -> str:
+    return code[1] + re.sub(r"(?<=[/_.])(?=\w)", "<wbr>", code[2]) + code[3]
 
 
 def mathml(latex: str, display: str) -> str:

@@ -145,3 +145,8 @@ def test_every_command_line_is_understood(page: Path, tmp_path: Path, monkeypatc
 def test_pages_have_code_to_run() -> None:
     assert {"README.md", "loops.md", "quickstart.md", "metrics.md"} <= {page.name for page in WITH_PYTHON}
     assert sum(len(commands(page)) for page in WITH_COMMANDS) >= 40
+
+
+def test_the_reference_has_every_command() -> None:
+    page = (DOCS / "api" / "command_line.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `partcnn (\w+)` \| (.+) \|$", page, flags=re.MULTILINE)) == COMMANDS
