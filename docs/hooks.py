@@ -23,7 +23,8 @@ FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LOADS = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*(?:src|href)=[\"'](?:https?:)?//[^>]*>")
 IN_CODE = re.compile(r"(<code>)([^<]+)(</code>)")
 SEARCH = 'data-md-component="search" role="dialog"'
-BRANCH = "blob/main"
+FUNCTION = re.compile(r"\\(log|exp|max|min) (?=[\w\\])")
+BRANCH = "blob/main"  # of the repository that `repo_url` names, once there is one
 log = get_plugin_logger("partcnn")
 
 
@@ -61,10 +62,10 @@ def target_of(link: re.Match[str], folder: str, page: Page, config: MkDocsConfig
         log.warning(f"{page.file.src_uri}: {address} is linked and not there")
         return link[0]
     on_site = "index.md" if path == "README.md" else ROOT_PAGES.get(path) or path.removeprefix("docs/")
-    is_page = on_site != path and not path.endswith((".py", "/")) and (ROOT / path).is_file()
+    is_on_site = on_site != path and not path.endswith(".py") and (ROOT / path).is_file()
     if path == "docs/results":
-        on_site, is_page = "results/README.md", True
-    if is_page:
+        on_site, is_on_site = "results/README.md", True
+    if is_on_site:
         return f"[{text}]({posixpath.relpath(on_site, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
     if config.repo_url:
         return f"[{text}]({config.repo_url.rstrip('/')}/{BRANCH}/{path}{anchor})"
@@ -75,9 +76,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """A warning, which is an error, where a page would load something from the network; the search gets a name."""
     for tag in LOADS.findall(output):
         log.warning(f"{page.file.src_uri}: loads from the network: {tag}")
-    return output.replace(
-        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
-    )
+    return output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -91,16 +90,15 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def breakable(code: re.Match[str]) -> str:
+    """Code that may break behind a slash, a point or an underscore."""
     return code[1] + re.sub(r"(?<=[/_.])(?=\w)", "<wbr>", code[2]) + code[3]
 
 
 def mathml(latex: str, display: str) -> str:
-    plain = unescape(latex.strip())
-    plain = re.sub(
-        r"\\(log|exp|max|min) (?=[\w\\])", r"\\\1\\, ", plain
-    )  # MathML sets no space after a function's name
-    drawn = convert(plain, display=display)
-    return f'<div class="formula" tabindex="0">{drawn}</div>' if display == "block" else drawn
+    """A formula; one that stands alone can be scrolled where the page is narrow."""
+    spaced = FUNCTION.sub(r"\\\1\\, ", unescape(latex.strip()))  # MathML sets no space after a function's name
+    formula: str = convert(spaced, display=display)
+    return f'<div class="formula" tabindex="0">{formula}</div>' if display == "block" else formula
 
 
 class Node(NamedTuple):

@@ -7,7 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-pytest.importorskip("mkdocs", reason="the site's tools are of the extra docs")
+for tool in ("mkdocs", "griffe", "latex2mathml"):
+    pytest.importorskip(tool, reason="the site's tools are of the extra docs")
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -71,7 +72,6 @@ def test_the_house_is_drawn_with_all_its_packages_and_arrows() -> None:
 
 
 def test_mathematics_needs_no_script() -> None:
-    pytest.importorskip("latex2mathml")
     drawn = hooks.on_page_content(r'<p><span class="arithmatex">\(a &lt; \log b\)</span></p>', None, None, None)
     assert "<math" in drawn
     assert "arithmatex" not in drawn
