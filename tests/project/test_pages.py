@@ -27,18 +27,7 @@ PAGES = [
     *sorted((DOCS / "howto").glob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-SMALL = [
-    "--backbone",
-    "demo",
-    "--layers",
-    "features.block4",
-    "--epochs",
-    "1",
-    "--workers",
-    "0",
-    "--network.input_size",
-    "112",
-]
+SMALL = shlex.split("--backbone demo --layers features.block4 --epochs 1 --workers 0 --network.input_size 112")
 ELSEWHERE = {"extending.md"}  # its blocks are the examples', which test_extending and test_examples run
 NEEDS = {"loops.md": ("accelerate", "transformers", "timm")}
 
@@ -76,12 +65,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(line: list[str]) -> list[str]:
-    """The same command on a network that trains in seconds; options given twice count the last time."""
-    return (
-        [*line, *SMALL]
-        if line[0] == "train"
-        else [*line, *(["--workers", "0"] if line[0] in ("audit", "evaluate") else [])]
-    )
+    """The same command on a network that trains in seconds; of options given twice the last one counts."""
+    if line[0] == "train":
+        return [*line, *SMALL]
+    return [*line, "--workers", "0"] if line[0] in ("audit", "evaluate") else line
 
 
 @pytest.fixture
@@ -99,11 +86,6 @@ def followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
         torchvision.models, "resnet18", functools.partial(untrained, torchvision.models.resnet18, "weights")
     )
     monkeypatch.setattr(timm, "create_model", functools.partial(untrained, timm.create_model, "pretrained"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": 0, "WORLD_SIZE": 1}.items():
-        monkeypatch.setenv(name, str(value))
     torch.manual_seed(0)
     loader = DataLoader(TensorDataset(torch.rand(4, 3, 224, 224), torch.tensor([0, 1, 1, 0])), batch_size=2)
     points = torch.rand(4, 64, 2) * 224, torch.rand(4, 64), torch.rand(4, 2, 2) * 224, torch.arange(4)
@@ -122,12 +104,22 @@ def untrained(make: Any, argument: str, *given: Any, **named: Any) -> Any:
     return make(*given, **{name: value for name, value in named.items() if name != argument})
 
 
+def as_torchrun_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": 0, "WORLD_SIZE": 1}.items():
+        monkeypatch.setenv(name, str(value))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
-def test_the_pages_python_runs(page: Path, followed: dict[str, Any]) -> None:
+def test_the_pages_python_runs(page: Path, followed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for module in NEEDS.get(page.name, ()):
         pytest.importorskip(module)
     for code in blocks(page, "python"):
+        if code.startswith("# torchrun"):
+            as_torchrun_starts_it(monkeypatch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the trainers of others, about a loop of two steps
             exec(compile(code, str(page), "exec"), followed)
