@@ -28,7 +28,7 @@ _NOWHERE = Point(float("nan"), float("nan"))
 class Example(NamedTuple):
     """A picture as a network takes it, with its annotations in the same frame; default collation stacks it.
 
-    Args:
+    Attributes:
         image: [3, H, W], of the type that the transform gives: uint8 in 0–255 without one.
         label: index in the classes; of a multi-label task [class] uint8, 1 where the picture shows the class.
         landmarks: [part, 2], (x, y) in pixels of `image`, in the order of `dataset.parts`; nan where the part

@@ -74,7 +74,8 @@ class PartMask(nn.Module):
         num_views: of each picture in a batch, all first views first: the order of the pictures that several ranks have.
         joins_ranks: False: a rank's losses and statistics are of its own pictures, also in training.
         is_shared: the filters serve all classes but the background alike, whatever `filter_category` says.
-        The buffers change in `observe` alone.
+
+    The buffers change in `observe` alone.
     """
 
     mean_peak: Tensor
