@@ -348,7 +348,7 @@ def test_an_average_patch_shows_what_lies_at_the_peaks(gathered: Gathered) -> No
     pictures = [replace(one, jpeg=buffer.getvalue(), width=100, height=50) for one in gathered.pictures]
     cells = torch.full_like(gathered.cells, cell)
     scores = torch.ones_like(gathered.scores)  # untrained filters see their part hardly anywhere
-    made = patch_sheet(replace(gathered, pictures=pictures, cells=cells, scores=scores), [1] * NUM_FILTERS)
+    made = patch_sheet(replace(gathered, pictures=pictures, cells=cells, scores=scores), [[1]] * NUM_FILTERS)
     with Image.open(io.BytesIO(made)) as sheet:
         pixels = np.asarray(sheet.convert("RGB"), dtype=int)
     patch = pixels[:PATCH_PX, :PATCH_PX]
