@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
+from partcnn.app.runs.loggers import check_loggers
 from partcnn.app.runs.making import Untrained, trained_beside, trained_in
 from partcnn.app.runs.opening import Run, cache_of, dataset_of, open_run, run_evaluation
 from partcnn.app.runs.place import half_made, new_run, resumed_run, settings_of, state_of
@@ -124,6 +125,7 @@ def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untr
         PartCNNError: data, weights, layers or settings cannot be used.
     """
     recipe = recipe_of(settings)
+    check_loggers(settings)
     if dataset is None:
         dataset = dataset_of(settings)
     _check_classes(dataset)
