@@ -11,6 +11,7 @@ from partcnn.foundation.faces import lazy_names
 from partcnn.foundation.torchvision_shim import watch_torchvision
 
 if TYPE_CHECKING:
+    from partcnn.app.classifier import PartClassifier, fit_folder
     from partcnn.datasets.loading import load_dataset
     from partcnn.evaluation import Evaluation, evaluate
     from partcnn.explanation.explanation import Explanation, explain
@@ -34,6 +35,8 @@ _HOMES = {
     "remove_masks": "model.conversion",
     "filter_loss": "model.losses",
     "fit": "training.fitting",
+    "fit_folder": "app.classifier",
+    "PartClassifier": "app.classifier",
     "Recipe": "training.recipe",
     "evaluate": "evaluation.measurement",
     "Evaluation": "evaluation.result",
@@ -54,6 +57,7 @@ __all__ = [
     "Evaluation",
     "Explanation",
     "PartCNNError",
+    "PartClassifier",
     "Recipe",
     "convert",
     "evaluate",
@@ -61,6 +65,7 @@ __all__ = [
     "export",
     "filter_loss",
     "fit",
+    "fit_folder",
     "from_pretrained",
     "load",
     "load_dataset",
