@@ -157,11 +157,11 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
             near = get_close_matches(name, known, n=1)
             told = f"did you mean {near[0]}?" if near else f"it may be one of {', '.join(known)}"
             raise ConfigError(f"{name}: expected a setting of partcnn train; {told}")
-    nested = {"network": NetworkSettings, "recipe": Recipe}
+    nested: dict[str, type[NetworkSettings] | type[Recipe]] = {"network": NetworkSettings, "recipe": Recipe}
     return {name: _of(nested[name], name, value) if name in nested else value for name, value in settings.items()}
 
 
-def _of(kind: type, name: str, value: Any) -> Any:
+def _of(kind: type[NetworkSettings] | type[Recipe], name: str, value: Any) -> Any:
     """A group of settings that was given as a mapping."""
     if not isinstance(value, Mapping):
         return value
