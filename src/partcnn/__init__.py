@@ -3,12 +3,12 @@
 The public names are loaded when they are first used: importing partcnn costs next to nothing.
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from partcnn.foundation.earlier_names import keep_earlier_names
 from partcnn.foundation.faces import lazy_names
 from partcnn.foundation.torchvision_shim import watch_torchvision
+from partcnn.foundation.version import package_version
 
 if TYPE_CHECKING:
     from partcnn.app.classifier import PartClassifier, fit_folder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from partcnn.training.pruning import prune
     from partcnn.training.recipe import Recipe
 
-__version__ = version("partcnn")
+__version__ = package_version()
 
 _HOMES = {
     "convert": "model.conversion",
