@@ -1,6 +1,7 @@
 """A folder of pictures → a network that explains itself, in one call; the same run as of `partcnn train`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,22 @@ def test_it_explains_reports_and_audits(animals: PartClassifier, pictures: Path)
     assert found is not None
     assert found.accuracy == animals.evaluate().summary["accuracy"]
     assert "tells apart cat, giraffe" in repr(animals)
+
+
+def test_of_pictures_only_those_that_are_given_or_drawn_go_to_the_hub(
+    animals: PartClassifier, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(
+        "partcnn.app.classifier.push_to_hub",
+        lambda directory, repo_id, *, private, pictures: shown.append(len(pictures)) or f"{repo_id}/1",
+    )
+    assert animals.push_to_hub("me/animals") == "me/animals/1"
+    animals.push_to_hub("me/animals", pictures=[pictures / "cat" / "cat-0.png"])
+    run = animals.run
+    drawn_run = PartClassifier(replace(run, settings=replace(run.settings, data="demo:12", category="cat")))
+    drawn_run.push_to_hub("me/animals")
+    assert shown == [0, 1, 3]
 
 
 def test_another_folder_is_measured_whole(animals: PartClassifier, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From a folder of pictures to a trained network that explains itself, in one call."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -10,12 +11,13 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
-from partcnn.app.named_data import remember
+from partcnn.app.named_data import DRAWN, remember
 from partcnn.app.runs.audits import run_audit
-from partcnn.app.runs.opening import Run, about, dataset_of, open_run, run_evaluation
+from partcnn.app.runs.opening import Run, about, dataset_of, followed_parts, open_run, run_evaluation
 from partcnn.app.runs.reports import report_run
 from partcnn.app.runs.training import train_run
 from partcnn.app.settings import NetworkSettings, RunSettings, check_kinds
+from partcnn.datasets.choice import chosen_objects
 from partcnn.evaluation.audit_result import Audit
 from partcnn.evaluation.measurement import evaluate
 from partcnn.evaluation.result import Evaluation
@@ -23,8 +25,10 @@ from partcnn.explanation.explanation import Explanation, explain
 from partcnn.foundation.errors import ConfigError, DataError, RunError
 from partcnn.foundation.files import as_path
 from partcnn.model.network import conversion_of
+from partcnn.model.saving.hub import push_to_hub
 from partcnn.training.recipe import Recipe
 
+_NUM_DRAWINGS = 3  # on a model card
 _GIVEN = ("data", "out")  # by arguments of their own
 _OF_RECORDS = ("pruned", "unread")
 
@@ -101,6 +105,40 @@ class PartClassifier:
         """
         place = None if path is None else as_path(path, RunError, "path: expected the file to write")
         return report_run(self.run, place, compare=compare)
+
+    def push_to_hub(
+        self, repo_id: str, *, pictures: Sequence[str | os.PathLike[str]] = (), private: bool = False
+    ) -> str:
+        """Upload the network to the Hugging Face hub, its figures and some explanations on the model card.
+
+        Args:
+            repo_id: OWNER/NAME.
+            pictures: files that are explained on the card, for all to see. Without them it shows pictures where the run
+                was trained on drawn animals, and none of yours.
+            private: whether a repository that is made is private.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: huggingface_hub is not installed.
+            DataError: a picture cannot be read.
+        """
+        given: Sequence[Any] = pictures or self._drawings()
+        with tempfile.TemporaryDirectory() as temporary:
+            parts = followed_parts(self.run)
+            files = [
+                self.explain(picture).save(Path(temporary, f"{number}.png"), parts=parts)
+                for number, picture in enumerate(given)
+            ]
+            return push_to_hub(self.directory, repo_id, private=private, pictures=files)
+
+    def _drawings(self) -> list[Image.Image]:
+        """Some of the objects it was measured on, where they are drawn by partcnn."""
+        if self.run.settings.data.partition(":")[0] != DRAWN:
+            return []
+        pictures = self.run.dataset("test")
+        return [pictures.samples[number].load_image() for number in chosen_objects(pictures, _NUM_DRAWINGS)]
 
     def __repr__(self) -> str:
         classes = ", ".join(conversion_of(self.model).classes)
