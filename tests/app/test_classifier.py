@@ -78,7 +78,7 @@ def test_of_pictures_only_those_that_are_given_or_drawn_go_to_the_hub(
     assert animals.push_to_hub("me/animals") == "me/animals/1"
     animals.push_to_hub("me/animals", pictures=[pictures / "cat" / "cat-0.png"])
     run = animals.run
-    drawn_run = PartClassifier(replace(run, settings=replace(run.settings, data="demo:12", category="cat")))
+    drawn_run = PartClassifier(replace(run, settings=replace(run.settings, data="demo:24", category="cat")))
     drawn_run.push_to_hub("me/animals")
     assert shown == [0, 1, 3]
 
