@@ -12,16 +12,17 @@ FOLDER = Path(__file__).parents[2] / "examples" / "space"
 SHOWN = """\
 import runpy, sys
 import torch
-from partcnn import convert, explain, load_dataset
+from partcnn import Recipe, convert, explain, fit, load_dataset
 from partcnn.networks import DemoNet
 file, objective = sys.argv[1:]
 space = runpy.run_path(file, run_name="space")
 torch.manual_seed(0)
 model = convert(DemoNet(), num_classes=2, filters=4, background=0, objective=objective, input_size=(112, 112))
-torch.nn.init.normal_(model.head.weight)
+cats = load_dataset("demo:4", category="cat")
+fit(model, cats, Recipe(epochs=1, num_views=2, head_epochs=1), is_progress_shown=False)
 blocks = space["page"](model.eval())
 (explained,) = {function.fn for function in blocks.fns.values()}
-picture = load_dataset("demo:2", category="cat", split="all").samples[-1].load_image()
+picture = cats.samples[-1].load_image()
 (shown, parts), bars, shares = explained(picture, space["PREDICTED"])
 why = explain(model, picture)
 assert max(shown.size) == space["LONG_SIDE"]
