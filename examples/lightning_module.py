@@ -39,6 +39,7 @@ if __name__ == "__main__":
     model = partcnn.convert(DemoNet(), num_classes=2, filters=6, background=0, input_size=(112, 112))
     own = conversion_of(model).preprocessing
     pictures = giraffes.with_transform(own.transform(), resized_to=own.input_size)
-    trainer = L.Trainer(max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    trainer = L.Trainer(max_epochs=3, **dict.fromkeys(quiet, False))
     trainer.fit(Classifier(model), DataLoader(pictures, batch_size=32, shuffle=True))
     print({name: round(float(value), 3) for name, value in trainer.callback_metrics.items()})
