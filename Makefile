@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZED := tests/datasets/readers/test_fuzz.py tests/app/test_fuzz.py tests/reporting/viewer/test_fuzz.py
 
-.PHONY: demo browser test faults fuzz audit bench architectures lint format tutorial clean
+.PHONY: demo browser docs test faults fuzz audit bench architectures lint format tutorial clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,10 @@ demo: $(VENV)/.installed  ## train on drawn animals, with and without part filte
 
 browser:  ## Debian's chromium, with which the tests look at the pages; without it they are skipped
 	command -v chromium || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-noto-cjk)
+
+docs: $(VENV)/.installed  ## the documentation's site, into build/site; a warning is an error
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
@@ -48,7 +52,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 tutorial: $(VENV)/.installed  ## run the notebook anew and keep what it shows
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m pip install --quiet -e '.[notebook]'
 	cd docs && ../$(BIN)/jupyter execute --inplace tutorial.ipynb
 
 clean:

@@ -31,7 +31,7 @@ if __name__ == "__main__":
     for number, sample in enumerate(animals.samples):  # something to read
         sample.load_image().save(f"animals/{number}.png")
         words = [f"{part} {point.x} {point.y}" for part in sample.parts if (point := sample.landmark(part))]
-        lines.append(" ".join([f"{number}.png", animals.classes[sample.label], *words]))
+        lines.append(" ".join([f"{number}.png", animals.classes[sample.labels[0]], *words]))
     Path("animals/points.txt").write_text("\n".join(lines))
     for category, split in ((None, "all"), ("cat", "test")):
         read = partcnn.load_dataset("lines:animals", category=category, split=split)

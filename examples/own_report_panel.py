@@ -14,8 +14,8 @@ def doubts(content: PageContent) -> Markup:
     """The pictures that are classified wrong or hardly right, the most doubtful first."""
     rows = []
     for picture, logits in zip(content.gathered.pictures, content.gathered.logits, strict=True):
-        chance = logits.softmax(dim=0)[picture.label].item()
-        rows.append((chance, picture.name, content.evaluation.classes[picture.label]))
+        chance = logits.softmax(dim=0)[picture.labels[0]].item()
+        rows.append((chance, picture.name, content.evaluation.classes[picture.labels[0]]))
     shown = [ROW.format(name, label, chance) for chance, name, label in sorted(rows)[:10]]
     head = Markup("<tr><th>picture</th><th>is a</th><th>probability of that</th></tr>")
     return Markup("<table>{}{}</table>").format(head, Markup().join(shown))

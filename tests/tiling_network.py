@@ -14,7 +14,7 @@ from tests.pointing_network import CELL, SIDE
 SHARPNESS = 40.0  # nats between a pure colour's filter and the rest, which holds what is dark
 
 
-def tiling_network(num_filters: int = 3) -> CompetingNetwork:
+def tiling_network(num_filters: int = 3, *, background: int | None = 0, multilabel: bool = False) -> CompetingNetwork:
     """Filter k holds the cells of 8 × 8 pixels that are red, green or blue; a fourth holds nothing."""
     trunk = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(CELL), relu=nn.ReLU()))
     torch.manual_seed(0)
@@ -24,7 +24,8 @@ def tiling_network(num_filters: int = 3) -> CompetingNetwork:
         num_classes=2,
         projection=0,
         filters=num_filters,
-        background=0,
+        background=background,
+        multilabel=multilabel,
         objective="competing",
         input_size=(SIDE, SIDE),
     )

@@ -49,7 +49,7 @@ def bars_of(why: partcnn.Explanation) -> Figure:
 
 def page(model: torch.nn.Module) -> gr.Blocks:
     """The whole page of a network."""
-    classes, given = conversion_of(model).classes, filter_names(model)
+    record, given = conversion_of(model), filter_names(model)
     names = {number: plot.filter_name(number, name=given.get(number)) for number in range(num_filters(model))}
     shades = plot.filter_colours(len(names))
     colours = {names[number]: "#{:02x}{:02x}{:02x}".format(*shades[number]) for number in names}
@@ -61,7 +61,8 @@ def page(model: torch.nn.Module) -> gr.Blocks:
             why = partcnn.explain(model, picture, None if label == PREDICTED else label)
         except partcnn.PartCNNError as error:
             raise gr.Error(str(error)) from error
-        shares = torch.tensor(list(why.logits.values())).softmax(0).tolist()
+        logits = torch.tensor(list(why.logits.values()))
+        shares = (logits.sigmoid() if record.settings.multilabel else logits.softmax(0)).tolist()
         return parts_of(why, names), bars_of(why), dict(zip(why.logits, shares, strict=True))
 
     with gr.Blocks(title="Which parts made the decision?") as blocks:
@@ -69,7 +70,7 @@ def page(model: torch.nn.Module) -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 picture = gr.Image(type="pil", label="a picture")
-                label = gr.Dropdown([PREDICTED, *classes], value=PREDICTED, label="explain")
+                label = gr.Dropdown([PREDICTED, *record.classes], value=PREDICTED, label="explain")
                 shares = gr.Label(label="classes", num_top_classes=5)
             with gr.Column():
                 parts = gr.AnnotatedImage(label="parts", color_map=colours)

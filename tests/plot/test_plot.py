@@ -338,6 +338,14 @@ def test_bars_of_filters_that_compete_have_their_colours_and_add_up() -> None:
         assert bar.get_facecolor() == pytest.approx(colours[number], abs=0.01)
 
 
+def test_no_name_beside_the_picture_is_cut_off(tmp_path: Path) -> None:
+    parts = dict.fromkeys(range(12), "a part of a long name")
+    path = save_explanation(tiled_explanation(), tmp_path / "why.png", parts=parts)
+    with Image.open(path) as drawn:
+        edges = np.asarray(drawn.convert("L"))[:, [0, -1]]
+    assert (edges == 255).all()
+
+
 def test_an_explanation_of_filters_that_compete_is_saved(tmp_path: Path) -> None:
     path = save_explanation(tiled_explanation(), tmp_path / "why.png", parts={0: r"$\none$"})
     assert path.stat().st_size > 1000

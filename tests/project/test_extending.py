@@ -161,8 +161,8 @@ class PeakStrength(ImageMetric):
             ],
             "evaluation/observation/layers.py": [
                 (
-                    "        self.num_images = torch.zeros(num_classes, dtype=torch.int64)",
-                    "        self.score_sum = torch.zeros(num_filters, num_classes, dtype=torch.float64)",
+                    "        self.num_images = torch.zeros(len(groups), dtype=torch.int64)",
+                    "        self.score_sum = torch.zeros(num_filters, len(groups), dtype=torch.float64)",
                 ),
                 (
                     "        self.num_images += is_class.sum(dim=0)",

@@ -146,8 +146,8 @@ def made_page(
         PagePicture(
             i,
             f"{EVIL} {i}.jpg",
-            i % len(classes),
-            (i + i // 50) % len(classes),
+            (i % len(classes),),
+            ((i + i // 50) % len(classes),),
             160,
             160,
             jpegs[i % 12],
@@ -159,8 +159,8 @@ def made_page(
     scores = torch.rand(num_pictures, num_filters, generator=generator)
     shares = torch.randn(num_pictures, num_filters, generator=generator)
     logits = torch.randn(num_pictures, len(classes), generator=generator)
-    sums = [Attributed(p.prediction, float(shares[i].sum()), 0.0, 0.0, shares[i]) for i, p in enumerate(pictures)]
-    of_class = [[i for i, p in enumerate(pictures) if p.label == label] for label in range(len(classes))]
+    sums = [Attributed(p.predictions[0], float(shares[i].sum()), 0.0, 0.0, shares[i]) for i, p in enumerate(pictures)]
+    of_class = [[i for i, p in enumerate(pictures) if p.labels == (label,)] for label in range(len(classes))]
     top = [of_class[index % len(classes)][:NUM_TOP_IMAGES] for index in range(num_filters)]
     cells = torch.randint(0, 196, (num_pictures, num_filters), generator=generator)
     top_maps = torch.rand(num_filters, NUM_TOP_IMAGES, 14, 14, generator=generator)
@@ -174,10 +174,10 @@ def made_page(
         scores=scores,
         logits=logits,
         predicted=sums,
-        true={
-            i: Attributed(pictures[i].label, one.logit / 2 + 0.5, 0.5, 0.0, one.shares / 2)
+        others={
+            i: [Attributed(pictures[i].labels[0], one.logit / 2 + 0.5, 0.5, 0.0, one.shares / 2)]
             for i, one in enumerate(sums)
-            if pictures[i].label != pictures[i].prediction
+            if not pictures[i].is_right
         },
         top=top,
         top_maps=top_maps,

@@ -275,9 +275,9 @@ def test_each_picture_passes_the_network_once_and_a_wrong_one_again_for_its_true
         found = gather(model, dataset, evaluation)
     finally:
         handle.remove()
-    num_wrong = sum(one.label != one.prediction for one in found.pictures)
-    assert sum(seen[1:]) == len(dataset) + num_wrong  # the first is the receptive field's
-    assert found.true.keys() == {place for place, one in enumerate(found.pictures) if one.label != one.prediction}
+    wrong = {place for place, one in enumerate(found.pictures) if not one.is_right}
+    assert sum(seen[1:]) == len(dataset) + len(wrong)  # the first is the receptive field's
+    assert found.others.keys() == wrong
 
 
 def test_peaks_in_the_page_are_those_that_were_measured(
@@ -313,9 +313,9 @@ def test_the_shares_of_every_picture_add_up_to_its_logit(page: Page, model: nn.M
     for place, sum_of in enumerate(data["sums"]):
         assert sum_of["bias"] + shares[place].sum() == pytest.approx(sum_of["logit"], abs=1e-4)
         assert sum_of["logit"] == pytest.approx(logits[place].max())
-        assert sum_of["label"] == data["pictures"][place]["prediction"]
-    for place, sum_of in data["trueSums"].items():
-        label = data["pictures"][int(place)]["label"]
+        assert [sum_of["label"]] == data["pictures"][place]["predictions"]
+    for place, (sum_of,) in data["otherSums"].items():
+        (label,) = data["pictures"][int(place)]["labels"]
         assert sum_of["label"] == label
         assert sum_of["bias"] + unpacked(sum_of["shares"]).sum() == pytest.approx(logits[int(place)][label], abs=1e-4)
 

@@ -22,6 +22,7 @@ from partcnn.plot.colours import web_colour
 from partcnn.plot.tiling import InnerPlace
 from partcnn.reporting import report
 from partcnn.reporting.gathering import Gathered, _groups, gather
+from partcnn.reporting.page_pictures import PagePicture
 from partcnn.reporting.tiles import NUM_FIRST, Tile, evenly_chosen, first_pictures, usual_holders
 from partcnn.reporting.viewer import make_server
 from partcnn.reporting.viewer.answer import picture_answer
@@ -108,17 +109,26 @@ def test_places_on_pictures_without_an_object_do_not_group_filters() -> None:
     assert _groups(cells, torch.ones(12, 3), ~is_object, 7) == [[0, 1, 2]]
 
 
+def _answered(labels: list[int], predictions: list[int]) -> list[PagePicture]:
+    return [
+        PagePicture(0, "", (label,), (answer,), 1, 1, b"", {}, None)
+        for label, answer in zip(labels, predictions, strict=True)
+    ]
+
+
 def test_the_first_pictures_are_chosen_evenly_among_those_classified_right() -> None:
     assert evenly_chosen(list(range(60)), 6) == [5, 15, 25, 35, 45, 55]
     assert evenly_chosen([3, 4], 6) == [3, 4]
     assert evenly_chosen([], 6) == []
     labels = [0] * 5 + [2, 1] * 20
     predictions = [0] * 5 + [2, 1] * 10 + [1, 1] * 10
-    found = first_pictures(labels, predictions, 0)
+    is_object = [label != 0 for label in labels]
+    found = first_pictures(_answered(labels, predictions), is_object)
     assert len(found) == NUM_FIRST
     assert all(labels[place] == predictions[place] != 0 for place in found)
     assert [labels[place] for place in found] == [1, 1, 1, 1, 2, 2]  # as the classes are frequent among the right ones
-    assert first_pictures(labels, [0] * 45, 0) == first_pictures(labels, labels, 0)  # none right: among all objects
+    none_right = first_pictures(_answered(labels, [0] * 45), is_object)
+    assert none_right == first_pictures(_answered(labels, labels), is_object)  # among all objects
 
 
 def test_a_filter_has_one_colour_in_the_legend_the_cards_the_parts_and_the_script(page: Page, path: Path) -> None:

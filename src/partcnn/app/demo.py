@@ -93,7 +93,7 @@ def _write_pictures(dataset: PartDataset, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     step = max(1, len(dataset) // _NUM_PICTURES)
     for sample in dataset.samples[::step][:_NUM_PICTURES]:
-        file = directory / f"{dataset.classes[sample.label]}-{sample.image_path.stem}.png"
+        file = directory / f"{dataset.classes[sample.labels[0]]}-{sample.image_path.stem}.png"
         sample.load_image().save(file)
 
 
@@ -108,7 +108,7 @@ def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset
 def _rows_of_tiles(model: nn.Module, evaluation: Evaluation, dataset: PartDataset) -> dict[str, list[Image.Image]]:
     """The same pictures in every row, taken evenly among those of objects: what all filters hold, then each alone."""
     names = {one.filter: filter_name(one.filter, one.part_name) for one in evaluation.filters}
-    objects = [place for place, sample in enumerate(dataset.samples) if sample.label != dataset.background]
+    objects = [place for place, sample in enumerate(dataset.samples) if dataset.shows_object(sample)]
     pictures = [dataset.samples[place].load_image() for place in evenly_chosen(objects, _NUM_TILES)]
     explained = [explain(model, picture) for picture in pictures]
     rows = {"all": [_tiled(why) for why in explained]}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from partcnn.datasets.loading import CROPS, DATASETS, load_dataset
     from partcnn.datasets.part_dataset import ClassCount, Example, PartDataset
     from partcnn.datasets.pictures import read_picture
-    from partcnn.datasets.samples import Box, MaskShape, Point, Sample, Shape
+    from partcnn.datasets.samples import Box, Label, MaskShape, Point, Sample, Shape
     from partcnn.datasets.splits import SPLITS, assign_split
 
 _HOMES = {
@@ -25,6 +25,7 @@ _HOMES = {
     "PartDataset": "part_dataset",
     "read_picture": "pictures",
     "Box": "samples",
+    "Label": "samples",
     "MaskShape": "samples",
     "Point": "samples",
     "Sample": "samples",
@@ -42,6 +43,7 @@ __all__ = [
     "Catalogue",
     "ClassCount",
     "Example",
+    "Label",
     "MaskShape",
     "PartDataset",
     "Point",

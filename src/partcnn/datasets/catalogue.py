@@ -23,6 +23,7 @@ class Catalogue:
         parts: names of all annotated parts, sorted.
         background: index of the background class; None in the multi-category task.
         category: the full name of the category; None in the multi-category task.
+        is_multilabel: whether labels are sets of classes.
         skips: annotations that were left out.
     """
 
@@ -31,6 +32,7 @@ class Catalogue:
     parts: list[str]
     background: int | None = None
     category: str | None = None
+    is_multilabel: bool = False
     skips: Skips = field(default_factory=Skips)
 
 

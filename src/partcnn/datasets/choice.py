@@ -18,8 +18,8 @@ def chosen_objects(dataset: PartDataset, most: int, is_wanted: Callable[[Sample]
         is_wanted: which pictures of objects are taken.
     """
     samples = dataset.samples
-    objects = [n for n, one in enumerate(samples) if one.label != dataset.background and is_wanted(one)]
-    objects.sort(key=lambda number: (samples[number].label, name_hash(samples[number])))
+    objects = [n for n, one in enumerate(samples) if dataset.shows_object(one) and is_wanted(one)]
+    objects.sort(key=lambda number: (samples[number].labels, name_hash(samples[number])))
     count = min(most, len(objects))
     chosen = [objects[place * len(objects) // count] for place in range(count)]
     return sorted(chosen, key=lambda number: name_hash(samples[number]))

@@ -35,22 +35,27 @@ def _on_both_sides(samples: Iterable[Sample]) -> Iterable[str]:
 
 
 def _as_two_classes(samples: Iterable[Sample], classes: Sequence[str]) -> Iterable[str]:
-    shown: dict[tuple[bytes, object], dict[int, Sample]] = {}
+    shown: dict[tuple[bytes, object], dict[tuple[int, ...], Sample]] = {}
     for sample in samples:
         digest = _file_digest(sample)
         if digest is not None:
             window = sample.window if isinstance(sample, CroppedSample) else None
-            shown.setdefault((digest, window), {}).setdefault(sample.label, sample)
+            shown.setdefault((digest, window), {}).setdefault(sample.labels, sample)
     both = [one for one in shown.values() if len(one) > 1]
     if both:
-        (label, one), (other_label, other), *_ = both[0].items()
+        (labels, one), (other_labels, other), *_ = both[0].items()
+        first, second = (_named(numbers, classes) for numbers in (labels, other_labels))
         other_path = "" if other.image_path == one.image_path else f" ({other.image_path})"
         has_boxes = any(sample.object_box and not isinstance(sample, CroppedSample) for sample in both[0].values())
         way_out = "crop='object' (--crop object) cuts out each object" if has_boxes else "leave each in one class"
         yield (
             f"pictures that are given as two classes or more, pixel for pixel the same: {len(both)}, the first "
-            f"{one.image_path} as {classes[label]!r} and {classes[other_label]!r}{other_path}; {way_out}"
+            f"{one.image_path} as {first} and {second}{other_path}; {way_out}"
         )
+
+
+def _named(labels: Sequence[int], classes: Sequence[str]) -> str:
+    return " + ".join(repr(classes[label]) for label in labels) or "none"
 
 
 def _file_digest(sample: Sample) -> bytes | None:

@@ -15,8 +15,10 @@ from partcnn.datasets.pictures import CheckedPicture, results_or_errors
 from partcnn.datasets.placement import check_placement, crop_to_object
 from partcnn.datasets.readers.animalpart import read_animalpart
 from partcnn.datasets.readers.coco import read_coco
+from partcnn.datasets.readers.coco_multilabel import read_coco_multilabel
 from partcnn.datasets.readers.cub import read_cub
 from partcnn.datasets.readers.folder import read_folder
+from partcnn.datasets.readers.multilabel import read_multilabel
 from partcnn.datasets.readers.pascal_part import read_pascal_part
 from partcnn.datasets.readers.webdataset import read_webdataset
 from partcnn.datasets.samples import Sample
@@ -50,8 +52,9 @@ def load_dataset(
 
     Args:
         spec: "KIND:PLACE", KIND one of `DATASETS`: "folder:PATH", "animalpart:PATH", "cub:PATH",
-            "pascal-part:PATH", "coco:IMAGES,ANNOTATIONS.json", "webdataset:SHARDS.tar", "demo:" or "demo:COUNT"; see
-            the readers.
+            "pascal-part:PATH", "coco:IMAGES,ANNOTATIONS.json", "webdataset:SHARDS.tar", "demo:" or "demo:COUNT"; of
+            pictures with any number of classes "multilabel:LABELS.csv" and "coco-multilabel:IMAGES,ANNOTATIONS.json";
+            see the readers.
         category: a name or identifier: this object against background. None: all categories, told apart.
         split: "train" (about 70 % of the photographs, or the data set's own), "test" (the others) or "all".
         max_bad: how many pictures may be left out.
@@ -142,9 +145,11 @@ def _placed(sample: Sample, checked: CheckedPicture | DataError | None, skips: S
 DATASETS: dict[str, Callable[[str, str | None], Catalogue]] = {
     "animalpart": read_animalpart,
     "coco": read_coco,
+    "coco-multilabel": read_coco_multilabel,
     "cub": read_cub,
     "demo": read_demo,
     "folder": read_folder,
+    "multilabel": read_multilabel,
     "pascal-part": read_pascal_part,
     "webdataset": read_webdataset,
 }

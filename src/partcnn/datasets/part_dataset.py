@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from partcnn.datasets.catalogue import Catalogue
 from partcnn.datasets.joint_transforms import box_centers, edge_boxes
 from partcnn.datasets.pictures import in_threads
-from partcnn.datasets.samples import Point, Sample
+from partcnn.datasets.samples import Label, Point, Sample
 from partcnn.datasets.splits import assign_split, check_split
 from partcnn.foundation.errors import ConfigError, DataError
 
@@ -28,9 +28,9 @@ _NOWHERE = Point(float("nan"), float("nan"))
 class Example(NamedTuple):
     """A picture as a network takes it, with its annotations in the same frame; default collation stacks it.
 
-    Args:
+    Attributes:
         image: [3, H, W], of the type that the transform gives: uint8 in 0–255 without one.
-        label: index in the classes.
+        label: index in the classes; of a multi-label task [class] uint8, 1 where the picture shows the class.
         landmarks: [part, 2], (x, y) in pixels of `image`, in the order of `dataset.parts`; nan where the part
             is absent, has several shapes, or lies outside the picture after the transform.
         object_box: [4], xyxy in pixels of `image`, clipped to it; nan where there is none.
@@ -38,7 +38,7 @@ class Example(NamedTuple):
     """
 
     image: Tensor
-    label: int
+    label: int | Tensor
     landmarks: Tensor
     object_box: Tensor
     sample_index: int
@@ -69,6 +69,7 @@ class PartDataset(Dataset[Example]):
         parts: names of the annotated parts, sorted.
         background: index of the background class; None in the multi-category task.
         category: full name of the category; None in the multi-category task.
+        is_multilabel: whether a picture may show several classes or none.
         skipped: reason → number of annotations that were left out, in both splits.
 
     Raises:
@@ -90,6 +91,7 @@ class PartDataset(Dataset[Example]):
         self.parts = list(catalogue.parts)
         self.background = catalogue.background
         self.category = catalogue.category
+        self.is_multilabel = catalogue.is_multilabel
         self.spec = spec
         self.image_size = image_size
         self.transform = transform
@@ -140,7 +142,7 @@ class PartDataset(Dataset[Example]):
         other = copy.copy(self)
         other.classes = list(classes)
         other.background = None if self.background is None else labels[self.background]
-        other._all_samples = [sample.with_label(labels[sample.label]) for sample in self._all_samples]
+        other._all_samples = [sample.with_label(_renumbered(sample.label, labels)) for sample in self._all_samples]
         other.samples = _of_split(other._all_samples, self.split)
         return other
 
@@ -151,12 +153,27 @@ class PartDataset(Dataset[Example]):
             split: which of this split's pictures are counted: those for training, those kept out, or all.
         """
         samples = _of_split(self.samples, split)
-        num_images = Counter(sample.label for sample in samples)
-        num_parts = Counter((sample.label, part) for sample in samples for part in sample.parts)
+        num_images = Counter(label for sample in samples for label in sample.labels)
+        num_parts = Counter((label, part) for sample in samples for label in sample.labels for part in sample.parts)
         return {
             name: ClassCount(num_images[label], {part: num_parts[label, part] for part in self.parts})
             for label, name in enumerate(self.classes)
         }
+
+    def labels(self) -> Tensor:
+        """[image] class indices, int64; of a multi-label task [image, class] uint8, 1 where the class is shown."""
+        if not self.is_multilabel:
+            return torch.tensor([sample.label for sample in self.samples], dtype=torch.int64)
+        return torch.stack([self._marks(sample) for sample in self.samples])
+
+    def label(self, index: int) -> int | Tensor:
+        """Of one picture: a row of `labels`."""
+        label = self.samples[index].label
+        return label if isinstance(label, int) else self._marks(self.samples[index])
+
+    def shows_object(self, sample: Sample) -> bool:
+        """Whether a picture shows a class, and not the background or nothing."""
+        return any(label != self.background for label in sample.labels)
 
     def landmarks(self, index: int) -> Tensor:
         """[part, 2]: `Sample.landmark` of every part in the untransformed picture; nan where it is None."""
@@ -204,7 +221,7 @@ class PartDataset(Dataset[Example]):
         height, width = size
         return Example(
             image=image,
-            label=self.samples[index].label,
+            label=self.label(index),
             landmarks=_inside_only(box_centers(boxes[:-1]), height, width),
             object_box=_clipped(boxes[-1].as_subclass(Tensor), height, width),
             sample_index=index if index >= 0 else index + len(self),
@@ -220,7 +237,7 @@ class PartDataset(Dataset[Example]):
                 f"split: expected pictures in {split!r}, got none of {len(self._all_samples)}; "
                 "add pictures or take split 'all'"
             )
-        present = {sample.label for sample in self.samples}
+        present = {label for sample in self.samples for label in sample.labels}
         absent = [name for label, name in enumerate(self.classes) if label not in present]
         if len(absent) > _MOST_NAMED:
             _log.warning(
@@ -234,6 +251,11 @@ class PartDataset(Dataset[Example]):
             return
         for name in absent:
             _log.warning("%s: the split %r has no picture of the class %r", self.spec, split, name)
+
+    def _marks(self, sample: Sample) -> Tensor:  # [class]
+        marks = torch.zeros(len(self.classes), dtype=torch.uint8)
+        marks[list(sample.labels)] = 1
+        return marks
 
     def _landmark_points(self, sample: Sample) -> list[Point]:
         return [sample.landmark(part) or _NOWHERE for part in self.parts]
@@ -251,6 +273,10 @@ class PartDataset(Dataset[Example]):
 
 def _of_split(samples: list[Sample], split: str) -> list[Sample]:
     return [sample for sample in samples if split in ("all", sample.split or assign_split(sample.image_id))]
+
+
+def _renumbered(label: Label, numbers: Sequence[int]) -> Label:
+    return numbers[label] if isinstance(label, int) else frozenset(numbers[one] for one in label)
 
 
 def _inside_only(points: Tensor, height: int, width: int) -> Tensor:

@@ -76,6 +76,7 @@ class MaskShape:
 
 
 Shape: TypeAlias = Box | Point | MaskShape
+Label: TypeAlias = int | frozenset[int]  # of a multi-label task: the classes that a picture shows
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Sample:
 
     Args:
         image_path: the picture's file. A drawn picture has none; its path is only its name.
-        label: index in the classes of the data set.
+        label: index in the classes of the data set; in a multi-label task the set of them, which may be empty.
         object_box: around the object; None where it is not annotated or the picture is background.
         parts: the shapes of each part, by the part's name. A part may have several; one that is not visible
             has no entry.
@@ -96,7 +97,7 @@ class Sample:
     """
 
     image_path: Path
-    label: int
+    label: Label
     object_box: Box | None
     parts: Mapping[str, list[Shape]] = field(hash=False)
     image_id: str
@@ -117,7 +118,12 @@ class Sample:
         object.__setattr__(other, "pinned_digest", self.picture_digest())
         return other
 
-    def with_label(self, label: int) -> "Sample":
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Of all classes that the picture shows, ascending: one, or in a multi-label task any number."""
+        return (self.label,) if isinstance(self.label, int) else tuple(sorted(self.label))
+
+    def with_label(self, label: Label) -> "Sample":
         """The same picture under another number."""
         other = copy.copy(self)
         object.__setattr__(other, "label", label)  # not `replace`: a subclass may be made of other fields

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, best_over_parts, mean, nothing_of_dead
+from partcnn.evaluation.observation.groups import in_groups
 from partcnn.evaluation.observation.noise import NoiseObservation
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.metrics.functional.baselines import constant_peaks, random_peaks
@@ -67,11 +68,13 @@ class AroundPeaksFigures:
     def pictures_of(self, category: int, labels: Tensor | None = None) -> Tensor:
         """[picture] numbers of those that show an object of the category."""
         labels = self.labels if labels is None else labels
-        return torch.isin(labels, torch.tensor(self.figures.observed.classes_of(category))).nonzero()[:, 0]
+        groups = self.figures.observed.classes_of(category)
+        is_own = torch.isin(torch.arange(len(self.figures.observed.groups)), torch.tensor(groups))
+        return in_groups(labels, is_own).nonzero()[:, 0]
 
     def serving(self, labels: Tensor) -> Tensor:
         """[picture, filter] bool: which filters are measured on pictures of these labels."""
-        return self.figures.observed.serving(self.figures.categories).T[labels]
+        return in_groups(labels, self.figures.observed.serving(self.figures.categories).T)
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """[filter, rank] of each filter's strongest pictures their numbers, −1: none; and what was in the window there,

@@ -37,6 +37,7 @@ from partcnn.evaluation.audit_result import (
 )
 from partcnn.evaluation.figures import mean
 from partcnn.evaluation.terms import Terms, observed_terms
+from partcnn.foundation.errors import DataError
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import top_mask
 from partcnn.model.network import PictureFeatures, conversion_of
@@ -73,6 +74,10 @@ def audit(
     conversion_of(model)
     check_dataset(dataset)
     dataset = with_classes_of(model, dataset)
+    if dataset.is_multilabel:
+        raise DataError(
+            "dataset: expected one class a picture, got any number; an audit asks what tells a class from the others"
+        )
     terms = observed_terms(model, dataset, batch_size=batch_size, num_workers=num_workers, features=features)
     return audit_of(terms, dataset, layer=top_mask(model)[0])
 

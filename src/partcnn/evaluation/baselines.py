@@ -53,7 +53,8 @@ def _of_all_categories(
     known = {"class_purity": _blind_purity(observation, owners), "dead_filters": 0.0}
     if observation.parts is None:
         return known
-    by_class = [table.by_part()[filters] for table in observation.parts.baseline_tables.values()]
+    known_tables = observation.parts.baseline_tables
+    by_class = [known_tables[label].by_part()[filters] for label in observation.top.labels if label in known_tables]
     instability = [instability_of_table(table, diagonal).per_filter for table in by_class]
     r2 = [tracking_of_table(table[filters], diagonal).per_filter for table in tables.values()]
     measured = [(~one.isnan()).any(dim=0) for one in r2]
@@ -66,8 +67,8 @@ def _of_all_categories(
 
 def _blind_purity(observation: Observation, owners: list[int]) -> float:
     if ALL not in owners:
-        return 1 / len(observation.confusion)
-    return float("nan") if observation.top.background is None else 1 / 2  # objects against the background
+        return 1 / observation.top.groups.num_classes
+    return float("nan") if observation.top.groups.background is None else 1 / 2  # objects against the background
 
 
 def _of_category(

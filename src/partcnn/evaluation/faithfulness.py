@@ -79,7 +79,7 @@ def measure_faithfulness(
     chosen = chosen_objects(dataset, num_images)
     if not chosen:
         raise DataError("dataset: expected pictures of an object to explain, got none; choose another split")
-    chosen.sort(key=lambda number: dataset.samples[number].label)  # stable: within a class by the hash
+    chosen.sort(key=lambda number: dataset.samples[number].labels)  # stable: within a class by the hash
     pictures = dataset.with_samples([dataset.samples[number] for number in chosen])
     loaded = pictures.with_transform(preprocessing.transform(), resized_to=preprocessing.input_size)
     passes = _Passes(model, explainers, preprocessing.input_size, batch_size)
@@ -87,7 +87,7 @@ def measure_faithfulness(
     loader = DataLoader(loaded, batch_size=1, num_workers=num_workers)
     with evaluation_mode(model):
         seen = [passes.of_picture(batch.image, draws) for batch in loader]
-    labels = torch.tensor([sample.label for sample in pictures.samples])
+    labels = torch.zeros(len(chosen), dtype=torch.int64) if dataset.is_multilabel else pictures.labels()
     return _result(seen, labels, passes, dict(left_out or {}))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from partcnn.evaluation.observation.layers import ALL, LayerObservation, known_categories
 from partcnn.evaluation.observation.observer import Observation
-from partcnn.evaluation.observation.parts import ClassHits, Hits
+from partcnn.evaluation.observation.parts import ClassHits, Hits, Overlaps
 from partcnn.metrics.functional.activation import activation_shares, class_purity
 from partcnn.metrics.functional.displacement import (
     COVERAGE_R2,
@@ -113,7 +113,7 @@ class ShareFigures:
     """Measures of the top layer that are shares; nan where no part is annotated."""
 
     hits: Hits  # [filter, part]
-    overlaps: dict[int, Tensor]  # picture → [filter of its class, part] bool, of recorded pictures
+    overlaps: Overlaps  # of recorded pictures
     of_filters: dict[str, Tensor]  # measure → [filter]
     by_part: dict[str, Tensor]  # measure → [filter, part]
     activation_shares: Tensor  # [filter, class]
@@ -121,7 +121,7 @@ class ShareFigures:
 
     @classmethod
     def measured(
-        cls, observation: Observation, categories: Tensor, found: tuple[ClassHits, dict[int, Tensor]]
+        cls, observation: Observation, categories: Tensor, found: tuple[ClassHits, Overlaps]
     ) -> "ShareFigures":
         """Of each filter on the pictures of its category; `found` is of `class_hits`."""
         activation = observation.top.class_activation
@@ -147,9 +147,12 @@ class ShareFigures:
         return self.activation_shares[own].mean(dim=0)
 
 
-def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> tuple[ClassHits, dict[int, Tensor]]:
-    """See `PartObservation.hits`; none where no part is annotated."""
-    serves = observation.top.serving(categories)
+def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> tuple[ClassHits, Overlaps]:
+    """See `PartObservation.hits`; none where no part is annotated. Filters that serve all classes have those on each
+    class's pictures too."""
+    serves, groups = observation.top.serving(categories), observation.top.groups
+    if groups.is_multilabel:
+        serves[categories == ALL, : groups.num_classes] = True
     if observation.parts is not None:
         return observation.parts.hits(serves, observation.records.is_wanted)
     nothing = torch.zeros(serves.shape[1], len(serves), num_parts, dtype=torch.int64)
@@ -157,20 +160,16 @@ def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> 
 
 
 def purity_of_filters(observed: LayerObservation, categories: Tensor) -> Tensor:  # [filter]
-    """The share of each filter's activation on its category; of `ALL` that on objects, nan without a background."""
+    """The share of each filter's activation on its category; of `ALL` the mean on objects' pictures against theirs and
+    the background's, nan without a background."""
     if ALL not in categories:
         return class_purity(observed.class_activation, categories)
-    return shared_purity(observed.activation_sum, observed.num_images, observed.background)
-
-
-def shared_purity(activation_sum: Tensor, num_images: Tensor, background: int | None) -> Tensor:
-    """Sums [..., filter, class] over so many pictures [..., class] → [..., filter]: objects' mean over theirs and the
-    background's."""
-    if background is None:
-        return activation_sum.new_full(activation_sum.shape[:-1], math.nan)
-    on_background = activation_sum[..., background] / num_images[..., None, background].clamp(min=1)
-    num_objects = num_images.sum(dim=-1) - num_images[..., background]
-    on_objects = (activation_sum.sum(dim=-1) - activation_sum[..., background]) / num_objects[..., None].clamp(min=1)
+    groups = observed.groups
+    if groups.background is None:
+        return torch.full((len(categories),), math.nan, dtype=torch.float64)
+    sums, num_images = observed.activation_sum, observed.num_images
+    on_objects = sums[:, groups.of_objects].sum(dim=1) / num_images[groups.of_objects].sum().clamp(min=1)
+    on_background = sums[:, groups.background] / num_images[groups.background].clamp(min=1)
     total = on_objects + on_background
     return torch.where(total > 0, on_objects / total, 0.0)
 

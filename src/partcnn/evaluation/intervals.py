@@ -12,6 +12,7 @@ from partcnn.evaluation.observation.layers import ALL
 from partcnn.evaluation.observation.observer import Observation
 from partcnn.evaluation.together import TogetherFigures, num_followed
 from partcnn.evaluation.unannotated import UnannotatedFigures
+from partcnn.foundation.labels import are_marks
 from partcnn.metrics.functional.agreement import adjusted_rand_index, normalized_mutual_information
 from partcnn.metrics.functional.displacement import COVERAGE_R2
 from partcnn.metrics.functional.spread import ResampledInstability, ResampledSpread, images_of
@@ -81,8 +82,9 @@ class _Displacements:
         self._constant: dict[int, ResampledInstability] = {}
         answers = {} if observation.parts is None else observation.parts.baseline_tables
         by_class: dict[int, Tensor] = {}
-        owned = {label for owner in figures.owners for label in figures.observed.classes_of(owner)}
-        for category in figures.labels:
+        self._owned = owned = {label for owner in figures.owners for label in figures.observed.classes_of(owner)}
+        self._told_apart = {*figures.labels}
+        for category in sorted(self._told_apart | owned):
             table = figures.observed.by_part(category)
             is_owner = category in owned
             constant = answers[category].by_part()[:1] if is_owner and category in answers else table[:0]
@@ -135,8 +137,12 @@ class _Displacements:
 
     def _instabilities(self, counts: Sequence[Tensor]) -> list[Tensor]:  # each [resample], in the order of the names
         by_category = [
-            [one[category](drawn) for category, drawn in zip(self._classes, counts, strict=True)]
-            for one in (self._of_all, self._constant)
+            [
+                one[category](drawn)
+                for category, drawn in zip(self._classes, counts, strict=True)
+                if category in of_these
+            ]
+            for one, of_these in ((self._of_all, self._told_apart), (self._constant, self._owned))
         ]
         least = -best_over_parts(torch.stack([-one.nanmean(dim=2) for one in by_category[0]], dim=-1))
         # Of a category the constant point's mean is over parts, then over categories.
@@ -151,21 +157,23 @@ _INSTABILITIES = ("least_location_instability", "constant_point_instability")
 class _Shares:
     """Counts of each class's pictures → accuracy and the measures that are shares."""
 
-    names = ("accuracy", "class_purity", "dead_filters", "pointing_game", "part_interpretability")
-
     def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
-        self.categories, self.background = figures.categories, observation.top.background
+        self.categories, self.groups = figures.categories, observation.top.groups
+        # In a multi-label task the logits of all classes count in accuracy, which groups of pictures do not have.
+        accuracy = [] if self.groups.is_multilabel else ["accuracy"]
+        self.names = [*accuracy, "class_purity", "dead_filters", "pointing_game", "part_interpretability"]
         self.num_parts = figures.r2.shape[1]
         self.num_elements = max(1, 2 * len(self.categories) * (2 + 2 * self.num_parts))
         self._strata: list[tuple[int, Tensor, Tensor, Tensor, Tensor, Tensor]] = []
         records, serves = observation.records, observation.top.serving(figures.categories)
-        for label in range(len(observation.confusion)):
-            index, is_right, sums = records.of_class(label)
+        for label in range(len(self.groups)):
+            index, is_right, sums = records.of_group(label)
             if not len(index):
                 continue
             filters = serves[:, label].nonzero()[:, 0]
             nothing = torch.zeros(len(filters), self.num_parts, dtype=torch.bool)
-            overlap = torch.stack([shares.overlaps.get(number, nothing) for number in index.tolist()])
+            known = shares.overlaps if len(filters) else {}
+            overlap = torch.stack([known.get((label, number), nothing) for number in index.tolist()])
             hits = torch.stack([records.pointing(index, filters), overlap], dim=1)  # [image, 2, filter, part]
             shown = records.shown(index)
             # Counts of hits are whole numbers, exact in float32 too, and many.
@@ -182,8 +190,9 @@ class _Shares:
             right += drawn @ is_right
             drawn_in_all = drawn.sum(dim=1, keepdim=True)
             activation = drawn @ sums
-            total += activation / drawn_in_all  # mean over the class's pictures
-            if label == self.background:
+            if label < self.groups.num_classes:
+                total += activation / drawn_in_all  # mean over the class's pictures
+            if label == self.groups.background:
                 on_background = activation / drawn_in_all
             own[:, filters] += activation[:, filters]
             is_silent = (sums[:, filters] <= 0).double()  # activations are ≥ 0: no sum, no peak
@@ -194,14 +203,13 @@ class _Shares:
             num_shown[:, :, filters] += (drawn @ shown)[:, None]
         own /= number  # 0 / 0 is nan: a filter without a picture
         if ALL in self.categories:
-            has_other = self.background is not None
+            has_other = self.groups.background is not None
             total = own + on_background if has_other else torch.full_like(own, math.nan)
         purity = torch.where(total != 0, own / total, 0.0)
         is_dead = (2 * silent > number).double().masked_fill(number == 0, math.nan)
         hit_share = best_over_parts(hit_counts / num_shown)
-        return torch.stack(
-            [right / sum(self.sizes), *(share.nanmean(dim=1) for share in (purity, is_dead, *hit_share))]
-        )
+        accuracy = [] if self.groups.is_multilabel else [right / sum(self.sizes)]
+        return torch.stack([*accuracy, *(share.nanmean(dim=1) for share in (purity, is_dead, *hit_share))])
 
 
 class _Together:
@@ -211,14 +219,13 @@ class _Together:
     names = ("crowded", "landmark_error", "landmarks_held", "held_outside", "nmi", "ari", "fg_nmi", "fg_ari")
 
     def __init__(self, together: TogetherFigures) -> None:
-        labels = together.labels
-        self._order, self.sizes = _strata(labels)
-        self._pairs = torch.stack([together.num_near, together.num_both], dim=1).double()
-        self._held = torch.cat([together.num_points, together.num_held], dim=1).double()
-        self._distances = torch.stack(
-            [together.distances.nansum(dim=1), (~together.distances.isnan()).sum(dim=1).double()], dim=1
-        )
-        clusters = together.clusters.long()
+        own = together.counted
+        self._order, self.sizes = _strata(together.labels[own])
+        self._pairs = torch.stack([together.num_near, together.num_both], dim=1)[own].double()
+        self._held = torch.cat([together.num_points, together.num_held], dim=1)[own].double()
+        distances = together.distances[own]
+        self._distances = torch.stack([distances.nansum(dim=1), (~distances.isnan()).sum(dim=1).double()], dim=1)
+        clusters = together.clusters[own].long()
         self._pictures, parts = (clusters[..., 0] >= 0).nonzero(as_tuple=True)  # [point]
         self._shape = (int(clusters.max()) + 1 if clusters.numel() else 0, clusters.shape[1])
         self._entries = [one[self._pictures, parts] * clusters.shape[1] + parts for one in clusters.unbind(dim=2)]
@@ -260,7 +267,9 @@ class _OfFilters:
 
 
 def _strata(labels: Tensor) -> tuple[Tensor, list[int]]:
-    """Pictures in the order of their classes, and how many there are of each class."""
+    """Pictures in the order of their groups, and how many there are of each; with marks all are one stratum."""
+    if are_marks(labels):
+        labels = torch.zeros(len(labels))
     return labels.argsort(stable=True), torch.unique(labels, return_counts=True)[1].tolist()
 
 

@@ -141,6 +141,7 @@ class _Measured:
         self.observation, self.dataset = observation, dataset
         self.training = training if training is not None and _are_apart(dataset, training.dataset) else None
         self.classes = list(conversion_of(model).classes)
+        self.precision = observation.answers.average_precision()
         self.diagonal = math.hypot(*observation.input_size)
         num_parts = len(dataset.parts)
         masks = [mask for _, mask in part_masks(model)]
@@ -185,9 +186,10 @@ class _Measured:
 
     def summary(self, chosen: dict[str, list[Tensor]] | None) -> dict[str, Any]:
         """Over all filters; None where a choice was not asked for."""
-        figures, confusion = self.figures, self.observation.confusion
+        figures, answers = self.figures, self.observation.answers
         found = {
-            "accuracy": _share(confusion.diagonal().sum(), confusion.sum()),
+            "accuracy": answers.accuracy(),
+            **self._precision(),
             **self.together.of(),
             **means(self.of_filters),
             **{name: None if chosen is None else figures.mean_r2(chosen.get(name, [])) for name in CHOSEN_SHARES},
@@ -202,6 +204,12 @@ class _Measured:
         if not self.dataset.parts:
             found |= dict.fromkeys(AROUND_PEAKS)
         return _in_order(found)
+
+    def _precision(self, label: int | None = None) -> dict[str, float]:
+        """Of a class, or the mean; nothing where each picture shows one class."""
+        if self.precision is None:
+            return {}
+        return {"mean_average_precision": mean(self.precision) if label is None else self.precision[label]}
 
     def evaluation(
         self, summary: dict[str, Any], chosen: dict[str, list[Tensor]], by_split: dict[str, dict[str, Any]]
@@ -264,15 +272,16 @@ class _Measured:
     def _category(
         self, label: int, figures: LayerFigures, of_filters: dict[str, Tensor], together: TogetherFigures
     ) -> dict[str, float]:
-        confusion, own = self.observation.confusion, figures.categories == label
+        answers, own = self.observation.answers, figures.categories == label
         found = {
-            "accuracy": _share(confusion[label, label], confusion[label].sum()),  # of this class's pictures
+            "accuracy": answers.accuracy(label),
+            **self._precision(label),
             **{name: figure for name, figure in together.of(label).items() if figure is not None},
             **means(of_filters, own),
             "constant_point_instability": self.constant_point[label],
             "coverage": figures.coverage(label),
             "num_filters": int(own.sum()),
-            "num_images": int(confusion[label].sum()),
+            "num_images": int(answers.num_images[label]),
         }
         return _in_order(found)
 
@@ -329,7 +338,7 @@ class _Measured:
         if self._contributions is None:
             return {}
         own = self.observation.top.classes_of(label)
-        num_images = self.observation.confusion.sum(dim=1)[own].sum()
+        num_images = self.observation.answers.num_images[own].sum()
         return self._by_class(self._contributions[:, index] / num_images.clamp(min=1))
 
     def _by_class(self, figures: Tensor) -> dict[str, float]:
@@ -367,7 +376,3 @@ def _top_images(observed: LayerObservation, rows: Tensor, dataset: PartDataset) 
         path = str(dataset.samples[int(sample)].image_path)
         images.append(TopImage(path, int(sample), score, (x, y), (int(row), int(col))))
     return images
-
-
-def _share(count: Tensor, total: Tensor) -> float:
-    return count.item() / total.item() if total.item() else math.nan

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
 from partcnn.evaluation.result import COVERAGE_R2
+from partcnn.foundation.labels import shows_object
 from partcnn.foundation.number_text import NONE
 from partcnn.metrics.functional.map_statistics import (
     MapMoments,
@@ -85,7 +86,7 @@ def measure_redundancy(
         for batch in loader:
             inner(batch.image.to(device))
             found = maps[name]
-            is_object = (batch.label != (-1 if dataset.background is None else dataset.background)).to(device)
+            is_object = shows_object(batch.label, dataset.background).to(device)
             own = MapMoments.of(mask.masked(found))
             near = PeakPairs.of(mask.part_cells(found[is_object]).cpu(), (mask.peak_scores(found[is_object]) > 0).cpu())
             moments, pairs = own if moments is None else moments + own, near if pairs is None else pairs + near

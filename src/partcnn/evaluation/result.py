@@ -219,9 +219,10 @@ class Evaluation:
         table = Table(title="by category: each one's own filters on its own pictures")
         columns = {"pictures": "num_images", "filters": "num_filters"}
         columns |= {one.column: one.name for one in measures_for_people() if one.is_category_column}
-        if not self.parts:
-            rows = self.by_category.values()
-            columns = {name: key for name, key in columns.items() if any(is_number(row.get(key)) for row in rows)}
+        rows = self.by_category.values()
+        may_be_absent = {name for name, key in columns.items() if not self.parts or is_optional(key)}
+        absent = {name for name in may_be_absent if not any(is_number(row.get(columns[name])) for row in rows)}
+        columns = {name: key for name, key in columns.items() if name not in absent}
         for name in ("category", *columns):
             table.add_column(name, justify="left" if name == "category" else "right")
         for category, figures in self.by_category.items():

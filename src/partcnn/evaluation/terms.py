@@ -91,7 +91,7 @@ def observed_terms(
         )
     known = None if features is None else features(dataset)
     device, mask = next(network.parameters()).device, top_mask(model)[1]
-    values, labels, has_surroundings = torch.empty(0), list[int](), False
+    values, has_surroundings = torch.empty(0), False
     with evaluation_mode(model), torch.inference_mode(), recorded_feature_maps(model):
         for images, inputs in _inputs(network, dataset, known, batch_size, num_workers):
             below = inputs.to(device) if known is not None else network.features(inputs.to(device))
@@ -103,9 +103,8 @@ def observed_terms(
             if not len(values):
                 values = large_zeros(len(dataset), len(dataset.classes), mask.num_filters + has_surroundings)
             values[images] = found.float().cpu()
-            labels += [dataset.samples[number].label for number in images]
         bias = network.bias.float().cpu()
-    return Terms(values, bias, torch.tensor(labels), has_surroundings)
+    return Terms(values, bias, dataset.labels(), has_surroundings)
 
 
 def _inputs(

@@ -26,6 +26,8 @@ class TogetherFigures:
             the filters' best parts are had. None: `landmark_error` and `parts_followed` are not measured.
 
     Attributes:
+        counted: [picture] numbers of those that count where nothing else is said: each once, or once for each class
+            that it shows and that has filters of its own.
         num_near, num_both: [picture] pairs of filters, see `crowded_pairs`.
         distances: [picture, part], see `LandmarkRegression`; nan throughout without `training`.
         num_held: [picture, 2] cells that filters hold, and those outside the object's box; 0 where nothing is a rest.
@@ -43,6 +45,9 @@ class TogetherFigures:
         self.num_near, self.num_both = (torch.zeros(len(self.labels), dtype=torch.int64) for _ in range(2))
         self.distances = self.landmarks.new_full(self.landmarks.shape[:2], math.nan, dtype=torch.float64)
         self._training, self._has_rest = training, seen.has_rest
+        self.counted = torch.arange(len(self.labels))
+        if figures.observed.groups.is_multilabel:
+            self.counted = torch.cat([self.pictures_of(owner) for owner in figures.owners])
         cells, fires = seen.cells, seen.fires
         for category in figures.owners:
             rows, filters = self.pictures_of(category), figures.filters_of(category)
@@ -58,7 +63,7 @@ class TogetherFigures:
     def of(self, category: int | None = None) -> dict[str, Any]:
         """Measure → figure, of one category or of all; None for what was not asked for, nan where nothing is there."""
         whole = slice(None)
-        rows = whole if category is None else self.pictures_of(category)
+        rows = self.counted if category is None else self.pictures_of(category)
         filters = whole if category is None else self.figures.filters_of(category)
         agreement = agreement_of_clusters(self.clusters[rows])
         has_training = self._training is not None

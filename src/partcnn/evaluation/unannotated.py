@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.figures import LayerFigures, nothing_of_dead
+from partcnn.evaluation.observation.groups import in_groups
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
 from partcnn.metrics.functional.identity import identity_answers
@@ -31,7 +32,7 @@ class UnannotatedFigures:
 
     def __init__(self, views: TwoViewsObservation | None, together: TogetherObservation, figures: LayerFigures) -> None:
         self.views = views
-        serving = figures.observed.serving(figures.categories).T  # [class, filter]
+        serving = figures.observed.serving(figures.categories).T  # [group, filter]
         serves = serving[together.labels]
         nothing = torch.full((len(figures.categories),), torch.nan, dtype=torch.float64)
         self.of_filters = dict.fromkeys(OF_TWO_VIEWS, nothing)
@@ -39,7 +40,7 @@ class UnannotatedFigures:
         self.resampled: dict[str, Callable[[Tensor], Tensor]] = {}
         if views is None or not len(views.labels):
             return
-        counted, is_dead = views.have_places & serving[views.labels], figures.is_dead
+        counted, is_dead = views.have_places & in_groups(views.labels, serving), figures.is_dead
         steady = ResampledSteadiness(views.first, views.second, counted)
         self.resampled["steadiness"] = lambda counts: nothing_of_dead(steady(counts), is_dead)
         if views.features is not None:

@@ -19,8 +19,9 @@ from partcnn.explanation.placed_map import PlacedShares
 from partcnn.explanation.question import Question, attributed, class_index
 from partcnn.explanation.terms import Term, terms_of
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.labels import answered
 from partcnn.model.mask import ALL_CATEGORIES
-from partcnn.model.network import conversion_of
+from partcnn.model.network import Conversion, conversion_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class Explanation:
         logit, bias: what is explained, and its part that no filter adds (0 for the original head).
         completeness_error: what is left of the logit; rounding for the additive head.
         is_exact: True for the additive head; False: contributions are gradient × activation.
-        probability: softmax of the logits at the class.
+        probability: softmax of the logits at the class; in a multi-label task the sigmoid of its own.
         contributions: one per filter, the largest magnitude first.
         logits: of all classes, by name.
+        shown: in a multi-label task the classes that the network finds, whose logits are above 0; else None.
         image_size: (height, width) of the given picture in pixels.
         picture: the given picture, turned as its EXIF tag asks; None when a tensor was explained.
         surroundings: what the cells add that no filter holds; None where filters do not compete.
@@ -58,6 +60,7 @@ class Explanation:
     surroundings: float | None = None
     placed_shares: PlacedShares | None = None
     names: dict[int, str] = field(default_factory=dict)
+    shown: list[str] | None = None
 
     @property
     def terms(self) -> list[Term]:
@@ -120,6 +123,7 @@ class Explanation:
             "method": "exact" if self.is_exact else "gradient x activation",
             "probability": self.probability,
             "logits": self.logits,
+            **({} if self.shown is None else {"shown": self.shown}),
             "image_size": list(self.image_size),
             "contributions": [contribution.to_dict() | self._name(contribution) for contribution in self.contributions],
             **({"terms": [term.to_dict() for term in self.terms]} if self.names else {}),
@@ -147,7 +151,7 @@ def explain(
         model: made by `partcnn.convert`.
         image: a file, a Pillow picture, or a preprocessed tensor [channel, H, W] or [1, channel, H, W]. Positions are
             in pixels of the picture as one sees it (after its EXIF turn), or of the tensor.
-        label: index or name of the class; None explains the predicted one.
+        label: index or name of the class; None explains the predicted one, of the largest logit.
         against: index or name of a second class: explain the first one's logit minus this one's.
         hide: for how many of the strongest contributions to ask what the logit were if their place was hidden.
         hide_frac: largest side of what is hidden, as a share of the picture's; see `hiding_boxes`.
@@ -169,7 +173,7 @@ def explain(
     look = looked(model, given, found)
     hidden = _hidden(model, look, question, hide, hide_frac)
     contributions = [_contribution(look, index, record.classes, hidden.get(index)) for index in look.order]
-    return _explanation(look, question, contributions, record.filter_names)
+    return _explanation(look, question, contributions, record)
 
 
 @dataclass(frozen=True)
@@ -208,10 +212,12 @@ def _contribution(look: Look, index: int, classes: list[str], hidden: _Hidden | 
     )
 
 
-def _explanation(
-    look: Look, question: Question, contributions: list[Contribution], names: Mapping[int, str]
-) -> Explanation:
+def _explanation(look: Look, question: Question, contributions: list[Contribution], record: Conversion) -> Explanation:
     found, classes = look.found, question.classes
+    logits, shown = found.logits[0], None
+    shares = logits.sigmoid() if record.settings.multilabel else logits.softmax(0)
+    if record.settings.multilabel:
+        shown = [classes[label] for label in answered(found.logits, is_multilabel=True)[0]]
     return Explanation(
         label=classes[question.label],
         against=None if question.against is None else classes[question.against],
@@ -220,13 +226,14 @@ def _explanation(
         completeness_error=float(found.remainder[0]),
         is_exact=found.is_exact,
         surroundings=None if found.surroundings is None else float(found.surroundings[0]),
-        probability=float(found.logits[0].softmax(0)[question.label]),
+        probability=float(shares[question.label]),
         contributions=contributions,
-        logits=dict(zip(classes, found.logits[0].tolist(), strict=True)),
+        logits=dict(zip(classes, logits.tolist(), strict=True)),
         image_size=look.given.size,
         picture=look.given.picture,
         placed_shares=look.placed_shares,
-        names=dict(names),
+        names=dict(record.filter_names),
+        shown=shown,
     )
 
 

@@ -224,7 +224,8 @@ _ROWS = (
     Measure(
         name="accuracy",
         title="accuracy",
-        sentence="Pictures whose class is named right.",
+        sentence="Pictures whose class is named right; where a picture may show several classes, the right answers "
+        "to whether it shows each.",
         card="accuracy",
         column="accuracy",
         is_category_column=True,
@@ -232,6 +233,20 @@ _ROWS = (
         highest=1,
         is_percent=True,
         is_first=True,
+    ),
+    Measure(
+        name="mean_average_precision",
+        title="mean average precision",
+        sentence="Mean over classes of the area under precision against recall, as the threshold of the logit falls: 1 "
+        "where every picture that shows the class stands before all others.",
+        card="mean average precision",
+        column="mAP",
+        is_category_column=True,
+        better=1,
+        highest=1,
+        is_percent=True,
+        is_first=True,
+        is_optional=True,
     ),
     MetricEntry(
         name="part_tracking_r2",

@@ -8,6 +8,7 @@ from torch import nn
 from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import DataError
 from partcnn.model.network import conversion_of
+from partcnn.model.settings import ConversionSettings
 
 _log = logging.getLogger("partcnn")
 
@@ -19,9 +20,11 @@ def with_classes_of(model: nn.Module, dataset: PartDataset) -> PartDataset:
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        DataError: the classes are others, or not as many.
+        DataError: the classes are others, or not as many, or as of `check_labels`.
     """
-    names = conversion_of(model).classes
+    record = conversion_of(model)
+    check_labels(record.settings, dataset)
+    names = record.classes
     if len(dataset.classes) != len(names):
         raise DataError(
             f"dataset: expected {len(names)} classes as the model has{_of_names(names)}, got {_listed(dataset.classes)}"
@@ -42,6 +45,16 @@ def with_classes_of(model: nn.Module, dataset: PartDataset) -> PartDataset:
         )
     _log.info("%s: its classes are taken in the order of the model's, %s", dataset.spec, _listed(names))
     return dataset.with_classes(names, labels)
+
+
+def check_labels(settings: ConversionSettings, dataset: PartDataset) -> None:
+    """Raises DataError where one of the two takes one class a picture and the other any number."""
+    if settings.multilabel != dataset.is_multilabel:
+        expected, got = ("any number of classes", "one class")[:: 1 if settings.multilabel else -1]
+        raise DataError(
+            f"dataset: expected {expected} a picture as the model was made for, got {got} a picture; "
+            f"partcnn.convert(multilabel={dataset.is_multilabel}) makes one for these"
+        )
 
 
 def has_names(classes: list[str]) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from partcnn.foundation.labels import shows_object
 from partcnn.model.mask import PartMask, is_backward_pass, keep_finite
 from partcnn.objectives import competing
 from partcnn.objectives.fitness import at_least_float32
@@ -171,7 +172,7 @@ class CompetingMask(PartMask):
         return terms
 
     def _is_object(self, labels: Tensor) -> Tensor:  # [image] bool
-        return torch.ones_like(labels, dtype=torch.bool) if self.background is None else labels != self.background
+        return shows_object(labels, self.background)
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_log_shares": None, "_features": None, "object_share": None}

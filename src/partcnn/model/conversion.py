@@ -49,6 +49,7 @@ def convert(
     mask_skip: bool = True,
     objective: str | None = "auto",
     background: int | None = None,
+    multilabel: bool = False,
     input_size: tuple[int, int] = (224, 224),
     grid: int = 7,
     dropout: float = 0.2,
@@ -75,6 +76,7 @@ def convert(
         objective: "competing", a name in `partcnn.objectives.OBJECTIVES`, or None for no filter loss; "auto" is
             "competing" with the additive head.
         background: the class that owns no filter (pictures without an object), or None.
+        multilabel: whether a picture may show several classes or none: each logit stands for itself (sigmoid).
         input_size: (height, width) in pixels, to choose and check layers by.
         inplace: True changes `cnn` itself; otherwise it is copied and stays untouched.
 
@@ -98,6 +100,7 @@ def convert(
         mask_skip=mask_skip,
         objective=objective,
         background=background,
+        multilabel=multilabel,
         input_size=sides(input_size),
         grid=grid,
         dropout=dropout,

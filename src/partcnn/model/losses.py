@@ -19,7 +19,7 @@ def filter_loss(model: nn.Module, labels: Tensor, objective: str | None = None) 
     Args:
         model: a converted network that has just seen the pictures of these labels. It may be wrapped (DDP,
             torch.compile).
-        labels: [image] class indices.
+        labels: [image] class indices, or [image, class] marks, see `foundation.labels`.
         objective: a name in `partcnn.objectives.OBJECTIVES` in place of each layer's own.
 
     Returns:
@@ -65,7 +65,7 @@ def equivariance_loss(
     Args:
         model: a converted network that has just seen two views of each picture: all first views, then all second
             views in the same order.
-        labels: class indices of these views.
+        labels: class indices of these views, or [2 · picture, class] marks, see `foundation.labels`.
         frames: of these views: (x, y, 1) in fractions of the view's sides → (x, y) in fractions of the picture's.
         centers: per part layer by dotted name, y of each row of its map and x of each column, in fractions of the
             view's sides; `partcnn.networks.probing.receptive_field.cell_centers` gives them.
@@ -95,7 +95,7 @@ def diversity_loss(model: nn.Module, labels: Tensor) -> Tensor:
 
     Args:
         model: a converted network that has just seen the pictures of these labels.
-        labels: [image] class indices.
+        labels: [image] class indices, or [image, class] marks, see `foundation.labels`.
 
     Returns:
         A scalar in nats, ≤ 0, without a weight; 0 with a graph where no picture belongs.

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError, LayerError, ShapeError
+from partcnn.foundation.labels import are_marks, class_marks, shows_category
 from partcnn.foundation.ranks import ONE_PROCESS, Ranks, joined_ranks
 from partcnn.objectives.category_memory import CategoryMemory
 from partcnn.objectives.diversity import diversity
@@ -74,7 +74,8 @@ class PartMask(nn.Module):
         num_views: of each picture in a batch, all first views first: the order of the pictures that several ranks have.
         joins_ranks: False: a rank's losses and statistics are of its own pictures, also in training.
         is_shared: the filters serve all classes but the background alike, whatever `filter_category` says.
-        The buffers change in `observe` alone.
+
+    The buffers change in `observe` alone.
     """
 
     mean_peak: Tensor
@@ -174,7 +175,8 @@ class PartMask(nn.Module):
         again about the same pass, nothing changes, neither the value nor the statistics nor what is remembered.
 
         Args:
-            labels: [image] class indices of the pictures of that pass.
+            labels: [image] class indices of the pictures of that pass, or [image, class] marks, see
+                `foundation.labels`.
             objective: a name to use in place of the mask's own; where neither is given: a loss of 0. What is observed
                 hangs on the mask's own alone.
 
@@ -206,7 +208,7 @@ class PartMask(nn.Module):
 
         Args:
             maps: [image, filter, row, col], after the ReLU and before the mask, of at least one image on one rank.
-            labels: [image] class indices.
+            labels: [image] class indices, or [image, class] marks, see `foundation.labels`.
         """
         row, ranks = _row(self.objective), self.ranks
         if maps is self.feature_maps and "maps" not in self._observed:
@@ -214,7 +216,7 @@ class PartMask(nn.Module):
             self._slopes_before = self.slopes.clone() if row.slope_target is not None else None
         with in_full_precision(maps.device):
             self._observe_activation(maps, labels)
-            belongs = labels[:, None] == self.filter_category
+            belongs = shows_category(labels, self.filter_category)
             if row.counts_earlier and self._memory_size("maps"):
                 self._memory_of("maps").remember(maps, belongs, self.filter_category, ranks)
             if row.slope_target is not None:
@@ -247,7 +249,8 @@ class PartMask(nn.Module):
         """`partcnn.objectives.diversity.diversity` of the maps of the last forward pass, in float32.
 
         Args:
-            labels: [image] class indices of the pictures of that pass.
+            labels: [image] class indices of the pictures of that pass, or [image, class] marks, see
+                `foundation.labels`.
 
         Raises:
             ShapeError: not one label per image.
@@ -337,7 +340,7 @@ class PartMask(nn.Module):
         peak = ranks.mean(maps.amax(dim=(2, 3)).to(self.mean_peak))
         keep_finite(self.mean_peak, torch.where(self.mean_peak > 0, self.mean_peak.lerp(peak, _MOMENTUM), peak))
         activation = maps.sum(dim=(2, 3), dtype=self.mean_peak.dtype)  # [image, filter]
-        is_class = F.one_hot(labels.long(), self.num_classes).to(activation)
+        is_class = class_marks(labels, self.num_classes).to(activation)
         counts = ranks.sum(is_class)
         mean = ranks.total(activation.T @ is_class) / counts.clamp(min=1)  # [filter, class]
         blend = torch.where(self.class_activation > 0, self.class_activation.lerp(mean, _MOMENTUM), mean)
@@ -354,7 +357,7 @@ class PartMask(nn.Module):
     def _belongs_and_tau(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Which image belongs to which filter, and the τ that suits the maps' scale: their fitness is that of maps
         whose mean peak is 1 with τ = fitness_scale / n², and no scaled copy of them is made."""
-        belongs = labels[:, None] == self.filter_category
+        belongs = shows_category(labels, self.filter_category)
         return belongs, self.fitness_scale / (maps.shape[2] * maps.shape[3]) / self._scale(maps)
 
     def _scale(self, maps: Tensor) -> Tensor:
@@ -372,25 +375,31 @@ class PartMask(nn.Module):
         if self.feature_maps is None:
             raise ConfigError(f"filter_loss: expected a forward pass just before it, got {self._instead_of_maps}")
         maps = self.feature_maps
-        check_tensor(labels, "labels", "[image] of class indices")
+        check_tensor(labels, "labels", "[image] of class indices, or [image, class] of marks")
         if labels.device != maps.device:
             raise ShapeError(f"labels: expected them on {maps.device} as the maps are, got {labels.device}")
-        if labels.shape != maps.shape[:1] or labels.is_floating_point():
+        is_index = labels.shape == maps.shape[:1] and not labels.is_floating_point()
+        if not is_index and labels.shape != (len(maps), self.num_classes):
             raise ShapeError(
-                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
+                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, or "
+                f"{[len(maps), self.num_classes]} marks, 1 of each class that a picture shows; "
                 f"got {labels.dtype} {tuple(labels.shape)}"
             )
-        if (
-            labels.device.type == "cpu"
-            and len(labels)
-            and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes
-        ):
-            # only where looking does not wait for a device
+        if labels.device.type == "cpu" and len(labels):  # only where looking does not wait for a device
+            self._check_values(labels)
+        return maps
+
+    def _check_values(self, labels: Tensor) -> None:
+        if not are_marks(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise ShapeError(
                 f"labels: expected class indices below {self.num_classes}, "
                 f"got {int(labels.min())} to {int(labels.max())}"
             )
-        return maps
+        if are_marks(labels) and not bool(((labels == 0) | (labels == 1)).all()):
+            raise ShapeError(
+                f"labels: expected marks of 0 or 1, got {float(labels.min())} to {float(labels.max())}; a loss of "
+                "softened labels takes these, the filter loss the marks"
+            )
 
 
 def part_masks(model: nn.Module) -> Iterator[tuple[str, PartMask]]:

@@ -16,7 +16,7 @@ HEADS = ("additive", "original")
 _COUNTS = ("num_classes", "new_layers", "filters", "projection", "hidden", "background", "grid")
 _MAY_BE_NONE = ("filters", "projection", "hidden", "background")
 _NUMBERS = ("dropout", "erasing", "loss_weight")
-_FLAGS = ("mask_skip", "masks")
+_FLAGS = ("mask_skip", "masks", "multilabel")
 
 _FILTERS_PER_CLASS = 32  # where no number is asked for
 _COMPETING_OF_ONE, _COMPETING_OF_SEVERAL = 8, 16  # filters that compete, of one category and of several together
@@ -64,6 +64,8 @@ class ConversionSettings:
             and one part layer; else "exact", the paper's Eq. 1, where one class owns all filters, and "labelled",
             which ties each filter to a class, where several do.
         background: the class that owns no filter, or None.
+        multilabel: whether a picture may show several classes or none; each logit is then that of its class alone,
+            against its absence (sigmoid), and labels are marks [image, class]; without a mark, no object is shown.
         input_size: (height, width) in pixels, to choose and check layers by.
         grid: cells per side that the additive head pools each map to; fewer where classes × filters × cells would be
             more than 2²⁵ weights.
@@ -88,6 +90,7 @@ class ConversionSettings:
     mask_skip: bool = True
     objective: str | None = "auto"
     background: int | None = None
+    multilabel: bool = False
     input_size: tuple[int, int] = (224, 224)
     grid: int = 7
     dropout: float = 0.2
@@ -134,6 +137,12 @@ class ConversionSettings:
         if self.background is not None and not 0 <= self.background < self.num_classes:
             raise ConfigError(
                 f"background: expected a class index below {self.num_classes}, or None, got {self.background}"
+            )
+
+        if self.multilabel and self.background is not None:
+            raise ConfigError(
+                f"background: expected None with multilabel, where a picture without a class shows no object, got "
+                f"{self.background}"
             )
 
     @property

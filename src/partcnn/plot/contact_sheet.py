@@ -43,14 +43,14 @@ def contact_sheet(
     """
     if num_pictures < 1 or most_classes < 1:
         raise ConfigError(f"num_pictures, most_classes: expected at least 1, got {num_pictures} and {most_classes}")
-    present = sorted({sample.label for sample in dataset.samples})
+    present = sorted({label for sample in dataset.samples for label in sample.labels})
     labels = _spread(present, most_classes)
     inches = num_pictures * _TILE_INCHES, len(labels) * (_TILE_INCHES + 0.1) + 0.9
     figure = Figure(figsize=inches, layout="constrained")
     axes = figure.subplots(len(labels), num_pictures, squeeze=False)
     colours = _part_colours(dataset.parts)
     for row, label in zip(axes, labels, strict=True):
-        chosen = _chosen([sample for sample in dataset.samples if sample.label == label], num_pictures)
+        chosen = _chosen([sample for sample in dataset.samples if label in sample.labels], num_pictures)
         for axis in row:
             axis.set_axis_off()
         for axis, sample in zip(row, chosen, strict=False):

@@ -292,7 +292,7 @@ def save_explanation(explanation: Explanation, path: FilePath, *, parts: Mapping
     if ending not in _PICTURE_ENDINGS:
         raise ConfigError(f"path: expected an ending of {', '.join(_PICTURE_ENDINGS)} or .json, got {path.name!r}")
     figure = explanation_figure(explanation, parts=parts)
-    # Names beside the picture may reach beyond the figure.
+    # The layout does not know how far names beside a picture reach; "tight" cuts none of them off.
     replace_file(path, lambda file: figure.savefig(file, format=_PICTURE_ENDINGS[ending], dpi=150, bbox_inches="tight"))
     return path
 

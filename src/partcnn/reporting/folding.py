@@ -33,7 +33,7 @@ def folded(evaluation: Evaluation, gathered: Gathered) -> tuple[Evaluation, Gath
         cells=gathered.cells[:, kept],
         scores=gathered.scores[:, kept],
         predicted=[_folded(one, kept) for one in gathered.predicted],
-        true={place: _folded(one, kept) for place, one in gathered.true.items()},
+        others={place: [_folded(one, kept) for one in of] for place, of in gathered.others.items()},
         top=[gathered.top[place] for place in shown],
         top_maps=gathered.top_maps[kept],
         likeness=gathered.likeness[kept][:, kept],

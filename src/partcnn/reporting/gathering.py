@@ -15,6 +15,7 @@ from partcnn.evaluation import Evaluation
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES
 from partcnn.evaluation.redundancy import SAME_PLACE
 from partcnn.explanation.attribution import Attribution, attribute
+from partcnn.foundation.labels import answered
 from partcnn.metrics.functional.map_statistics import MapMoments, PeakPairs, agreement_groups
 from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.mask import PartMask, top_mask
@@ -48,8 +49,9 @@ class Gathered:
         cells: [picture, filter] number of the part's cell, row by row.
         scores: [picture, filter] activation at the peak, before the mask; 0 where a filter is silent.
         logits: [picture, class].
-        predicted: the predicted class's logit of every picture, split.
-        true: the true class's where the prediction is wrong, by index in `pictures`.
+        predicted: the largest logit of every picture, split.
+        others: of some pictures the logits of other classes, by index in `pictures`: of the true one where another is
+            predicted; in a multi-label task of all that are found or missed.
         top: [filter] indices in `pictures` of the filter's strongest, at most `NUM_TOP_IMAGES`.
         top_maps: [filter, top, row, col] their maps before the mask, zeros where there are fewer.
         likeness: [filter, filter] Pearson correlation of two filters' maps over all cells of all pictures; nan
@@ -64,6 +66,7 @@ class Gathered:
         tiles: [picture] what each filter holds of it; None where the filters do not compete.
         holders: the filters that hold some of at least half of the pictures of objects; None as of `tiles`.
         first: indices in `pictures` of those that stand at the head of the page.
+        is_multilabel: whether a picture may show several classes or none.
         num_filters: of the layer, where those here are some of them (`reporting.folding`); None: they are all.
     """
 
@@ -73,7 +76,7 @@ class Gathered:
     scores: Tensor
     logits: Tensor
     predicted: list[Attributed]
-    true: dict[int, Attributed]
+    others: dict[int, list[Attributed]]
     top: list[list[int]]
     top_maps: Tensor
     likeness: Tensor
@@ -86,6 +89,7 @@ class Gathered:
     tiles: list[list[Tile]] | None = None
     holders: list[int] | None = None
     first: list[int] = dataclass_field(default_factory=list)
+    is_multilabel: bool = False
     num_filters: int | None = None
 
 
@@ -101,11 +105,10 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     field = layer_field(network, layer)
     tiling = field if isinstance(mask, CompetingMask) else None
     found = _passed(model, mask, dataset, indices, _wanted_maps(top, len(indices)), tiling)
-    true = enumerate(split for batch in found.batches for split in batch.true)
+    others = enumerate(of_picture for batch in found.batches for of_picture in batch.others)
     cells = torch.cat([batch.cells for batch in found.batches])
     scores = torch.cat([batch.scores for batch in found.batches])
-    is_object = [one.label != dataset.background for one in found.pictures]
-    labels, predictions = [one.label for one in found.pictures], [one.prediction for one in found.pictures]
+    is_object = [any(label != dataset.background for label in one.labels) for one in found.pictures]
     return Gathered(
         pictures=found.pictures,
         num_images=len(dataset),
@@ -113,7 +116,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         scores=scores,
         logits=torch.cat([batch.logits for batch in found.batches]),
         predicted=[split for batch in found.batches for split in batch.predicted],
-        true={index: split for index, split in true if split is not None},
+        others={index: of_picture for index, of_picture in others if of_picture},
         top=top,
         top_maps=_stacked(found.maps, mask.num_filters, field.map_size),
         likeness=_likeness(found.moments),
@@ -122,12 +125,11 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
         is_masked=mask.enabled,
         places=mask.places,
         is_exact=found.batches[0].is_exact,
-        groups=_groups(
-            cells, scores, torch.tensor([label != dataset.background for label in labels]), field.map_size[1]
-        ),
+        groups=_groups(cells, scores, torch.tensor(is_object), field.map_size[1]),
         tiles=None if tiling is None else found.tiles,
         holders=None if tiling is None else usual_holders(found.tiles, is_object),
-        first=first_pictures(labels, predictions, dataset.background),
+        first=first_pictures(found.pictures, is_object),
+        is_multilabel=dataset.is_multilabel,
     )
 
 
@@ -156,17 +158,18 @@ def _passed(
     tiling: ReceptiveField | None,
 ) -> _Passed:
     """`tiling`: the cells' field, where the filters compete and their tiles are wanted."""
-    preprocessing, side = conversion_of(model).preprocessing, long_side(len(indices))
+    record, side = conversion_of(model), long_side(len(indices))
+    preprocessing = record.preprocessing
     pictures, kept, maps = list[PagePicture](), list[_Kept](), dict[tuple[int, int], Tensor]()
     moments: MapMoments | None = None
     tiles = list[list[Tile]]()
     for start in range(0, len(indices), _BATCH):
         batch = [_decoded(dataset, number, preprocessing.input_size) for number in indices[start : start + _BATCH]]
         images = torch.stack([preprocessing(decoded.picture) for decoded in batch])
-        labels = torch.tensor([decoded.sample.label for decoded in batch])
         found = attribute(model, images)
-        kept.append(_kept(model, mask, found, images, labels))
-        pictures += _page_pictures(batch, found.logits.argmax(dim=1), side)
+        predictions = answered(found.logits, is_multilabel=record.settings.multilabel)
+        pictures += _page_pictures(batch, predictions, side)
+        kept.append(_kept(model, mask, found, images, pictures[-len(batch) :]))
         maps |= _maps_to_show(found.feature_maps, wanted[start : start + _BATCH])
         if tiling is not None:
             seen = found.feature_maps * (kept[-1].scores > 0)[..., None, None]
@@ -207,10 +210,10 @@ def _decoded(dataset: PartDataset, number: int, input_size: tuple[int, int]) -> 
     return _Decoded(number, sample, *sample.load_reduced(input_size))
 
 
-def _page_pictures(batch: list[_Decoded], predictions: Tensor, side: int) -> list[PagePicture]:
+def _page_pictures(batch: list[_Decoded], predictions: list[tuple[int, ...]], side: int) -> list[PagePicture]:
     return [
-        page_picture(decoded.number, decoded.sample, decoded.picture, decoded.annotated, prediction, side)
-        for decoded, prediction in zip(batch, predictions.tolist(), strict=True)
+        page_picture(decoded.number, decoded.sample, decoded.picture, decoded.annotated, answers, side)
+        for decoded, answers in zip(batch, predictions, strict=True)
     ]
 
 
@@ -222,33 +225,38 @@ class _Kept:
     scores: Tensor  # [picture, filter]
     logits: Tensor  # [picture, class]
     predicted: list[Attributed]
-    true: list[Attributed | None]  # None where the prediction is right
+    others: list[list[Attributed]]
     is_exact: bool
 
 
-def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, labels: Tensor) -> _Kept:
-    predictions = found.logits.argmax(dim=1)
-    cells = mask.part_cells(found.feature_maps)
+def _kept(model: nn.Module, mask: PartMask, found: Attribution, images: Tensor, pictures: list[PagePicture]) -> _Kept:
+    cells, largest = mask.part_cells(found.feature_maps), found.logits.argmax(dim=1)
     return _Kept(
         cells=cells[..., 0] * found.feature_maps.shape[3] + cells[..., 1],
         scores=mask.peak_scores(found.feature_maps),
         logits=found.logits,
-        predicted=_split(found, predictions),
-        true=_true_where_wrong(model, images, predictions, labels, found.logits.shape[1]),
+        predicted=_split(found, largest),
+        others=_others(model, images, pictures, largest.tolist(), found.logits.shape[1]),
         is_exact=found.is_exact,
     )
 
 
-def _true_where_wrong(
-    model: nn.Module, images: Tensor, predictions: Tensor, labels: Tensor, num_classes: int
-) -> list[Attributed | None]:
-    """The true class's logit of every picture that is taken for something else; those pass the network again."""
-    is_wrong = predictions != labels
-    if not is_wrong.any():
-        return [None] * len(labels)
-    again = attribute(model, images[is_wrong], F.one_hot(labels[is_wrong], num_classes))
-    splits = iter(_split(again, labels[is_wrong]))
-    return [next(splits) if wrong else None for wrong in is_wrong.tolist()]
+def _others(
+    model: nn.Module, images: Tensor, pictures: list[PagePicture], largest: list[int], num_classes: int
+) -> list[list[Attributed]]:
+    """The logits of the classes that a picture shows or is said to show, beside the largest; they pass the network
+    again, a class of each picture at a time."""
+    wanted = [
+        sorted({*one.labels, *one.predictions} - {explained}) for one, explained in zip(pictures, largest, strict=True)
+    ]
+    found: list[list[Attributed]] = [[] for _ in pictures]
+    for rank in range(max(map(len, wanted))):
+        places = [place for place, classes in enumerate(wanted) if len(classes) > rank]
+        labels = torch.tensor([wanted[place][rank] for place in places])
+        again = attribute(model, images[places], F.one_hot(labels, num_classes))
+        for place, split in zip(places, _split(again, labels), strict=True):
+            found[place].append(split)
+    return found
 
 
 def _split(found: Attribution, labels: Tensor) -> list[Attributed]:

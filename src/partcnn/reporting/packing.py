@@ -39,6 +39,7 @@ def pack(
     full = gathered.scores.amax(dim=0).clamp(min=1e-12)  # [filter]
     return {
         "classes": classes,
+        "isMultilabel": gathered.is_multilabel,
         "parts": evaluation.parts,
         "names": {str(number): name for number, name in (names or {}).items()},
         "threshold": COVERAGE_R2,
@@ -62,8 +63,9 @@ def pack(
         "logits": pack_array(gathered.logits, "f32"),
         "shares": pack_array(torch.stack([one.shares for one in gathered.predicted]), "f32"),
         "sums": [pack_sum(one) for one in gathered.predicted],
-        "trueSums": {
-            place: pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for place, one in gathered.true.items()
+        "otherSums": {
+            place: [pack_sum(one) | {"shares": pack_array(one.shares, "f32")} for one in of_picture]
+            for place, of_picture in gathered.others.items()
         },
         "patches": {
             "src": _base64(patch_sheet(gathered, [[classes.index(name) for name in own] for own in served])),
@@ -87,8 +89,8 @@ def pack_field(field: ReceptiveField) -> dict[str, Any]:
 def pack_picture(picture: PagePicture) -> dict[str, Any]:
     return {
         "name": picture.name,
-        "label": picture.label,
-        "prediction": picture.prediction,
+        "labels": list(picture.labels),
+        "predictions": list(picture.predictions),
         "width": picture.width,
         "height": picture.height,
         "src": _base64(picture.jpeg),

@@ -113,7 +113,10 @@ def _facts(evaluation: Evaluation, gathered: Gathered) -> list[tuple[str, str]]:
         pictures += f"; {len(gathered.pictures)} of them are in this page"
     return [
         ("data", str(data.get("spec") or "a data set of your own")),
-        ("category", str(data.get("category") or "all, told apart")),
+        (
+            "category",
+            str(data.get("category") or ("any number a picture" if gathered.is_multilabel else "all, told apart")),
+        ),
         ("pictures", pictures),
         ("classes", _some(evaluation.classes)),
         ("annotated parts", _some(evaluation.parts) or "none"),

@@ -21,13 +21,17 @@ class PagePicture:
 
     sample: int  # index in the data set's samples
     name: str
-    label: int
-    prediction: int
+    labels: tuple[int, ...]  # of the classes that it shows: one, but in a multi-label task
+    predictions: tuple[int, ...]  # the same as the network says
     width: int  # of the JPEG
     height: int
     jpeg: bytes
     parts: dict[str, list[tuple[float, ...]]]  # boxes (x0, y0, x1, y1) and points (x, y)
     object_box: tuple[float, ...] | None
+
+    @property
+    def is_right(self) -> bool:
+        return self.labels == self.predictions
 
 
 def chosen_pictures(num_images: int, evaluation: Evaluation) -> list[int]:
@@ -50,7 +54,12 @@ def long_side(num_pictures: int) -> int:
 
 
 def page_picture(
-    index: int, sample: Sample, decoded: Image.Image, annotated: tuple[int, int], prediction: int, side: int
+    index: int,
+    sample: Sample,
+    decoded: Image.Image,
+    annotated: tuple[int, int],
+    predictions: tuple[int, ...],
+    side: int,
 ) -> PagePicture:
     """A sample as the page shows it.
 
@@ -59,7 +68,7 @@ def page_picture(
         sample: its annotations.
         decoded: the whole picture, of any size.
         annotated: (height, width) of the picture in whose pixels the annotations are.
-        prediction: index of the predicted class.
+        predictions: of the classes that the network finds, as of `PagePicture`.
         side: pixels of the longer side; a smaller picture keeps its size.
     """
     scale = min(1.0, side / max(decoded.size))
@@ -70,8 +79,8 @@ def page_picture(
     return PagePicture(
         sample=index,
         name=sample.image_path.name,
-        label=sample.label,
-        prediction=prediction,
+        labels=sample.labels,
+        predictions=predictions,
         width=width,
         height=height,
         jpeg=buffer.getvalue(),

@@ -24,10 +24,10 @@ def patch_sheet(gathered: Gathered, categories: Sequence[list[int]]) -> bytes:
         categories: [filter] the classes whose pictures count.
     """
     num_filters = len(categories)
-    labels = torch.tensor([picture.label for picture in gathered.pictures])
     wanted: dict[int, list[int]] = {}
     for filter_index, own in enumerate(categories):
-        scores = gathered.scores[:, filter_index].where(torch.isin(labels, torch.tensor(own)), -1.0)
+        is_own = torch.tensor([not {*own}.isdisjoint(picture.labels) for picture in gathered.pictures])
+        scores = gathered.scores[:, filter_index].where(is_own, -1.0)
         order = scores.argsort(descending=True, stable=True)[:MOST_AVERAGED]
         for place in order[scores[order] > 0].tolist():
             wanted.setdefault(place, []).append(filter_index)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partcnn.networks.probing.receptive_field import ReceptiveField
 from partcnn.plot.tiling import InnerPlace, filter_regions, inner_place, region_outlines, svg_path
+from partcnn.reporting.page_pictures import PagePicture
 
 NUM_FIRST = 6  # pictures at the head of the page
 _PLACE_STEPS = 64  # a side, where the place of a number within a region is looked for
@@ -58,18 +59,18 @@ def evenly_chosen(candidates: Sequence[int], count: int) -> list[int]:
     return [candidates[math.floor((place + 0.5) * len(candidates) / number)] for place in range(number)]
 
 
-def first_pictures(labels: Sequence[int], predictions: Sequence[int], background: int | None) -> list[int]:
+def first_pictures(pictures: Sequence[PagePicture], is_object: Sequence[bool]) -> list[int]:
     """Pictures of objects that stand for all: evenly among those that are classified right, class by class.
 
     Where none is, among all pictures of objects.
 
     Args:
-        labels, predictions: of the pictures.
-        background: the label of pictures without an object.
+        pictures: all.
+        is_object: whether each shows an object.
 
     Returns:
         At most `NUM_FIRST` indices.
     """
-    objects = [place for place, label in enumerate(labels) if label != background]
-    right = [place for place in objects if labels[place] == predictions[place]]
-    return evenly_chosen(sorted(right or objects, key=lambda place: labels[place]), NUM_FIRST)
+    objects = [place for place, shown in enumerate(is_object) if shown]
+    right = [place for place in objects if pictures[place].is_right]
+    return evenly_chosen(sorted(right or objects, key=lambda place: pictures[place].labels), NUM_FIRST)

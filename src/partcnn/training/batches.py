@@ -108,7 +108,7 @@ def own_share(batch: Tensor, share: tuple[int, int]) -> Tensor:
     return batch.tensor_split(num_ranks)[rank]
 
 
-class EpochLoader(DataLoader[tuple[Tensor, Tensor, int, int]]):
+class EpochLoader(DataLoader[tuple[Tensor, Tensor, int | Tensor, int]]):
     """Batches as of `EpochBatches`, decoded anew.
 
     It tells its `PictureViews` which epoch it is, so that every epoch sees other crops, however many workers.
@@ -170,7 +170,7 @@ class _Shares(Sampler[list[int]]):
             yield own_share(batch, self._share).tolist() or [_NO_PICTURE]
 
 
-class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
+class _Numbered(Dataset[tuple[Tensor, Tensor, int | Tensor, int]]):
     """Views, frames and label of each picture, and its number."""
 
     def __init__(self, views: PictureViews) -> None:
@@ -179,11 +179,11 @@ class _Numbered(Dataset[tuple[Tensor, Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self._views)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int | Tensor, int]:
         return *self._views[max(index, 0)], index
 
 
-def _collated(examples: list[tuple[Tensor, Tensor, int, int]]) -> list[Tensor]:
+def _collated(examples: list[tuple[Tensor, Tensor, int | Tensor, int]]) -> list[Tensor]:
     batch: list[Tensor] = default_collate(examples)
     is_picture = batch[-1] != _NO_PICTURE
     return [values[is_picture] for values in batch]

@@ -80,7 +80,7 @@ def _stored(
     known = None if cache is None else known_rows(cache, key, len(views))
     if known is not None and not _is_what_the_trunk_makes(model, views, known):
         known = None
-    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    labels = views.dataset.labels()
     if known is not None and not known.missing:
         _log.info("trunk features: from the cache, %.0f s spared", known.seconds)
         return _views_of({name: known.rows(name) for name in ("maps", "frames")}, labels)
@@ -120,7 +120,7 @@ def views_in_files(
     wanted = _rows_of_views(nn.Identity(), views, num_workers, False, torch.float16)
     wanted.on_progress = on_progress
     made = store_rows(wanted, None)
-    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    labels = views.dataset.labels()
     return None if made is None else _views_of(made.rows, labels)
 
 

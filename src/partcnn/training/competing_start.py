@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.foundation.errors import DataError
+from partcnn.foundation.labels import shows_object
 from partcnn.foundation.row_shards import Rows, chosen_rows, large_zeros
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.network import conversion_of
@@ -23,7 +24,7 @@ _CHUNK = 64  # pictures at a time
 def start_competing(
     model: CompetingNetwork,
     whole: Rows,  # [image, channel, row, col]
-    labels: Tensor,  # [image]
+    labels: Tensor,  # [image], or [image, class] marks
     *,
     background: int | None,
     seed: int,
@@ -50,7 +51,7 @@ def start_competing(
     chosen = start_pictures(labels, background, seed)
     fits = fit_start(model, chosen_rows(whole, chosen), labels[chosen], background=background, seed=seed)
     share = large_zeros(len(whole), *whole.shape[2:])
-    for images in _is_object(labels, background).nonzero()[:, 0].split(_CHUNK):
+    for images in shows_object(labels, background).nonzero()[:, 0].split(_CHUNK):
         share[images] = fits.share(whole[images]).float()
     return share
 
@@ -61,7 +62,7 @@ def start_pictures(labels: Tensor, background: int | None, seed: int) -> Tensor:
     Raises:
         DataError: no picture of an object.
     """
-    is_object = _is_object(labels, background)
+    is_object = shows_object(labels, background)
     if not bool(is_object.any()):
         raise DataError("dataset: expected pictures of an object, got background alone")
     kinds = [is_object.nonzero()[:, 0], (~is_object).nonzero()[:, 0]]
@@ -79,7 +80,7 @@ def fit_start(
     model: CompetingNetwork, whole: Rows, labels: Tensor, *, background: int | None, seed: int
 ) -> ObjectMapEnsemble:
     """The object map of these pictures, all of which are looked at; and the prototypes, as in `start_competing`."""
-    is_object = _is_object(labels, background)
+    is_object = shows_object(labels, background)
     objects = chosen_rows(whole, is_object.nonzero()[:, 0])
     share = torch.zeros(len(whole), *whole.shape[2:])
     fits = fit_object_maps(objects, chosen_rows(whole, (~is_object).nonzero()[:, 0]), seed=seed)
@@ -103,8 +104,8 @@ def start_from_pictures(
 
     Of more pictures than are looked at, maps are kept of those alone, and the shares of all are read in a second pass.
     """
-    background, labels = conversion_of(model).settings.background, [sample.label for sample in dataset.samples]
-    chosen = start_pictures(torch.tensor(labels), background, seed).tolist()
+    background, labels = conversion_of(model).settings.background, dataset.labels()
+    chosen = start_pictures(labels, background, seed).tolist()
     few = dataset.with_samples([dataset.samples[number] for number in chosen])
     found = picture_features(model, few, num_workers=num_workers)
     if found is None:
@@ -112,12 +113,12 @@ def start_from_pictures(
             f"dataset: no room for the trunk's maps of {len(few)} pictures, which filters start from; set "
             "PARTCNN_CACHE_GIB higher, or TMPDIR to a larger disk"
         )
-    own = torch.tensor(labels)[chosen]
+    own = labels[chosen]
     if len(chosen) == len(labels):
         return start_competing(model, found.maps, own, background=background, seed=seed)
     fits = fit_start(model, found.maps, own, background=background, seed=seed)
     trunk = nn.Sequential(model.trunk, model.projection)
-    objects = [number for number, label in enumerate(labels) if label != background]
+    objects = shows_object(labels, background).nonzero()[:, 0].tolist()
     share, done = large_zeros(len(labels), *found.maps.shape[2:]), 0
     preprocessing = conversion_of(model).preprocessing
     for batch in batches_of_pictures(trunk, dataset, preprocessing, objects, num_workers=num_workers):
@@ -125,10 +126,6 @@ def start_from_pictures(
         share[objects[done : done + len(maps)]] = fits.share(maps).float()
         done += len(maps)
     return share
-
-
-def _is_object(labels: Tensor, background: int | None) -> Tensor:  # [image] bool
-    return torch.ones_like(labels, dtype=torch.bool) if background is None else labels != background
 
 
 def _cells(maps: Rows, is_meant: Tensor, generator: torch.Generator) -> Tensor:  # [cell, channel]

@@ -28,7 +28,7 @@ class FeatureViews:
         maps: [image, view, channel, row, col], bfloat16 or float16: a trunk's maps, or pictures. Of many they are
             shards in files, of which the rows that are asked for are read.
         frames: [image, view, 2, 3] of the views, see `PictureViews`.
-        labels: [image].
+        labels: [image], or [image, class] marks, as of `PartDataset.labels`.
     """
 
     maps: Rows

@@ -25,7 +25,7 @@ from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import ENDING, Stopped, raise_waiting, restore, stopping, waiting
 from partcnn.foundation.streams import replacing
 from partcnn.foundation.system_memory import give_back_freed
-from partcnn.model.class_names import has_names, with_classes_of
+from partcnn.model.class_names import check_labels, has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks
 from partcnn.model.network import PartNetwork, conversion_of, unwrapped
@@ -220,8 +220,7 @@ def _drop_filters(
     model: CompetingNetwork, features: FeatureViews | None, views: PictureViews, num_workers: int
 ) -> Tensor:  # [kept]
     """Keep the filters that are parts, on training pictures of objects; `features` as of `_started`."""
-    background = conversion_of(model).settings.background
-    images = [number for number, sample in enumerate(views.dataset.samples) if sample.label != background]
+    images = [number for number, sample in enumerate(views.dataset.samples) if views.dataset.shows_object(sample)]
     images = images[:: -(-len(images) // _MOST_LOOKED_AT)]
     if features is not None:
         maps, frames = features.maps[images, :2], features.frames[images, :2]
@@ -254,11 +253,13 @@ def _check_arguments(model: nn.Module, dataset: PartDataset, trunk: str, feature
     check_trunk(trunk, model)
     if features is not None and trunk != "frozen":
         raise ConfigError("features: expected None with trunk='finetune', whose maps change as it learns")
-    num_classes = conversion_of(model).settings.num_classes
+    settings = conversion_of(model).settings
+    num_classes = settings.num_classes
     if len(dataset.classes) != num_classes:
         raise ConfigError(
             f"dataset: expected {num_classes} classes, as the model has logits, got {len(dataset.classes)}"
         )
+    check_labels(settings, dataset)
 
 
 def _in_known_order(model: nn.Module, dataset: PartDataset, features: FeatureViews | None) -> PartDataset:
@@ -293,7 +294,7 @@ def _started(
         with torch.random.fork_rng(devices=[]):  # loaders draw from the generator: dropout would be another one
             return start_from_pictures(model, views.dataset, seed=views.seed, num_workers=num_workers)
     background = conversion_of(model).settings.background
-    labels = torch.tensor([sample.label for sample in views.dataset.samples])
+    labels = views.dataset.labels()
     return start_competing(model, features.maps[:, 0], labels, background=background, seed=views.seed)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from partcnn.foundation.ranks import joined_ranks
 from partcnn.model.competing_network import CompetingNetwork
-from partcnn.training.module import PartTraining, mean_cross_entropy
+from partcnn.training.module import PartTraining, share_right, task_loss_of
 from partcnn.training.recipe import Recipe
 
 
@@ -30,14 +30,14 @@ class HeadTraining(PartTraining):
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         inputs, _, labels, *_ = batch
         num_views = inputs.shape[1]
-        inputs, labels = inputs.transpose(0, 1).flatten(0, 1), labels.repeat(num_views)
+        inputs, labels = inputs.transpose(0, 1).flatten(0, 1), torch.cat([labels] * num_views)
         with torch.no_grad():
             features = inputs if self.takes_features else self.model.features(inputs)
             shares = self.model.layer_of_parts(features, features)
         logits = self.model.head(shares, features)
         ranks = joined_ranks()
-        loss = mean_cross_entropy(logits, labels, ranks)
-        accuracy = ranks.mean((logits.argmax(dim=1) == labels).float())
+        loss = task_loss_of(logits, labels, ranks)
+        accuracy = ranks.mean(share_right(logits, labels))
         self.count({"task_loss": loss, "accuracy": accuracy}, ranks.count(labels))
         return loss
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.labels import are_marks
 from partcnn.foundation.ranks import Ranks, joined_ranks
 from partcnn.model.competing_mask import CompetingMask, competing_masks
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
@@ -52,13 +53,13 @@ class PartTraining(L.LightningModule):
         inputs, frames, labels, *images = batch
         num_views = inputs.shape[1]
         inputs, frames = (values.transpose(0, 1).flatten(0, 1) for values in (inputs, frames))  # all first views first
-        labels = labels.repeat(num_views)
+        labels = torch.cat([labels] * num_views)
         logits = self.model.forward_from_features(inputs) if self.takes_features else self.model(inputs)  # type: ignore[operator]
         self._show_objects(frames, num_views, *images)
         for _, mask in part_masks(self.model):
             mask.num_views = num_views
         ranks = joined_ranks()
-        task_loss = mean_cross_entropy(logits, labels, ranks)
+        task_loss = task_loss_of(logits, labels, ranks)
         filter_loss, terms = filter_loss_terms(self.model, labels)
         loss = task_loss + filter_loss
         if self.recipe.equivariance and num_views == 2:
@@ -67,7 +68,7 @@ class PartTraining(L.LightningModule):
         if self.recipe.diversity:
             terms["diversity"] = diversity_loss(self.model, labels)
             loss = loss + self.recipe.diversity * terms["diversity"]
-        accuracy = ranks.mean((logits.argmax(dim=1) == labels).float())
+        accuracy = ranks.mean(share_right(logits, labels))
         shown = {"task_loss": task_loss, "filter_loss": filter_loss, "accuracy": accuracy} | terms
         self.count(shown, ranks.count(labels))
         return loss
@@ -183,8 +184,19 @@ def _cell_centers(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: cell_centers(layer_field(model, name)) for name, _ in part_masks(model)}
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor, ranks: Ranks) -> Tensor:
-    """Over the pictures of all ranks, in float32."""
+def task_loss_of(logits: Tensor, labels: Tensor, ranks: Ranks) -> Tensor:
+    """Mean over the pictures of all ranks, in float32: cross-entropy of class indices [image]; of marks [image, class]
+    the sum of each class's binary cross-entropy."""
+    if are_marks(labels):
+        of_classes = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+        return ranks.mean(of_classes.sum(dim=1))
     if ranks.size == 1:
         return F.cross_entropy(logits.float(), labels)
     return ranks.mean(F.cross_entropy(logits.float(), labels, reduction="none"))
+
+
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:  # [image]
+    """1 where the largest logit is the class's, else 0; of marks the share of logits that have the right sign."""
+    if are_marks(labels):
+        return ((logits > 0) == (labels > 0)).float().mean(dim=1)
+    return (logits.argmax(dim=1) == labels).float()

@@ -4,7 +4,8 @@ Layer by layer from below (the ordinary layer, then each part layer) filters are
 
 1. The contribution of each filter to the logits, on training pictures: Σ_ij x_ij ∂logit/∂x_ij of its map, which for
    the layer below the head is exactly the share of `AdditiveHead`. Logits less their mean over classes: a softmax
-   sees no more. Importance is its standard deviation over pictures; a constant contribution can move to the bias.
+   sees no more; those of a multi-label task as they are. Importance is its standard deviation over pictures; a constant
+   contribution can move to the bias.
 2. `partcnn.metrics.functional.map_statistics.chosen_filters` keeps the important ones that tell different things.
 3. Each filter that goes is written as a linear combination of those that stay (least squares of their maps), and its
    weights in the layer above are given to them. What no combination gives is dropped.
@@ -146,7 +147,7 @@ def layer_statistics(model: PartNetwork, layer: nn.Module, features: Tensor) -> 
         for batch in features.split(_BATCH):
             with torch.enable_grad():
                 logits = model.forward_from_features(batch.to(device, dtype))
-                logits = logits - logits.mean(dim=1, keepdim=True)
+                logits = logits - _common(logits, model)
                 gradients = [
                     torch.autograd.grad(logit.sum(), leaves[0], retain_graph=True)[0] for logit in logits.unbind(dim=1)
                 ]
@@ -175,6 +176,11 @@ def num_parameters(model: nn.Module) -> int:
     return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
+def _common(values: Tensor, model: PartNetwork) -> Tensor | float:
+    """What all classes [image, class, …] have in common, which a softmax does not see; sigmoids see all."""
+    return 0.0 if conversion_of(model).settings.multilabel else values.mean(dim=1, keepdim=True)
+
+
 @torch.no_grad()
 def _chosen_of_competing(model: CompetingNetwork, features: Tensor, keep: float) -> Tensor:  # [kept]
     layer, head = model.layer_of_parts, model.head
@@ -184,7 +190,7 @@ def _chosen_of_competing(model: CompetingNetwork, features: Tensor, keep: float)
         inputs = batch.to(head.weight)
         shares = layer(inputs, inputs)
         found = head.contributions(shares, inputs)[..., :-1]
-        contributions.append((found - found.mean(dim=1, keepdim=True)).double().cpu())
+        contributions.append((found - _common(found, model)).double().cpu())
         own = MapMoments.of(shares)
         moments = own if moments is None else moments + own
     assert moments is not None  # there is at least one picture

@@ -133,7 +133,7 @@ class StateFolder:
 
 def told(recipe: Recipe, dataset: PartDataset, **settings: Any) -> dict[str, Any]:
     """What two trainings must have in common for one to go on with the other's state."""
-    labels = torch.tensor([sample.label for sample in dataset.samples])
+    labels = dataset.labels()
     pictures = f"{len(labels)} with labels of hash {hashlib.sha256(labels.numpy().tobytes()).hexdigest()[:16]}"
     of_recipe = {f"recipe.{name}": value for name, value in asdict(recipe).items()}
     return {**of_recipe, **settings, "classes": list(dataset.classes), "pictures": pictures}

@@ -34,7 +34,7 @@ class ShrunkPicture(NamedTuple):
     size: Tensor
 
 
-class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
+class PictureViews(Dataset[tuple[Tensor, Tensor, int | Tensor]]):
     """Each picture as `num_views` inputs: [view, 3, height, width], their frames [view, 2, 3], and its label.
 
     The first view is the picture as it is measured, unless `is_random`; the others are random crops with flips.
@@ -107,10 +107,10 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         height, width = self._input_size
         return len(self) * self.num_views * 3 * height * width
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int | Tensor]:
         return self.views_and_size(index)[:3]
 
-    def views_and_size(self, index: int) -> tuple[Tensor, Tensor, int, Tensor]:
+    def views_and_size(self, index: int) -> tuple[Tensor, Tensor, int | Tensor, Tensor]:
         """A picture's views, their frames and its label, and [2] its (height, width) in its annotations' frame."""
         picture = self.shrunk(index)
         views = [] if self.is_random else [(self.normalised(picture.whole), _WHOLE_FRAME)]
@@ -118,7 +118,7 @@ class PictureViews(Dataset[tuple[Tensor, Tensor, int]]):
         generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)) % 2**63)
         views += [self._random_view(picture.roomy, generator) for _ in range(self._num_random)]
         pictures, frames = zip(*views, strict=True)
-        return torch.stack(pictures), torch.stack(frames), self.dataset.samples[index].label, picture.size
+        return torch.stack(pictures), torch.stack(frames), self.dataset.label(index), picture.size
 
     def shrunk(self, index: int) -> ShrunkPicture:
         """A picture, decoded, or as it is remembered."""

@@ -316,7 +316,8 @@ def test_coco_files(tmp_path: Path) -> None:
     def attempt(content: bytes) -> None:
         (tmp_path / "annotations.json").write_bytes(content)
         for category in (None, "cat"):
-            load_dataset(f"coco:{place}", category=category, split="all", crop="object")
+            for kind in ("coco", "coco-multilabel"):
+                load_dataset(f"{kind}:{place}", category=category, split="all", crop="object")
 
     fuzz(changed(document, some).map(as_json) | damaged(text), attempt)
 
@@ -332,6 +333,20 @@ def test_parts_csv(tmp_path: Path) -> None:
     def attempt(content: bytes) -> None:
         (tmp_path / "parts.csv").write_bytes(content)
         load_dataset(f"folder:{tmp_path}", split="all", crop="object")
+
+    fuzz(damaged_table(table, ","), attempt)
+
+
+@pytest.mark.parametrize(
+    "table", ["image,labels,split\na.jpg,cat;dog,train\nb.jpg,,\n", "image,cat,dog\na.jpg,1,0\nb.jpg,0,1\n"]
+)
+def test_tables_of_labels(tmp_path: Path, table: str) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        write_picture(tmp_path / name)
+
+    def attempt(content: bytes) -> None:
+        (tmp_path / "labels.csv").write_bytes(content)
+        load_dataset(f"multilabel:{tmp_path}", split="all")
 
     fuzz(damaged_table(table, ","), attempt)
 

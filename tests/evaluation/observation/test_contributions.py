@@ -20,7 +20,7 @@ def found(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("is_known", [True, False])
 def test_the_sums_are_over_the_pictures_that_count(found: tuple[torch.Tensor, torch.Tensor], is_known: bool) -> None:
     values, labels = found
-    sums = ContributionSums(SERVES if is_known else None, NUM_FILTERS, NUM_CLASSES)
+    sums = ContributionSums(SERVES if is_known else None, NUM_FILTERS, NUM_CLASSES, NUM_CLASSES)
     for rows in torch.arange(NUM_IMAGES).split(5):
         sums.add(values[rows], labels[rows])
     expected = torch.zeros(NUM_CLASSES, NUM_FILTERS, dtype=torch.float64)
@@ -35,6 +35,6 @@ def test_a_table_that_would_be_too_large_is_not_kept(
     found: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contributions, "_MOST_VALUES", NUM_CLASSES**2 * NUM_FILTERS)
-    sums = ContributionSums(None, NUM_FILTERS, NUM_CLASSES)
+    sums = ContributionSums(None, NUM_FILTERS, NUM_CLASSES, NUM_CLASSES)
     sums.add(*found)
     assert sums.of(SERVES) is None

@@ -63,7 +63,7 @@ def test_of_many_pictures_a_sample_is_recorded() -> None:
         hits = torch.ones(len(batch), 4, 2, dtype=torch.bool)
         records.add(batch, batch % 2, batch % 3 == 0, batch[:, None].expand(-1, 4).float())
         records.add_hits(batch, hits[:, 0], hits)
-    numbers, is_right, sums = records.of_class(1)
+    numbers, is_right, sums = records.of_group(1)
     assert (numbers % 2 == 1).all()
     assert torch.equal(is_right, numbers % 3 == 0)
     assert torch.equal(sums[:, 0], numbers.float())

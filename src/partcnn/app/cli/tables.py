@@ -36,7 +36,10 @@ def contribution_table(image: str, explanation: Any, parts: Mapping[int, str], m
         rest_name = f"all filters (gradient × activation) + unexplained {explanation.completeness_error:+.3f}"
     title = f"{Path(image).name}: {explanation.question} {explanation.probability:.1%}"
     what = "logit" if explanation.against is None else "difference of logits"
-    table = Table(title=title, caption=f"{what} {explanation.logit:+.3f} = {rest_name}")
+    caption = f"{what} {explanation.logit:+.3f} = {rest_name}"
+    if explanation.shown is not None:
+        caption += f"\nthe picture shows, says the network: {', '.join(explanation.shown) or 'no class'}"
+    table = Table(title=title, caption=caption)
     called = "name or part" if explanation.names else "follows"
     for name in ("filter", called, f"adds to the {what}", "change when hidden", "at x", "y (px)"):
         table.add_column(name, justify="left" if name == called else "right")

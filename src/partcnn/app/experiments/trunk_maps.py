@@ -109,7 +109,7 @@ def measured_pictures(
     trunk: nn.Module, preprocessing: Preprocessing, dataset: PartDataset, cache: FeatureCache | None = None
 ) -> MeasuredPictures:
     """The maps of a trunk, in evaluation mode, of all pictures of a data set, whole; in a cache in half precision."""
-    labels = torch.tensor([sample.label for sample in dataset.samples])
+    labels = dataset.labels()
     key = ""
     if cache is not None:
         landmarks = [dataset.landmarks(index).tolist() for index in range(len(dataset))]

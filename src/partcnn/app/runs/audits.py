@@ -7,7 +7,7 @@ from partcnn.app.runs.opening import Run, about, features_of
 from partcnn.evaluation.audit import audit
 from partcnn.evaluation.audit_result import Audit
 from partcnn.model.mask import top_mask
-from partcnn.model.network import PartNetwork
+from partcnn.model.network import PartNetwork, conversion_of
 
 _log = logging.getLogger("partcnn")
 AUDIT_FILE = "audit.json"
@@ -32,12 +32,13 @@ def audit_run(run: Run, *, num_workers: int = 0) -> Audit:
 
 
 def run_audit(run: Run) -> Audit | None:
-    """The audit in audit.json, made now where it is missing or of other weights; None of a head that is no sum.
+    """The audit in audit.json, made now where it is missing or of other weights; None of a head that is no sum, and of
+    a multi-label task.
 
     Raises:
         DataError: audit.json is malformed.
     """
-    if not isinstance(run.model, PartNetwork):
+    if not isinstance(run.model, PartNetwork) or conversion_of(run.model).settings.multilabel:
         return None
     file = run.directory / AUDIT_FILE
     if file.is_file():

@@ -141,11 +141,22 @@ def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untr
 
 
 def _check_classes(dataset: PartDataset) -> None:
-    present = sorted({sample.label for sample in dataset.samples})
-    if len(present) < 2:
+    present = sorted({label for sample in dataset.samples for label in sample.labels})
+    if dataset.is_multilabel:
+        _check_marks(dataset)
+    elif len(present) < 2:
         raise DataError(
             f"data: expected pictures of at least two classes to train on, got only {dataset.classes[present[0]]!r}; "
             "give background pictures too (cub:PATH,BACKGROUND_FOLDER)"
+        )
+
+
+def _check_marks(dataset: PartDataset) -> None:
+    marks = dataset.labels()
+    is_same = (marks == marks[0]).all(dim=0)
+    if bool(is_same.all()):
+        raise DataError(
+            "data: expected pictures that show different classes to train on, got all with the same; add others"
         )
 
 
@@ -183,6 +194,7 @@ def built_network(settings: RunSettings, dataset: PartDataset, recipe: Recipe) -
         mask_skip=settings.network.mask_skip,
         objective=None if settings.plain else settings.objective,
         background=dataset.background,
+        multilabel=dataset.is_multilabel,
         input_size=input_size,
         grid=settings.network.grid,
         dropout=settings.network.dropout,

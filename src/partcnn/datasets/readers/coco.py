@@ -40,17 +40,8 @@ def read_coco(location: str, category: str | None) -> Catalogue:
         DataError: the folder or the file is missing, the file is no COCO file, an entry is malformed or repeats an
             identifier, or the category is unknown or has no object; the message names file and entry.
     """
-    folder, _, file_name = location.rpartition(",")
-    if not folder or not file_name:
-        raise DataError(f"spec: expected coco:IMAGES,ANNOTATIONS.json, got 'coco:{location}'")
-    root, file = check_folder(folder), expanded(file_name)
     skips = Skips()
-    found = read_coco_file(file, root, skips)
-    if not found.objects:
-        left_out = "; ".join(skips.sentences())
-        raise DataError(
-            f"{file}: expected objects with boxes, found none" + (f"; left out {left_out}" * bool(left_out))
-        )
+    found = opened_coco(location, skips)
     if category is None:
         return _all_categories(found, skips)
     wanted = _wanted(category, found)
@@ -67,6 +58,25 @@ def read_coco(location: str, category: str | None) -> Catalogue:
     )
 
 
+def opened_coco(location: str, skips: Skips) -> CocoFile:
+    """The file at IMAGES,ANNOTATIONS.json, which has objects.
+
+    Raises:
+        DataError: as of `read_coco`.
+    """
+    folder, _, file_name = location.rpartition(",")
+    if not folder or not file_name:
+        raise DataError(f"spec: expected coco:IMAGES,ANNOTATIONS.json, got 'coco:{location}'")
+    root, file = check_folder(folder), expanded(file_name)
+    found = read_coco_file(file, root, skips)
+    if not found.objects:
+        left_out = "; ".join(skips.sentences())
+        raise DataError(
+            f"{file}: expected objects with boxes, found none" + (f"; left out {left_out}" * bool(left_out))
+        )
+    return found
+
+
 def _wanted(category: str, found: CocoFile) -> int:
     """The identifier of the category that is meant, which has objects or groups some that have."""
     owning = {one.category for _, one in found.objects}
@@ -81,7 +91,8 @@ def _wanted(category: str, found: CocoFile) -> int:
     return int(find_category(category, usable))
 
 
-def _all_categories(found: CocoFile, skips: Skips) -> Catalogue:
+def without_groups(found: CocoFile, skips: Skips) -> list[tuple[CocoImage, CocoObject]]:
+    """Pictures and objects on them, without stray annotations of a category that groups others, which are counted."""
     counts = Counter(one.category for _, one in found.objects)
     groups = {
         key
@@ -91,6 +102,11 @@ def _all_categories(found: CocoFile, skips: Skips) -> Catalogue:
     objects = [(image, one) for image, one in found.objects if one.category not in groups]
     for one in (one for _, one in found.objects if one.category in groups):
         skips.add(OF_GROUP, f"{one.place} ({found.names[one.category]})")
+    return objects
+
+
+def _all_categories(found: CocoFile, skips: Skips) -> Catalogue:
+    objects = without_groups(found, skips)
     present = sorted({one.category for _, one in objects}, key=lambda key: found.names[key])
     samples = [_sample(image, one, present.index(one.category)) for image, one in objects]
     return Catalogue(samples, [found.names[key] for key in present], part_names(samples), skips=skips)

@@ -10,7 +10,6 @@ turn that an EXIF tag asks for. Without x1 and y1 the part is a point. The part 
 A part may have several rows; a row that stands twice is an error, and so is a part in two spellings ("Tail", "tail").
 """
 
-import csv
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 
 from partcnn.datasets.annotations import Skips, box, check_new, point, text
 from partcnn.datasets.catalogue import spelling_key
+from partcnn.datasets.readers.csv_files import read_csv
 from partcnn.datasets.samples import Box, Shape
 from partcnn.foundation.errors import DataError
 
@@ -89,21 +89,7 @@ def _one_spelling(part: str, known: dict[str, tuple[str, str]], place: str) -> s
 
 def _rows(file: Path) -> list[tuple[str, list[str]]]:
     """Every row with its place, the header and empty lines left out."""
-    rows = []
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, [])
-            if tuple(name.strip() for name in header) != HEADER:
-                raise DataError(
-                    f"{file}, line 1: expected the header {','.join(HEADER)}, got {','.join(header)[:80]!r}"
-                )
-            for row in reader:
-                place = f"{file}, line {reader.line_num}"
-                if row and len(row) != len(HEADER):
-                    raise DataError(f"{place}: expected {len(HEADER)} fields as in the header, got {len(row)}")
-                if row:
-                    rows.append((place, [value.strip() for value in row]))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: expected a CSV file in UTF-8, got {type(error).__name__}: {error}") from error
+    header, rows = read_csv(file)
+    if tuple(header) != HEADER:
+        raise DataError(f"{file}, line 1: expected the header {','.join(HEADER)}, got {','.join(header)[:80]!r}")
     return rows

@@ -15,14 +15,15 @@ class ContributionSums:
     Args:
         serves: [filter, label] bool, which pictures count for a filter; None: that is not known yet.
         num_filters, num_classes: of the sums.
+        num_groups: of the pictures, by which the labels count.
     """
 
-    def __init__(self, serves: Tensor | None, num_filters: int, num_classes: int) -> None:
+    def __init__(self, serves: Tensor | None, num_filters: int, num_classes: int, num_groups: int) -> None:
         self._serves = serves
-        self._is_kept = serves is not None or num_classes**2 * num_filters < _MOST_VALUES
-        shape = (num_classes, num_filters) if serves is not None else (num_classes, num_classes, num_filters)
+        self._is_kept = serves is not None or num_groups * num_classes * num_filters < _MOST_VALUES
+        shape = (num_classes, num_filters) if serves is not None else (num_groups, num_classes, num_filters)
         self._sums = torch.zeros(shape if self._is_kept else (0,), dtype=torch.float64)
-        self._num_classes = num_classes
+        self._num_groups = num_groups
 
     def add(self, contributions: Tensor, labels: Tensor) -> None:
         """[image, class, filter] of pictures with these labels, [image]."""
@@ -32,7 +33,7 @@ class ContributionSums:
         if self._serves is not None:
             self._sums += torch.einsum("icf,fi->cf", contributions, self._serves[:, labels].double())
             return
-        is_class = torch.nn.functional.one_hot(labels, self._num_classes).double()
+        is_class = torch.nn.functional.one_hot(labels, self._num_groups).double()
         self._sums += torch.einsum("icf,il->lcf", contributions, is_class)
 
     def of(self, serves: Tensor) -> Tensor | None:

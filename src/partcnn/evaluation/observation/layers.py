@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from partcnn.evaluation.observation.groups import PictureGroups
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES, ClassTables, joined_tables
 from partcnn.metrics.functional.strongest import PEAK
 from partcnn.model.mask import PartMask
@@ -29,14 +30,14 @@ class LayerObservation:
     Args:
         layer: dotted name of its mask.
         field: of its cells.
-        num_filters, num_classes, num_parts: of what is added.
-        background: the class that owns no filter; its pictures enter the sums alone.
+        num_filters, num_parts: of what is added.
+        groups: of the pictures; the background's enter the sums alone.
         top: images per filter and part.
 
     Attributes:
-        activation_sum: [filter, class] of the maps' sums.
-        num_silent: [filter, class] pictures on which the filter is silent.
-        num_images: [class].
+        activation_sum: [filter, group] of the maps' sums.
+        num_silent: [filter, group] pictures on which the filter is silent.
+        num_images: [group].
     """
 
     def __init__(
@@ -45,24 +46,23 @@ class LayerObservation:
         field: ReceptiveField,
         *,
         num_filters: int,
-        num_classes: int,
+        groups: PictureGroups,
         num_parts: int,
-        background: int | None,
         top: int,
     ) -> None:
-        self.layer, self.field, self.num_filters = layer, field, num_filters
-        self.activation_sum = torch.zeros(num_filters, num_classes, dtype=torch.float64)
-        self.num_silent = torch.zeros(num_filters, num_classes, dtype=torch.int64)
-        self.num_images = torch.zeros(num_classes, dtype=torch.int64)
+        self.layer, self.field, self.num_filters, self.groups = layer, field, num_filters, groups
+        self.activation_sum = torch.zeros(num_filters, len(groups), dtype=torch.float64)
+        self.num_silent = torch.zeros(num_filters, len(groups), dtype=torch.int64)
+        self.num_images = torch.zeros(len(groups), dtype=torch.int64)
         self._tables: dict[int, ClassTables] = {}
-        self.background, self._num_parts, self._top = background, num_parts, top
+        self._num_parts, self._top = num_parts, top
 
     def add(
         self,
         cells: Tensor,  # [image, filter, 2] (row, col)
         scores: Tensor,  # [image, filter], see `PartMask.peak_scores`
         sums: Tensor,  # [image, filter] of the map
-        labels: Tensor,  # [image]
+        labels: Tensor,  # [image], a group of each
         landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
         index: Tensor,  # [image] of the picture in the data set
     ) -> None:
@@ -72,7 +72,7 @@ class LayerObservation:
         self.num_silent += (scores <= 0).long().T @ is_class
         self.num_images += is_class.sum(dim=0)
         for label in labels.unique().tolist():
-            if label == self.background:
+            if label == self.groups.background:
                 continue
             tables = self._tables.setdefault(label, ClassTables(self.num_filters, self._num_parts, self._top))
             own = labels == label
@@ -81,22 +81,23 @@ class LayerObservation:
     @property
     def labels(self) -> list[int]:
         """The classes, but the background, that have pictures."""
-        return sorted(self._tables)
+        return sorted(label for label in self._tables if label < self.groups.num_classes)
 
     @property
     def class_activation(self) -> Tensor:
         """[filter, class]: mean over the class's pictures of the summed activation."""
-        return self.activation_sum / self.num_images.clamp(min=1)
+        means = self.activation_sum / self.num_images.clamp(min=1)
+        return means[:, : self.groups.num_classes]
 
     def classes_of(self, category: int) -> list[int]:
-        """The class itself, or, of `ALL`, those that have pictures."""
-        return self.labels if category == ALL else [category]
+        """The groups of a category's pictures: the class itself, or, of `ALL`, those of objects that have pictures."""
+        return [group for group in self.groups.of_objects if group in self._tables] if category == ALL else [category]
 
     def serving(self, categories: Tensor) -> Tensor:
-        """[filter], each a class or `ALL` → [filter, class] bool: whose pictures each filter is measured on."""
-        classes = torch.arange(len(self.num_images))
-        is_object = classes != (-1 if self.background is None else self.background)
-        return torch.where((categories == ALL)[:, None], is_object, categories[:, None] == classes)
+        """[filter], each a class or `ALL` → [filter, group] bool: whose pictures each filter is measured on."""
+        groups = torch.arange(len(self.groups))
+        is_object = torch.isin(groups, torch.tensor(self.groups.of_objects))
+        return torch.where((categories == ALL)[:, None], is_object, categories[:, None] == groups)
 
     def is_dead(self, categories: Tensor) -> Tensor:
         """[filter] bool: silent on more than half of the pictures of its category."""
@@ -136,11 +137,11 @@ def observed_maps(
 
     Args:
         maps, cells, scores, labels, landmarks: of all pictures; see `LayerObservation.add`.
-        field, num_classes, background, top: see `LayerObservation`.
+        field, top: see `LayerObservation`.
+        num_classes, background: see `PictureGroups`.
     """
-    num_filters, num_parts = maps.shape[1], landmarks.shape[1]
-    sizes = {"num_filters": num_filters, "num_classes": num_classes, "num_parts": num_parts}
-    observed = LayerObservation("", field, **sizes, background=background, top=top)
+    groups, num_parts = PictureGroups(num_classes, background), landmarks.shape[1]
+    observed = LayerObservation("", field, num_filters=maps.shape[1], groups=groups, num_parts=num_parts, top=top)
     observed.add(cells, scores.float(), activation_sums(maps, scores), labels, landmarks, torch.arange(len(maps)))
     return observed
 

@@ -26,7 +26,7 @@ class NoiseObservation:
         index: Tensor,  # [image] of the picture in the data set
         cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
         scores: Tensor,  # [image, filter], 0 where a filter is silent
-        labels: Tensor,  # [image]
+        labels: Tensor,  # [image], or [image, group] marks
         landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
     ) -> None:
         """One batch of whole pictures, of any; those that are not looked at with noise are left out."""
@@ -43,7 +43,7 @@ class NoiseObservation:
 
     @property
     def labels(self) -> Tensor:
-        """[picture]."""
+        """[picture], or [picture, group] marks."""
         return _in_order(self._whole, 3)
 
     @property

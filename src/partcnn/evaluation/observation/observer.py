@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from partcnn.datasets import PartDataset
+from partcnn.evaluation.observation.answers import Answers
 from partcnn.evaluation.observation.contributions import ContributionSums
+from partcnn.evaluation.observation.groups import PictureGroups
 from partcnn.evaluation.observation.layers import LayerObservation, activation_sums, known_categories
 from partcnn.evaluation.observation.noise import NoiseObservation
 from partcnn.evaluation.observation.parts import PartObservation
@@ -18,6 +20,7 @@ from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.records import PictureRecords
 from partcnn.evaluation.observation.together import TogetherObservation
 from partcnn.evaluation.observation.two_views import TwoViewsObservation
+from partcnn.metrics.functional.quantile import activation_bins
 from partcnn.model.class_names import with_classes_of
 from partcnn.model.mask import PartMask, part_masks
 from partcnn.model.network import (
@@ -45,7 +48,7 @@ class Observation:
     views: TwoViewsObservation | None  # of the top layer; None where no second view was asked for
     noise: NoiseObservation | None  # of the top layer; None as `views`, and where no part is annotated
     records: PictureRecords  # what the bootstrap looks at
-    confusion: Tensor  # [class, predicted class] pictures
+    answers: Answers
     contributions: ContributionSums | None  # of the top layer; None: no additive head
     num_shapes: dict[str, int]  # part annotations by kind
     input_size: tuple[int, int]
@@ -57,7 +60,7 @@ class Observation:
 
     @property
     def num_images(self) -> int:
-        return int(self.confusion.sum())
+        return self.answers.num_pictures
 
 
 def observe(
@@ -172,20 +175,20 @@ class _Observer:
         self.input_size = conversion_of(model).preprocessing.input_size
         num_classes, num_parts = len(dataset.classes), len(dataset.parts)
         masks = dict(part_masks(model))
+        top_mask = list(masks.values())[-1]
+        self.groups = groups = PictureGroups(num_classes, top_mask.background, dataset.is_multilabel)
         self.masks: list[PartMask] = list(masks.values())
         self.layers = [
             LayerObservation(
                 name,
                 layer_field(model, name),
                 num_filters=mask.num_filters,
-                num_classes=num_classes,
+                groups=groups,
                 num_parts=num_parts,
-                background=mask.background,
                 top=protocol.top,
             )
             for name, mask in masks.items()
         ]
-        top_mask = self.masks[-1]
         self.protocol = replace(protocol, places=protocol.places or top_mask.places)
         network = unwrapped(model)
         self.network = network if isinstance(network, PartNetwork) else None
@@ -194,45 +197,55 @@ class _Observer:
             self.parts = PartObservation(
                 self.layers[-1].field,
                 num_filters=top_mask.num_filters,
-                num_classes=num_classes,
+                num_groups=len(groups),
                 num_parts=num_parts,
                 protocol=protocol,
             )
-        self.together = TogetherObservation(top_mask, self.layers[-1].field, background=top_mask.background)
+        self.together = TogetherObservation(top_mask, self.layers[-1].field, background=groups.background)
         self.views = None if seconds is None else TwoViewsObservation(self.layers[-1].field, seconds.index)
         self.noise = None if noisy is None else NoiseObservation(self.layers[-1].field, noisy.index)
         self.records = PictureRecords(len(dataset), num_parts, most=protocol.most_recorded)
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.answers = Answers(groups)
         known = known_categories(top_mask)
         serves = None if known is None else self.layers[-1].serving(known)
-        self.contributions = ContributionSums(serves, top_mask.num_filters, num_classes) if self.network else None
+        self.contributions = None
+        if self.network:
+            self.contributions = ContributionSums(serves, top_mask.num_filters, num_classes, len(groups))
         self.num_shapes = torch.zeros(len(SHAPE_KINDS), dtype=torch.int64)
 
     def add(self, logits: Tensor, maps: dict[str, Tensor], batch: Any, below: Tensor | None) -> None:
         """One batch of `ObservedPicture`, stacked; `below`: the maps below the part layers."""
-        labels, index = batch.example.label, batch.example.sample_index
-        predictions = logits.argmax(dim=1)
-        self.confusion.index_put_((labels, predictions), torch.ones_like(labels), accumulate=True)
+        is_right = self.answers.add(logits, batch.example.label)
         self.num_shapes += batch.num_shapes.sum(dim=0)
+        rows, groups = self.groups.rows(batch.example.label)  # a picture stands in each of its groups
+        labels, index = self.groups.marks(batch.example.label), batch.example.sample_index
+        landmarks = batch.example.landmarks
+        of_rows = (groups, landmarks[rows], index[rows])
         for layer, mask in zip(self.layers, self.masks, strict=True):
             found = maps[layer.layer]
             places = self._places(found, mask)
             cells, scores = places.round().long(), mask.peak_scores(found).float().cpu()
             sums = activation_sums(found, scores)
-            layer.add(cells, scores, sums, labels, batch.example.landmarks, index)
+            layer.add(cells[rows], scores[rows], sums[rows], *of_rows)
         masked = mask.masked(found)  # of the top layer, the last
-        landmarks = batch.example.landmarks
-        self.together.add(found, masked, places, scores, labels, landmarks, batch.example.object_box)
+        self.together.add_maps(masked)
+        own = rows.to(found.device)
+        boxes = batch.example.object_box
+        self.together.add(found[own], places[rows], scores[rows], groups, landmarks[rows], boxes[rows])
         if self.views is not None:
             self.views.add_whole(index, labels, found, places, below)
         if self.noise is not None:
             self.noise.add_whole(index, places, scores, labels, landmarks)
-        self._add_contributions(masked, labels)
-        self.records.add(index, labels, predictions == labels, sums)
+        if self.network is not None and self.contributions is not None:
+            self.contributions.add(self.network.contributions(masked)[own], groups)
+        self.records.add(index[rows], groups, is_right if is_right.ndim == 1 else is_right.all(dim=1)[rows], sums[rows])
         if self.parts is not None:
-            shown = batch.regions.flatten(2).any(dim=2)
-            is_annotated, hits = self.parts.add(masked, cells, scores, batch.regions, labels, landmarks, index)
-            self.records.add_hits(index[is_annotated], shown[is_annotated], hits)
+            bins = activation_bins(masked).cpu()
+            self.parts.add_to_thresholds(bins)
+            regions = batch.regions[rows]
+            shown = regions.flatten(2).any(dim=2)
+            is_annotated, hits = self.parts.add(bins[rows], cells[rows], scores[rows], regions, *of_rows)
+            self.records.add_hits(index[rows][is_annotated], shown[is_annotated], hits)
 
     def add_second(self, maps: dict[str, Tensor], frames: Tensor) -> None:
         """One batch of second views."""
@@ -257,13 +270,9 @@ class _Observer:
             self.views,
             self.noise,
             self.records,
-            self.confusion,
+            self.answers,
             self.contributions,
             dict(zip(SHAPE_KINDS, self.num_shapes.tolist(), strict=True)),
             self.input_size,
             self.protocol,
         )
-
-    def _add_contributions(self, masked: Tensor, labels: Tensor) -> None:
-        if self.network is not None and self.contributions is not None:
-            self.contributions.add(self.network.contributions(masked), labels)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from partcnn.evaluation.observation.protocol import Protocol
 from partcnn.evaluation.observation.spool import PictureSpool
 from partcnn.evaluation.observation.strongest import ClassTables
 from partcnn.metrics.functional import cell_discs, grown_regions, part_ious
-from partcnn.metrics.functional.quantile import NUM_BINS, activation_bins, add_to_histogram, lower_edges, threshold_bins
+from partcnn.metrics.functional.quantile import NUM_BINS, add_to_histogram, lower_edges, threshold_bins
 from partcnn.networks.probing.receptive_field import ReceptiveField
 
 _BATCH_SIZE = 32
@@ -27,17 +28,20 @@ class Hits:
 
 @dataclass(frozen=True)
 class ClassHits:
-    """The same over the pictures of every class."""
+    """The same over the pictures of every group."""
 
-    pointing: Tensor  # [class, filter, part]
-    overlap: Tensor  # [class, filter, part]
-    num_shown: Tensor  # [class, part]
+    pointing: Tensor  # [group, filter, part]
+    overlap: Tensor  # [group, filter, part]
+    num_shown: Tensor  # [group, part]
 
     def over(self, serves: Tensor) -> Hits:
-        """Of every filter on the pictures of the classes that it serves, [filter, class] bool."""
+        """Of every filter on the pictures of the groups that it serves, [filter, group] bool."""
         own = serves.T[:, :, None].long()
         num_shown = serves.long() @ self.num_shown
         return Hits((self.pointing * own).sum(dim=0), (self.overlap * own).sum(dim=0), num_shown)
+
+
+Overlaps: TypeAlias = dict[tuple[int, int], Tensor]  # (group, picture) → [filter of the group, part] bool
 
 
 class PartObservation:
@@ -45,7 +49,7 @@ class PartObservation:
 
     Args:
         field: of the cells.
-        num_filters, num_classes, num_parts: of what is added.
+        num_filters, num_groups, num_parts: of what is added; groups are those of the pictures.
         protocol: of the measures.
 
     Attributes:
@@ -55,7 +59,7 @@ class PartObservation:
     """
 
     def __init__(
-        self, field: ReceptiveField, *, num_filters: int, num_classes: int, num_parts: int, protocol: Protocol
+        self, field: ReceptiveField, *, num_filters: int, num_groups: int, num_parts: int, protocol: Protocol
     ) -> None:
         self.field, self.protocol = field, protocol
         self.grid = protocol.grid(field.input_size)
@@ -64,9 +68,9 @@ class PartObservation:
         self.baseline_tables: dict[int, ClassTables] = {}
         self._first_above: Tensor | None = None  # once asked for
         self._num_parts, num_random = num_parts, protocol.num_random_filters
-        self._pointing = torch.zeros(num_classes, num_filters, num_parts, dtype=torch.int64)
-        self._shown = torch.zeros(num_classes, num_parts, dtype=torch.int64)
-        self._baseline_hits = torch.zeros(2, num_classes, 1 + num_random, num_parts, dtype=torch.int64)
+        self._pointing = torch.zeros(num_groups, num_filters, num_parts, dtype=torch.int64)
+        self._shown = torch.zeros(num_groups, num_parts, dtype=torch.int64)
+        self._baseline_hits = torch.zeros(2, num_groups, 1 + num_random, num_parts, dtype=torch.int64)
         self._spool = PictureSpool((num_filters, *field.map_size), (num_parts, *self.grid))
         rows, cols = torch.meshgrid(*(torch.arange(cells) for cells in field.map_size), indexing="ij")
         self._centers_px = field.centers_px(torch.stack([rows, cols], dim=-1).double())
@@ -78,9 +82,14 @@ class PartObservation:
         self._place_discs = discs[:, 0].flatten(1).float()  # [place, point]
         self._place_points = _nearest_points(self._places, self.grid, field.input_size)
 
+    def add_to_thresholds(self, bins: Tensor) -> None:
+        """Cells of one batch of pictures, each once: [image, filter, row, col] of `activation_bins`."""
+        self._first_above = None
+        add_to_histogram(self.histogram, bins)
+
     def add(
         self,
-        maps: Tensor,  # [image, filter, row, col] after the mask, on any device
+        bins: Tensor,  # [image, filter, row, col] of `activation_bins`, of the maps after the mask
         cells: Tensor,  # [image, filter, 2]
         scores: Tensor,  # [image, filter]
         regions: Tensor,  # [image, part, grid row, grid col] bool
@@ -88,13 +97,11 @@ class PartObservation:
         landmarks: Tensor,
         index: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """One batch: the pictures that show a part [image] bool, and their pointing hits [picture, filter, part]."""
-        bins = activation_bins(maps).cpu()
-        self._first_above = None
-        add_to_histogram(self.histogram, bins)
+        """One batch, each picture with one of its groups: those that show a part [image] bool, and their pointing hits
+        [picture, filter, part]."""
         is_annotated = regions.flatten(1).any(dim=1)
         if not is_annotated.any():
-            return is_annotated, torch.zeros(0, maps.shape[1], self._num_parts, dtype=torch.bool)
+            return is_annotated, torch.zeros(0, bins.shape[1], self._num_parts, dtype=torch.bool)
         labels, regions, index = labels[is_annotated], regions[is_annotated], index[is_annotated]
         self._spool.append(index, labels, bins[is_annotated], regions)
         grown = grown_regions(regions, self.tolerance_px, self.field.input_size).flatten(2)  # [image, part, point]
@@ -111,19 +118,19 @@ class PartObservation:
         """[filter]: see `metrics.functional.activation_thresholds`."""
         return lower_edges(self._threshold_bins())
 
-    def hits(self, serves: Tensor, is_recorded: Tensor) -> tuple[ClassHits, dict[int, Tensor]]:
+    def hits(self, serves: Tensor, is_recorded: Tensor) -> tuple[ClassHits, Overlaps]:
         """Hits of every filter on the pictures of the classes that it serves, whose thresholds are known now.
 
         Args:
-            serves: [filter, class] bool.
+            serves: [filter, group] bool.
             is_recorded: [picture] bool: those whose overlaps are wanted one by one.
 
         Returns:
-            The hits, overlaps only where a filter serves the class; and picture → overlaps [filter of its class, part].
+            The hits, overlaps only where a filter serves the group; and the overlaps of the recorded pictures.
         """
         first_above = self._threshold_bins()
         total = torch.zeros_like(self._pointing)
-        by_picture: dict[int, Tensor] = {}
+        by_picture: Overlaps = {}
         for index, labels, bins, regions in self._spool.batches(_BATCH_SIZE):
             for label in labels.unique().tolist():
                 filters, own = serves[:, label].nonzero()[:, 0], labels == label
@@ -133,7 +140,7 @@ class PartObservation:
                 hits = part_ious(is_above, regions[own], self._discs) > self.protocol.iou_threshold
                 total[label, filters] += hits.sum(dim=0)
                 numbers = index[own].tolist()
-                by_picture |= {n: hit for n, hit in zip(numbers, hits, strict=True) if is_recorded[n]}
+                by_picture |= {(label, n): hit for n, hit in zip(numbers, hits, strict=True) if is_recorded[n]}
         return ClassHits(self._pointing, total, self._shown), by_picture
 
     def baseline_hits(self, labels: Sequence[int]) -> Hits:

@@ -26,7 +26,7 @@ class PictureRecords:
         self._hits: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add(self, index: Tensor, labels: Tensor, is_right: Tensor, sums: Tensor) -> None:
-        """[image], [image], [image] bool, [image, filter] summed activation."""
+        """[image], [image] a group of each, [image] bool, [image, filter] summed activation."""
         wanted = self.is_wanted[index]
         self._rows.append((index[wanted], labels[wanted], is_right[wanted], sums[wanted]))
 
@@ -36,8 +36,8 @@ class PictureRecords:
         for number, parts, hits in zip(index[wanted].tolist(), shown[wanted], pointing[wanted], strict=True):
             self._hits[number] = (parts, hits)
 
-    def of_class(self, label: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The pictures of a class: index [image], is_right [image] bool, sums [image, filter]."""
+    def of_group(self, label: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The pictures of a group: index [image], is_right [image] bool, sums [image, filter]."""
         index, labels, is_right, sums = (torch.cat(columns) for columns in zip(*self._rows, strict=True))
         own = labels == label
         return index[own], is_right[own], sums[own]

@@ -15,7 +15,7 @@ class TogetherObservation:
     Args:
         mask: of the layer.
         field: of its cells.
-        background: the class whose pictures show no object: they count for `moments` alone.
+        background: the group of pictures that show no object: they count for `moments` alone.
 
     Attributes:
         moments: of the maps that the layers above see, over all cells of all pictures.
@@ -28,19 +28,21 @@ class TogetherObservation:
         self._mask, self._field, self._background = mask, field, background
         self._rows: list[tuple[Tensor, ...]] = []
 
+    def add_maps(self, masked: Tensor) -> None:
+        """Maps after the mask of one batch of pictures, each once: [image, filter, row, col]."""
+        moments = MapMoments.of(masked)
+        self.moments = moments if self.moments is None else self.moments + moments
+
     def add(
         self,
         maps: Tensor,  # [image, filter, row, col] before the mask, on any device
-        masked: Tensor,  # the same after it
         cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
         scores: Tensor,  # [image, filter], 0 where a filter is silent
-        labels: Tensor,  # [image]
+        labels: Tensor,  # [image], a group of each
         landmarks: Tensor,  # [image, part, 2] (x, y) in pixels of the input
         boxes: Tensor,  # [image, 4] of the object, xyxy in pixels of the input; nan where there is none
     ) -> None:
-        """One batch."""
-        moments = MapMoments.of(masked)
-        self.moments = moments if self.moments is None else self.moments + moments
+        """One batch, each picture with one of its groups."""
         self._num_parts = landmarks.shape[1]
         is_object = labels != (-1 if self._background is None else self._background)
         if not is_object.any():

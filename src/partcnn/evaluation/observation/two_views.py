@@ -26,7 +26,7 @@ class TwoViewsObservation:
     def add_whole(
         self,
         index: Tensor,  # [image] of the picture in the data set
-        labels: Tensor,  # [image]
+        labels: Tensor,  # [image], or [image, group] marks
         maps: Tensor,  # [image, filter, row, col] before the mask, on any device
         cells: Tensor,  # [image, filter, 2] (row, col), in fractions of cells
         features: Tensor | None,  # [image, channel, row, col] below the maps; None where the network has none
@@ -46,7 +46,7 @@ class TwoViewsObservation:
 
     @property
     def labels(self) -> Tensor:
-        """[picture]."""
+        """[picture], or [picture, group] marks."""
         return self._of_whole(1) if self._whole else self._index
 
     @property

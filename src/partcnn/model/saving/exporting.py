@@ -101,6 +101,7 @@ def file_metadata(model: nn.Module) -> dict[str, Any]:
     return {
         "partcnn": package_version(),
         "classes": record.classes,
+        "multilabel": record.settings.multilabel,
         "preprocessing": {
             **record.preprocessing.to_spec(),
             "pixels": f"{record.preprocessing.pixels}, stretched to input_size, - mean, / std",

@@ -22,7 +22,7 @@ for (const picture of report.pictures) {
 const cellOf = (place, filter) => array("cells")[place * numFilters + filter];
 const scoreOf = (place, filter) => (array("scores")[place * numFilters + filter] / 65535) * report.full[filter];
 const peakOf = (place, filter) => (scoreOf(place, filter) > 0 ? cellPlace(cellOf(place, filter), report.field) : null);
-const isOwn = (place, filter) => report.filters[filter].serves.includes(report.classes[report.pictures[place].label]);
+const isOwn = (place, filter) => report.pictures[place].labels.some((label) => report.filters[filter].serves.includes(report.classes[label]));
 const shapesOf = (place, part) => (part === null ? [] : report.pictures[place].parts[part] ?? []);
 
 // The map before the mask of a filter on the picture of this rank among its strongest, 0 to 255.

@@ -5,27 +5,30 @@ const grid = document.querySelector(".picture-grid");
 const pictureControls = document.querySelector(".picture-controls");
 const hasFollowers = report.filters.some((one) => one.level === "follows");
 const isTiled = report.tiles !== null; // then a filter is a part
-const choice = { place: 0, isByPart: hasFollowers && !isTiled, why: "predicted" };
+const choice = { place: 0, isByPart: hasFollowers && !isTiled, why: "largest" };
 
-const isRight = (picture) => picture.label === picture.prediction;
+const named = (labels) => labels.map((label) => report.classes[label]).join(" + ") || "no class";
+const isRight = (picture) => named(picture.labels) === named(picture.predictions);
 const outcome = (picture) =>
-  isRight(picture) ? `${report.classes[picture.label]}, predicted right` : `${report.classes[picture.label]}, predicted as ${report.classes[picture.prediction]}`;
+  isRight(picture) ? `${named(picture.labels)}, predicted right` : `${named(picture.labels)}, predicted as ${named(picture.predictions)}`;
 
-// The logit of the predicted class, of the true one, or their difference, as a sum. Shares are linear in the logits,
-// so those of a difference are the differences of the shares.
+// The largest logit, the one of the class `why`, or "contrast", the largest less the true class's, as a sum. Shares are
+// linear in the logits, so those of a difference are the differences of the shares.
 function sumOf(place, why) {
-  const predicted = { ...report.sums[place], shares: array("shares").subarray(place * numFilters, (place + 1) * numFilters) };
-  if (why === "predicted") return { ...predicted, totalName: `logit of ${report.classes[predicted.label]}` };
-  const known = { ...report.trueSums[place], shares: unpacked(report.trueSums[place].shares).values };
-  const totalName = `logit of ${report.classes[known.label]}`;
-  if (why === "true") return { ...known, totalName };
+  const largest = { ...report.sums[place], shares: array("shares").subarray(place * numFilters, (place + 1) * numFilters) };
+  if (why === "largest") return { ...largest, totalName: `logit of ${report.classes[largest.label]}` };
+  const others = report.otherSums[place];
+  const chosen = why === "contrast" ? others[0] : others.find((one) => one.label === why);
+  const other = { ...chosen, shares: unpacked(chosen.shares).values };
+  const totalName = `logit of ${report.classes[other.label]}`;
+  if (why !== "contrast") return { ...other, totalName };
   return {
-    logit: predicted.logit - known.logit,
-    bias: predicted.bias - known.bias,
-    surroundings: predicted.surroundings === null ? null : predicted.surroundings - known.surroundings,
-    remainder: predicted.remainder - known.remainder,
-    shares: predicted.shares.map((share, filter) => share - known.shares[filter]),
-    totalName: `logit of ${report.classes[predicted.label]} − ${totalName}`,
+    logit: largest.logit - other.logit,
+    bias: largest.bias - other.bias,
+    surroundings: largest.surroundings === null ? null : largest.surroundings - other.surroundings,
+    remainder: largest.remainder - other.remainder,
+    shares: largest.shares.map((share, filter) => share - other.shares[filter]),
+    totalName: `logit of ${report.classes[largest.label]} − ${totalName}`,
   };
 }
 
@@ -67,12 +70,15 @@ function meanPlace({ dots, weights }) {
   return [[0, 1].map((axis) => dots.reduce((sum, dot, i) => sum + dot[axis] * weights[i], 0) / total)];
 }
 
+// Of the class whose logit is shown: its share of all, or, where a picture may show several classes, against its absence.
 function probability(place) {
+  const { label, logit } = report.sums[place];
+  if (report.isMultilabel) return 1 / (1 + Math.exp(-logit));
   const numClasses = report.classes.length;
   const logits = array("logits").subarray(place * numClasses, (place + 1) * numClasses);
   const largest = Math.max(...logits);
   const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
-  return Math.exp(logits[report.pictures[place].prediction] - largest) / total;
+  return Math.exp(logits[label] - largest) / total;
 }
 
 function toggle(texts, current, act) {
@@ -94,12 +100,13 @@ function showPicture(changes = {}) {
   [sum.singular, sum.plural] = isByPart ? ["part", "parts"] : ["filter", "filters"];
   const head = element("header", { class: "viewer-head" },
     element("h3", { dir: "auto" }, picture.name),
-    element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${(100 * probability(place)).toFixed(1)} %)`));
+    element("p", { class: `verdict-tag ${isRight(picture) ? "right" : "wrong"}`, dir: "auto" }, `${outcome(picture)} (${report.isMultilabel ? `${report.classes[report.sums[place].label]} ` : ""}${(100 * probability(place)).toFixed(1)} %)`));
   const toggles = element("div", { class: "toggles" });
   if (hasFollowers) toggles.append(toggle(isTiled ? [["by filter", false], ["by annotated part", true]] : [["by part", true], ["by filter", false]], isByPart, (value) => showPicture({ isByPart: value })));
-  if (!isRight(picture)) {
-    const [said, known] = [report.classes[picture.prediction], report.classes[picture.label]];
-    const questions = [[`why ${said}`, "predicted"], [`why ${known}`, "true"], [`why ${said}, not ${known}`, "contrast"]];
+  if (place in report.otherSums) {
+    const [said, others] = [report.classes[report.sums[place].label], report.otherSums[place]];
+    const questions = [[`why ${said}`, "largest"], ...others.map((one) => [`why ${report.classes[one.label]}`, one.label])];
+    if (!report.isMultilabel) questions.push([`why ${said}, not ${report.classes[others[0].label]}`, "contrast"]);
     toggles.append(toggle(questions, choice.why, (value) => showPicture({ why: value })));
   }
   const label = `${picture.name}: ${outcome(picture)}; circles mark where the filters with the largest shares look`;
@@ -111,21 +118,21 @@ function showPicture(changes = {}) {
 
 // Pictures of the categories that own filters first.
 const categories = new Set(report.filters.flatMap((one) => one.serves));
-const isOwned = (place) => categories.has(report.classes[report.pictures[place].label]);
+const isOwned = (place) => report.pictures[place].labels.some((label) => categories.has(report.classes[label]));
 const gridOrder = report.pictures.map((_, place) => place).sort((a, b) => isOwned(b) - isOwned(a) || a - b);
 
 function fillGrid() {
   const { outcome: kind, label } = Object.fromEntries(new FormData(pictureControls));
   const shown = gridOrder.filter((place) => {
     const picture = report.pictures[place];
-    return (!kind || (kind === "right") === isRight(picture)) && (!label || picture.label === Number(label));
+    return (!kind || (kind === "right") === isRight(picture)) && (!label || picture.labels.includes(Number(label)));
   });
   grid.replaceChildren(...shown.map((place) => {
     const picture = report.pictures[place];
     const text = `${picture.name}: ${outcome(picture)}`;
     const button = element("button", { type: "button", class: isRight(picture) ? "right" : "wrong", "data-place": place, "aria-pressed": String(place === choice.place), "aria-label": text, title: text });
     button.addEventListener("click", () => {
-      showPicture({ place, why: "predicted" });
+      showPicture({ place, why: "largest" });
       viewer.scrollIntoView({ block: "nearest" });
     });
     fillLater(button, () => button.append(frame(picture)));

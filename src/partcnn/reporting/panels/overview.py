@@ -45,7 +45,7 @@ def _tiled_words(content: PageContent) -> str:
     """Which pictures stand at the head of the page."""
     evaluation, gathered = content.evaluation, content.gathered
     pictures = [gathered.pictures[place] for place in gathered.first]
-    is_right = all(one.label == one.prediction for one in pictures)
+    is_right = all(one.is_right for one in pictures)
     kept_out = "kept out of training" if evaluation.data.get("split") == "test" else "of this page"
     among = "those that are classified right" if is_right else "all, since none is classified right"
     number = count(len(pictures), "picture")

@@ -45,6 +45,7 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
         "label": why.label,
         "probability": why.probability,
         "logits": why.logits,
+        "shown": why.shown,
         "size": [width, height],
         "picture": {"width": shown.width, "height": shown.height, "src": _data_uri(shown)},
         "sum": {

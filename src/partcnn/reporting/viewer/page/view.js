@@ -14,7 +14,8 @@ function say(text, isError = false) {
 
 function show(answer, name) {
   const picture = { ...answer.picture, url: () => answer.picture.src };
-  const title = `${answer.label}: ${(100 * answer.probability).toFixed(1)} %`;
+  const found = answer.shown === null ? "" : `; it shows ${answer.shown.join(", ") || "no class"}`;
+  const title = `${answer.label}: ${(100 * answer.probability).toFixed(1)} %${found}`;
   const sum = { ...answer.sum, singular: "filter", plural: "filters", totalName: `logit of ${answer.label}` };
   document.getElementById("result-title").textContent = title;
   document.querySelector(".answer").replaceChildren(sumPanel(picture, sum, `${name}: ${title}`, []));
