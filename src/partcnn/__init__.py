@@ -3,14 +3,15 @@
 The public names are loaded when they are first used: importing partcnn costs next to nothing.
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from partcnn.foundation.earlier_names import keep_earlier_names
 from partcnn.foundation.faces import lazy_names
 from partcnn.foundation.torchvision_shim import watch_torchvision
+from partcnn.foundation.version import package_version
 
 if TYPE_CHECKING:
+    from partcnn.app.classifier import PartClassifier, fit_folder
     from partcnn.datasets.loading import load_dataset
     from partcnn.evaluation import Evaluation, evaluate
     from partcnn.explanation.explanation import Explanation, explain
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from partcnn.training.pruning import prune
     from partcnn.training.recipe import Recipe
 
-__version__ = version("partcnn")
+__version__ = package_version()
 
 _HOMES = {
     "convert": "model.conversion",
@@ -34,6 +35,8 @@ _HOMES = {
     "remove_masks": "model.conversion",
     "filter_loss": "model.losses",
     "fit": "training.fitting",
+    "fit_folder": "app.classifier",
+    "PartClassifier": "app.classifier",
     "Recipe": "training.recipe",
     "evaluate": "evaluation.measurement",
     "Evaluation": "evaluation.result",
@@ -54,6 +57,7 @@ __all__ = [
     "Evaluation",
     "Explanation",
     "PartCNNError",
+    "PartClassifier",
     "Recipe",
     "convert",
     "evaluate",
@@ -61,6 +65,7 @@ __all__ = [
     "export",
     "filter_loss",
     "fit",
+    "fit_folder",
     "from_pretrained",
     "load",
     "load_dataset",

@@ -28,7 +28,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_an_ordinary_record_says_nothing_of_pruning_and_keeps_its_order(tmp_path: Path) -> None:
     again = read_settings(EARLIER)
     earlier = (EARLIER / "run.yaml").read_text().replace("\n  epochs: 1\n", "\n  epochs: 1\n  head_epochs: 0\n")
-    earlier = earlier.replace("\nworkers: 2\n", "\nworkers: 2\ndevices: 1\nnum_nodes: 1\nstrategy: auto\n")
+    earlier = earlier.replace(
+        "\nworkers: 2\n", "\nworkers: 2\ndevices: 1\nnum_nodes: 1\nstrategy: auto\nlogger: tensorboard\n"
+    )
     assert yaml.safe_dump(again.to_record(), sort_keys=False) == earlier
 
 

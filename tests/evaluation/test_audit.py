@@ -266,3 +266,17 @@ def test_an_audit_of_other_weights_is_made_anew(run: Path) -> None:
     again = run_audit(open_run(run))
     assert again is not None
     assert again.dumps() == first.dumps()
+
+
+def test_pictures_whose_maps_training_has_kept_do_not_pass_the_trunk_again(tmp_path: Path) -> None:
+    network, recipe = NetworkSettings(filters=4), Recipe(num_views=2, epochs=1, head_epochs=1)
+    settings = RunSettings(
+        "demo:4", str(tmp_path / "run"), None, "demo", trunk="frozen", workers=0, network=network, recipe=recipe
+    )
+    trained, _, evaluation = train_run(settings, is_progress_shown=False)
+    assert evaluation is not None
+    opened = open_run(trained.directory)
+    opened.model.trunk.register_forward_pre_hook(lambda *_: pytest.fail("the trunk runs"))  # type: ignore[union-attr]
+    found = run_audit(opened)
+    assert found is not None
+    assert found.accuracy == evaluation.summary["accuracy"]

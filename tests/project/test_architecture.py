@@ -26,9 +26,9 @@ FLOORS = [
     {"app"},
     {"__main__"},
 ]
-FACE = ""  # partcnn itself, a table of names that are loaded when they are used: it may name all but the top floors
+FACE = ""  # partcnn itself, a table of names that are loaded when they are used: it may name all but the top floor
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
-FLOOR_OF_FACE = (FLOOR_OF["reporting"] + FLOOR_OF["app"]) / 2
+FLOOR_OF_FACE = (FLOOR_OF["app"] + FLOOR_OF["__main__"]) / 2
 
 
 class Arrow(NamedTuple):

@@ -13,7 +13,7 @@ from partcnn.foundation.disk_cache import default_directory
 from partcnn.foundation.errors import RunError
 
 _FOLDER = "named"  # within the directory of the cache; of each data set an empty file
-_DRAWN = "demo"
+DRAWN = "demo"
 
 
 def remember(spec: str) -> None:
@@ -28,7 +28,7 @@ def remember(spec: str) -> None:
 def check_named(spec: str, directory: Path) -> None:
     """Raises RunError where a run directory speaks of pictures that were never named here."""
     file = _file(spec)
-    if spec.partition(":")[0] == _DRAWN or (file is not None and file.is_file()):
+    if spec.partition(":")[0] == DRAWN or (file is not None and file.is_file()):
         return
     raise RunError(
         f"report: {directory} was not trained here on {spec}, whose pictures would be in the page; if they are to be, "

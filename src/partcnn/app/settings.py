@@ -81,6 +81,8 @@ class RunSettings:
         devices: of a host, that share every batch: GPUs where there are any, else processes; under torchrun its number.
         num_nodes: hosts that train together, each started with the same command (by torchrun or SLURM).
         strategy: how devices train together, auto, ddp or ddp_find_unused_parameters_true, see Lightning's Trainer.
+        logger: where curves go beside log/metrics.csv: tensorboard (log/ too), wandb, mlflow, several
+            with commas between them, or csv: nowhere.
         max_bad: unreadable pictures that may be left out.
         crop: object cuts each picture to its object box; without it pictures stay as the files are.
         margin: of that cut on each side, as a share of the box.
@@ -109,6 +111,7 @@ class RunSettings:
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
+    logger: str = "tensorboard"
     max_bad: int = 10
     crop: str | None = None
     margin: float = 0.1

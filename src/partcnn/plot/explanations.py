@@ -197,7 +197,7 @@ def contribution_bars(
     axis.set_yticks(places, names, **lettering(names))
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", linewidth=0.8)
-    axis.margins(x=0.2)
+    axis.margins(x=0.3)  # for the figures at the ends of bars
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     for place, value in zip(places, values, strict=True):
@@ -299,7 +299,8 @@ def save_explanation(explanation: Explanation, path: FilePath, *, parts: Mapping
 
 def _tiled_figure(explanation: Explanation, most: int, parts: Mapping[int, str] | None) -> Figure:
     height, width = explanation.image_size
-    figure = Figure(figsize=(10, min(7.5, max(3.6, 4.4 * height / width))), layout="constrained")
+    figure = Figure(figsize=(10, min(7.5, max(3.6, 4.4 * height / width))))
+    figure.set_layout_engine("constrained", wspace=0.06)  # room for names on the right of the picture
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     part_map(explanation, left, most=most, parts=parts)
     contribution_bars(explanation, right, most=most, parts=parts)

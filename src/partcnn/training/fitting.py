@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -82,6 +82,7 @@ def fit(
     features: FeatureViews | None = None,
     cache: FeatureCache | None = None,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] | None = None,
     resume: bool = False,
     is_progress_shown: bool = True,
     devices: int = 1,
@@ -109,6 +110,8 @@ def fit(
         cache: where a frozen trunk's features, and the projection, are kept for the next time, and looked for
             (`partcnn.foundation.disk_cache`); the result is the same. None keeps none.
         callbacks: of the Lightning Trainer.
+        loggers: Lightning's, which get the losses of each epoch of the first stage beside log/metrics.csv of the
+            directory; None: TensorBoard's, in log/ too.
         resume: go on with the training whose state is in the directory, with the same model, pictures and settings;
             where there is none, begin. On a CPU with as many threads the result is the same bit by bit; on several
             devices maps remembered of earlier batches are not, and gather anew.
@@ -145,16 +148,16 @@ def fit(
     resumed = state.read() if state is not None and resume else None
     L.seed_everything(seed, workers=True, verbose=False)
     record.classes = list(dataset.classes)
-    progress, loggers = TrainingProgress(History()), _loggers(directory)
+    progress, told_to = TrainingProgress(History()), _loggers(directory, loggers)
     keeper = Keeper(state, progress, seed)
     together = chosen_devices(devices, num_nodes, strategy)
-    trainer = _trainer(recipe, loggers, keeper, callbacks, is_progress_shown, together)
+    trainer = _trainer(recipe, told_to, keeper, callbacks, is_progress_shown, together)
     join_devices(trainer, seed)
     resumed = agreed(resumed)
     if resumed is not None:
         keeper.resumed = resumed
         progress.go_on(resumed["progress"])
-        _log_again(loggers, progress)
+        _log_again(told_to, progress)
     device = trainer.strategy.root_device
     model.to(device)
     views = PictureViews(
@@ -386,17 +389,18 @@ def _progress(views: PictureViews, is_shown: bool) -> Iterator[Callable[[int], N
         yield lambda done: progress.update(task, completed=done)
 
 
-def _loggers(directory: Path | None) -> list[Any]:
+def _loggers(directory: Path | None, given: Sequence[Logger] | None) -> list[Logger]:
     """Of the first stage, on an empty folder."""
     if directory is None:
-        return []
+        return list(given or ())
     logs = directory / "log"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    return [CSVLogger(logs, name="", version=""), TensorBoardLogger(logs, name="", version="")]
+    others = [TensorBoardLogger(logs, name="", version="")] if given is None else given
+    return [CSVLogger(logs, name="", version=""), *others]
 
 
-def _log_again(loggers: list[Any], progress: TrainingProgress) -> None:
+def _log_again(loggers: list[Logger], progress: TrainingProgress) -> None:
     """What was logged before the training was stopped; the second stage is not."""
     rows = progress.history.epochs
     for logger in loggers:
@@ -407,7 +411,7 @@ def _log_again(loggers: list[Any], progress: TrainingProgress) -> None:
 
 def _trainer(
     recipe: Recipe,
-    loggers: list[Any],
+    loggers: list[Logger],
     keeper: Keeper,
     callbacks: Sequence[Callback],
     is_progress_shown: bool,

@@ -382,6 +382,24 @@ def test_evaluate_takes_another_crop(
     assert "object boxes" in one_line_error(capsys, arguments)
 
 
+def test_audit_takes_other_pictures_as_evaluate_does(
+    run: Path, annotated: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (run / "audit.json").read_bytes() if (run / "audit.json").is_file() else None
+    evidence = []
+    for crop in ([], ["--crop", "none"], ["--crop", "object", "--margin", "0"]):
+        capsys.readouterr()
+        arguments = ["audit", str(run), "--data", f"folder:{annotated}", "--split", "all", "--workers", "0", "--json"]
+        assert main([*arguments, *crop]) == 0
+        evidence.append(json.loads(capsys.readouterr().out)["evidence"])
+    assert evidence[0] == evidence[1] != evidence[2]
+    for command in ("audit", "evaluate"):  # classes that the run does not tell apart
+        arguments = [command, str(run), "--category", "cat", "--workers", "0"]
+        assert "background" in one_line_error(capsys, arguments)
+    after = (run / "audit.json").read_bytes() if (run / "audit.json").is_file() else None
+    assert after == kept
+
+
 @pytest.mark.fault("data", "pictures of one class alone", "exit 2, one line, nothing is written")
 def test_pictures_of_one_class_cannot_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_cub(tmp_path / "birds")

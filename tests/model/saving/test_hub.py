@@ -11,9 +11,10 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.utils import filter_repo_objects
+from PIL import Image
 from torch import nn
 
-from partcnn.foundation.errors import ConfigError, RunError
+from partcnn.foundation.errors import ConfigError, DataError, RunError
 from partcnn.model.conversion import convert
 from partcnn.model.saving.checkpoint import METRICS_FILE, save, write_card
 from partcnn.model.saving.hub import from_pretrained, push_to_hub
@@ -41,8 +42,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (root / repo_id).mkdir(parents=True, exist_ok=exist_ok)
 
         def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], **_: Any) -> Any:
-            names = [file.name for file in Path(folder_path).iterdir()]
+            files = [file for file in Path(folder_path).rglob("*") if file.is_file()]
+            names = [file.relative_to(folder_path).as_posix() for file in files]
             for name in filter_repo_objects(names, allow_patterns=allow_patterns):
+                (root / repo_id / name).parent.mkdir(exist_ok=True)
                 shutil.copy(Path(folder_path) / name, root / repo_id / name)
             return SimpleNamespace(commit_url=f"hub/{repo_id}/commit/1")
 
@@ -76,6 +79,28 @@ def test_of_a_run_its_card_goes_up_and_nothing_that_names_this_machine(
     up = {file.name: file.read_bytes() for file in (hub / "me/animals").iterdir()}
     assert b"| accuracy | 0.625 |" in up["README.md"]
     assert not any(b"private-place" in content for content in up.values())
+
+
+def test_pictures_are_on_the_card_where_they_are_given_without_what_a_camera_noted(
+    model: nn.Module, hub: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "private place"  # a description
+    Image.new("RGB", (2048, 512), "red").save(tmp_path / "aunt.jpg", exif=exif)
+    push_to_hub(model, "me/animals", pictures=[tmp_path / "aunt.jpg", Image.new("L", (8, 8))])
+    up = hub / "me/animals"
+    assert sorted(file.name for file in (up / "pictures").iterdir()) == ["1.png", "2.png"]
+    with Image.open(up / "pictures/1.png") as shown:
+        assert shown.size == (1024, 256)
+    assert b"private place" not in (up / "pictures/1.png").read_bytes()
+    card = (up / "README.md").read_text(encoding="utf-8")
+    assert "](pictures/1.png)" in card
+    assert "](pictures/2.png)" in card
+    assert 'partcnn.from_pretrained("me/animals")' in card
+    assert "aunt" not in card
+    with pytest.raises(DataError, match=r"none\.png"):
+        push_to_hub(model, "me/others", pictures=[tmp_path / "none.png"])
+    assert not (hub / "me/others").exists()
 
 
 def test_a_local_directory_needs_no_hub(model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import Stopped, stopping
 from partcnn.foundation.streams import drop_output, flush, set_up_streams
 from partcnn.foundation.terminal import PlainConsole, PlainFormatter
+from partcnn.foundation.version import package_version
 
 COMMANDS = {
     "train": "train a network with part filters and measure it",
@@ -131,7 +131,7 @@ def _check_settings(file: Path) -> None:
 def _parser(given: str | None) -> ArgumentParser:
     """Knows every command by its line of help, and the options of the one that was given."""
     parser = ArgumentParser(
-        prog="partcnn", description="Part filters for any CNN.", version=version("partcnn"), exit_on_error=False
+        prog="partcnn", description="Part filters for any CNN.", version=package_version(), exit_on_error=False
     )
     commands = parser.add_subcommands(dest="command")
     for name, line in COMMANDS.items():

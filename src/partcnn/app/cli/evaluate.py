@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE
-from partcnn.app.cli.options import add_json, add_workers
+from partcnn.app.cli.options import add_json, add_pictures, add_workers, are_own_pictures, chosen_pictures
 from partcnn.app.cli.tables import console
 from partcnn.foundation.errors import ConfigError
 
@@ -15,11 +15,7 @@ _PROTOCOL = ("top", "places", "radius_px", "iou_threshold")
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="run directory")
-    parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
-    parser.add_argument("--category", type=str | None, help="of these pictures")
-    parser.add_argument("--split", type=str, default="test", help="train, test or all")
-    parser.add_argument("--crop", type=str | None, help="object or none; without it as the run's own pictures")
-    parser.add_argument("--margin", type=float, default=0.1, help="of that cut on each side, as a share of the box")
+    add_pictures(parser)
     add_workers(parser)
     parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")
     parser.add_argument("--places", type=str | None, help="peak or expected; without it as the network reads them")
@@ -38,7 +34,6 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     from partcnn.app.runs.faithfulness import faithfulness_of
     from partcnn.app.runs.opening import about, evaluate_run, open_run
-    from partcnn.datasets.loading import load_dataset
     from partcnn.evaluation.faithfulness import NUM_IMAGES
     from partcnn.evaluation.measurement import evaluate
     from partcnn.evaluation.observation.protocol import Protocol
@@ -51,15 +46,10 @@ def execute(options: Namespace) -> int:
         raise ConfigError(f"faithfulness-pictures: expected at least 1, got {options.faithfulness_pictures}")
     num_faithfulness = options.faithfulness_pictures or (NUM_IMAGES if options.faithfulness else 0)
     run = open_run(options.run)
-    if options.data is None and options.split == "test" and options.crop is None and not given:
+    if are_own_pictures(options) and not given:
         evaluation = evaluate_run(run, num_workers=options.workers, must_keep=False, num_faithfulness=num_faithfulness)
     else:
-        category = run.settings.category if options.category is None else options.category
-        spec = options.data or run.settings.data
-        crop = run.crop
-        if options.crop is not None:
-            crop = {"crop": None if options.crop == "none" else options.crop, "margin": options.margin}
-        dataset = load_dataset(spec, category=category, split=options.split, max_bad=run.settings.max_bad, **crop)
+        dataset = chosen_pictures(run, options)
         evaluation = evaluate(run.model, dataset, num_workers=options.workers, protocol=protocol)
         evaluation = replace(evaluation, run=about(run))
         if num_faithfulness:

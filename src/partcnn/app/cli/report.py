@@ -1,8 +1,5 @@
 """partcnn report: one page that shows every filter."""
 
-from dataclasses import replace
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 from partcnn.app.cli.exit_status import DONE
@@ -19,29 +16,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
-    from partcnn.app.named_data import check_named
-    from partcnn.app.runs.audits import run_audit
-    from partcnn.app.runs.opening import figures_of, open_run, run_evaluation
-    from partcnn.reporting import report
+    from partcnn.app.runs.opening import open_run
+    from partcnn.app.runs.reports import report_run
 
-    run = open_run(options.run)
-    if options.data is None:
-        check_named(run.settings.data, run.directory)
-    else:
-        run = replace(run, settings=replace(run.settings, data=options.data))
-    names = [Path(other).resolve().name for other in options.compare]
-    names = names if len({*names}) == len(names) else list(options.compare)
-    others = {name: figures_of(other) for name, other in zip(names, options.compare, strict=True)}
-    path = Path(options.out) if options.out else run.directory / "report.html"
-    log = run.directory / "log" / "metrics.csv"
-    written = report(
-        run.model,
-        run.dataset("test"),
-        path,
-        evaluation=run_evaluation(run),
-        compare=others,
-        log=log if log.is_file() else None,
-        audit=run_audit(run),
-    )
+    written = report_run(open_run(options.run), options.out, data=options.data, compare=options.compare)
     console().print(f"report: {written}", soft_wrap=True)
     return DONE

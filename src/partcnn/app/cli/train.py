@@ -17,7 +17,14 @@ from partcnn.foundation.processes import is_first_process
 _SPELT_OUT = ("plain", "force", "max_bad")  # flags without a value, and a hyphen
 _NOT_ALWAYS = ("data", "out")  # with --resume
 _OF_RECORDS = ("pruned", "unread")
-_OF_THE_MACHINE = ("workers", "cache", "devices", "num_nodes", "strategy")  # change nothing of what is trained
+_OF_THE_MACHINE = (
+    "workers",
+    "cache",
+    "devices",
+    "num_nodes",
+    "strategy",
+    "logger",
+)  # change nothing of what is trained
 _NO_SETTINGS = ("resume", "json", "config", TRAINING)
 _SETTINGS = [name for name in RunSettings.__dataclass_fields__ if name not in _OF_RECORDS]
 

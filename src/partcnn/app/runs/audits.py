@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from partcnn.app.runs.opening import Run, about
+from partcnn.app.runs.opening import Run, about, features_of
 from partcnn.evaluation.audit import audit
 from partcnn.evaluation.audit_result import Audit
 from partcnn.model.mask import top_mask
@@ -16,10 +16,14 @@ AUDIT_FILE = "audit.json"
 def audit_run(run: Run, *, num_workers: int = 0) -> Audit:
     """Audit a run on the pictures kept out of it, and write audit.json.
 
+    Maps of these pictures that training has kept do not pass the trunk again.
+
     Raises:
         LayerError: the head is no sum of parts.
     """
-    found = replace(audit(run.model, run.dataset("test"), num_workers=num_workers), run=about(run))
+    features = features_of(run, run.cache, num_workers=num_workers)
+    found = audit(run.model, run.dataset("test"), num_workers=num_workers, features=features)
+    found = replace(found, run=about(run))
     try:
         found.to_json(run.directory / AUDIT_FILE)
     except OSError as error:

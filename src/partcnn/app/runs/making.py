@@ -8,8 +8,10 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from partcnn.app.runs.loggers import log_figures, opened_loggers
 from partcnn.app.runs.opening import Run, evaluate_run
 from partcnn.app.runs.place import RunPlace, state_of
 from partcnn.app.runs.state import DIVERGED, DONE, INTERRUPTED, RUNNING, TrainingState, write_run
@@ -59,6 +61,13 @@ def trained_in(
     Returns:
         As of `train_run`.
     """
+    with opened_loggers(untrained.settings, place.directory) as loggers:
+        return _made(place, untrained, loggers, resume=resume, is_progress_shown=is_progress_shown)
+
+
+def _made(
+    place: RunPlace, untrained: Untrained, loggers: list[Logger], *, resume: bool, is_progress_shown: bool
+) -> tuple[Run, History, Evaluation | None]:
     settings = untrained.settings
     ledger = _Ledger(place, settings, _begun(place, settings.recipe, resume=resume))
     try:
@@ -66,6 +75,7 @@ def trained_in(
             untrained,
             directory=place.directory,
             callbacks=[ledger],
+            loggers=loggers,
             resume=resume,
             is_progress_shown=is_progress_shown,
         )
@@ -82,6 +92,7 @@ def trained_in(
         test = untrained.dataset.with_split("test")
         with dealing(run.model) as dealer:
             evaluation = evaluate_run(run, test, num_workers=settings.workers, cache=untrained.cache, dealer=dealer)
+        log_figures(loggers, evaluation)
     except BaseException:
         place.publish()
         _log.warning("%s is trained and not measured: partcnn evaluate %s", place.out, place.out)

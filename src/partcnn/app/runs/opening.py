@@ -1,6 +1,7 @@
 """Run directories that are there: open and measure. Figures of other weights are never taken for a run's own."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,16 @@ from partcnn.app.runs.place import half_made, state_of
 from partcnn.app.runs.state import DIVERGED, DONE, TrainingState, read_run
 from partcnn.app.settings import SETTINGS_FILE, RunSettings
 from partcnn.evaluation.result import Evaluation
+from partcnn.foundation.disk_cache import FeatureCache, default_cache
 from partcnn.foundation.errors import RunError
 from partcnn.foundation.files import file_digest
 from partcnn.model.naming import filter_names
-from partcnn.model.network import PartNetwork
+from partcnn.model.network import PartNetwork, PictureFeatures
 from partcnn.model.saving.checkpoint import METRICS_FILE, load, write_card
 from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
 
 if TYPE_CHECKING:  # what opens or measures pictures is imported where it is done
     from partcnn.datasets.part_dataset import PartDataset
-    from partcnn.foundation.disk_cache import FeatureCache
     from partcnn.training.dealing import Dealer
 
 
@@ -54,6 +55,11 @@ class Run:
         return filter_names(self.model)
 
     @property
+    def cache(self) -> FeatureCache | None:
+        """Where the maps of its trunk are kept; None of a trunk that learned, and where none are to be kept."""
+        return cache_of(self.settings)
+
+    @property
     def crop(self) -> dict[str, Any]:
         """How its pictures were cut, as `load_dataset` takes it."""
         return {"crop": self.settings.crop, "margin": self.settings.margin}
@@ -73,12 +79,17 @@ def dataset_of(settings: RunSettings, split: str = "train") -> "PartDataset":
     )
 
 
+def cache_of(settings: RunSettings) -> FeatureCache | None:
+    """As `Run.cache`, of settings as they were taken."""
+    return default_cache() if settings.cache and settings.trunk == "frozen" else None
+
+
 def evaluate_run(
     run: Run,
     dataset: "PartDataset | None" = None,
     *,
     num_workers: int = 0,
-    cache: "FeatureCache | None" = None,
+    cache: FeatureCache | None = None,
     must_keep: bool = True,
     dealer: "Dealer | None" = None,
     num_faithfulness: int = 0,
@@ -214,22 +225,30 @@ def followed_parts(run: Run) -> dict[int, str]:
     return {figures.filter: figures.part_name for figures in filters if figures.part_name}
 
 
+def features_of(
+    run: Run, cache: FeatureCache | None, *, num_workers: int = 0, dealer: "Dealer | None" = None
+) -> Callable[..., PictureFeatures | None] | None:
+    """What gives the maps of a run's trunk that are kept, as `evaluate` and `audit` take it; arguments as of
+    `evaluate_run`. None: these pass the trunk themselves."""
+    is_shared = dealer is not None and dealer.has_others
+    if not isinstance(run.model, PartNetwork) or (cache is None and not is_shared):
+        return None
+    from partcnn.training.cached_features import picture_features
+
+    return partial(picture_features, run.model, cache=cache, num_workers=num_workers, dealer=dealer)
+
+
 def _measured(
     run: Run,
     dataset: "PartDataset | None" = None,
     *,
     num_workers: int = 0,
-    cache: "FeatureCache | None" = None,
+    cache: FeatureCache | None = None,
     dealer: "Dealer | None" = None,
 ) -> Evaluation:
     from partcnn.evaluation.measurement import evaluate
 
-    features = None
-    is_shared = dealer is not None and dealer.has_others
-    if (cache is not None or is_shared) and isinstance(run.model, PartNetwork):
-        from partcnn.training.cached_features import picture_features
-
-        features = partial(picture_features, run.model, cache=cache, num_workers=num_workers, dealer=dealer)
+    features = features_of(run, cache, num_workers=num_workers, dealer=dealer)
     told = about(run)
     pictures = dataset or run.dataset("test")
     return replace(evaluate(run.model, pictures, num_workers=num_workers, features=features), run=told)

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from partcnn.app.runs.choices import chosen_input_size, trained_layers
+from partcnn.app.runs.loggers import check_loggers
 from partcnn.app.runs.making import Untrained, trained_beside, trained_in
-from partcnn.app.runs.opening import Run, dataset_of, open_run, run_evaluation
+from partcnn.app.runs.opening import Run, cache_of, dataset_of, open_run, run_evaluation
 from partcnn.app.runs.place import half_made, new_run, resumed_run, settings_of, state_of
 from partcnn.app.settings import NetworkSettings, RunSettings, read_settings
 from partcnn.datasets.part_dataset import PartDataset
 from partcnn.evaluation.result import Evaluation
-from partcnn.foundation.disk_cache import default_cache
 from partcnn.foundation.errors import ConfigError, DataError, RunError
 from partcnn.foundation.processes import is_first_process
 from partcnn.model.conversion import convert
@@ -125,6 +125,7 @@ def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untr
         PartCNNError: data, weights, layers or settings cannot be used.
     """
     recipe = recipe_of(settings)
+    check_loggers(settings)
     if dataset is None:
         dataset = dataset_of(settings)
     _check_classes(dataset)
@@ -134,10 +135,9 @@ def untrained(settings: RunSettings, dataset: PartDataset | None = None) -> Untr
     recipe = replace(recipe.resolved(len(dataset)), lr=recipe.learning_rate(model))  # recorded as it was
     trunk = settings.trunk or ("frozen" if is_pretrained and settings.head == "additive" else "finetune")
     check_trunk(trunk, model)
-    cache = default_cache() if settings.cache and trunk == "frozen" else None
     together = chosen_devices(settings.devices, settings.num_nodes, settings.strategy)
-    settings = replace(settings, devices=together.num, num_nodes=together.num_nodes)
-    return Untrained(model, dataset, as_taken(replace(settings, recipe=recipe, trunk=trunk), model), cache)
+    settings = replace(settings, recipe=recipe, trunk=trunk, devices=together.num, num_nodes=together.num_nodes)
+    return Untrained(model, dataset, as_taken(settings, model), cache_of(settings))
 
 
 def _check_classes(dataset: PartDataset) -> None:

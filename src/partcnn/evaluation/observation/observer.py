@@ -107,6 +107,7 @@ def observe(
         sizes=None if features is None else features.sizes,
     )
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers if features is None else 0)
+    disturbed: list[tuple[Tensor, Tensor]] = []  # inputs with noise, and of which pictures
     with evaluation_mode(model), torch.inference_mode(), recorded_feature_maps(model) as maps:
         device = next(model.parameters()).device
         for batch in loader:
@@ -117,13 +118,15 @@ def observe(
                 logits = unwrapped(model).forward_from_features(below)  # type: ignore[operator]
             observer.add(logits.cpu(), {name: maps[name] for name in maps}, batch, below)
             if noisy is not None and features is None:  # the pictures are at hand: none is decoded again
-                inputs, index = noisy.of(batch.example.image, batch.example.sample_index)
-                if len(index):
-                    model(inputs.to(device))
-                    observer.add_noisy(dict(maps), index)
+                disturbed.append(noisy.of(batch.example.image, batch.example.sample_index))
         known = None if features is None else features.second
         for frames in _second_passes(model, seconds, known, batch_size, num_workers):
             observer.add_second(dict(maps), frames)
+        if disturbed:  # few in each batch: together they pass the network faster
+            inputs, index = (torch.cat(rows) for rows in zip(*disturbed, strict=True))
+            for some, numbers in zip(inputs.split(batch_size), index.split(batch_size), strict=True):
+                model(some.to(device))
+                observer.add_noisy(dict(maps), numbers)
         if noisy is not None and features is not None:
             first = 0
             for frames in _second_passes(model, noisy, features.noisy, batch_size, num_workers):

@@ -25,16 +25,18 @@ def check_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor, top: int) -> N
     check_top(top)
 
 
-def check_scored_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor) -> None:
+def check_scored_peaks(peaks: Tensor, scores: Tensor, landmarks: Tensor | None = None) -> None:
+    """Landmarks are those of the same images, where a measure has them."""
     check_points("peaks", peaks, "filter")
     check_scores(scores)
-    check_points("landmarks", landmarks, "part")
     if scores.shape != peaks.shape[:2]:
         raise ShapeError(
             f"scores: expected [image, filter] = {tuple(peaks.shape[:2])} as in peaks, "
             f"got {tuple(scores.shape)}; give the activation at each peak"
         )
-    check_num_images("landmarks", landmarks, len(peaks), "peaks")
+    if landmarks is not None:
+        check_points("landmarks", landmarks, "part")
+        check_num_images("landmarks", landmarks, len(peaks), "peaks")
 
 
 def check_top(top: int) -> None:

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from partcnn.foundation.errors import ShapeError
-from partcnn.metrics.functional.arguments import check_num_images, check_points, check_regions, check_scores
+from partcnn.metrics.functional.arguments import check_num_images, check_regions, check_scored_peaks
 from partcnn.metrics.functional.regions import grown_regions
 from partcnn.metrics.functional.results import BestPartMetric, hit_shares
 
@@ -52,11 +51,8 @@ def pointing_hits(
     tolerance_px: float = TOLERANCE_PX,
 ) -> Tensor:  # [image, filter, part] bool
     """Where the peak lies in the part; arguments and errors are those of `pointing_game`."""
-    check_points("peaks", peaks, "filter")
-    check_scores(scores)
+    check_scored_peaks(peaks, scores)
     check_regions(regions)
-    if scores.shape != peaks.shape[:2]:
-        raise ShapeError(f"scores: expected [image, filter] = {tuple(peaks.shape[:2])} as in peaks, got {scores.shape}")
     check_num_images("regions", regions, len(peaks), "peaks")
     grown = grown_regions(regions, tolerance_px, image_size)
     height, width = image_size

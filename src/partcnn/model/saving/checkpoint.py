@@ -14,7 +14,6 @@ import logging
 import os
 from collections.abc import Container, Iterable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import nn
 
 from partcnn.foundation.errors import ConfigError, PartCNNError, RunError
 from partcnn.foundation.files import as_path, file_digest, save_tensors, write_text
+from partcnn.foundation.version import package_version
 from partcnn.model.conversion import check_unconverted, converted
 from partcnn.model.copying import copied
 from partcnn.model.naming import num_filters
@@ -76,7 +76,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
     config = {
         "format": FORMAT,
-        "partcnn": version("partcnn"),
+        "partcnn": package_version(),
         "network": record.network,
         "arguments": record.arguments,
         "classes": record.classes,

@@ -21,7 +21,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 
 from partcnn.foundation.errors import ConfigError, LayerError
 from partcnn.foundation.files import as_path, replace_file
+from partcnn.foundation.version import package_version
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.copying import copied
 from partcnn.model.mask import PartMask, part_masks, top_mask
@@ -99,7 +99,7 @@ def file_metadata(model: nn.Module) -> dict[str, Any]:
     layer, _ = top_mask(inner)
     field = layer_field(inner, layer)
     return {
-        "partcnn": version("partcnn"),
+        "partcnn": package_version(),
         "classes": record.classes,
         "multilabel": record.settings.multilabel,
         "preprocessing": {

@@ -6,15 +6,22 @@ Loading from the hub runs no code of the repository: what comes down is read by 
 import importlib
 import importlib.util
 import os
+import shutil
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import nn
 
+from partcnn.datasets.pictures import read_picture
 from partcnn.foundation.errors import ConfigError, RunError
-from partcnn.foundation.files import as_path
-from partcnn.model.saving.checkpoint import CARD_FILE, load, save
+from partcnn.foundation.files import as_path, write_text
+from partcnn.foundation.pixels import shrunk, to_rgb
+from partcnn.model.saving.checkpoint import CARD_FILE, is_own_card, load, save
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, read_config
+from partcnn.model.saving.model_card import card_of_repository
 from partcnn.model.saving.names_file import NAMES_FILE, read_names
 
 FILES = (
@@ -23,6 +30,8 @@ FILES = (
     CARD_FILE,
     NAMES_FILE,
 )  # metrics.json and run.yaml hold paths of the machine they come from
+_PICTURES, _LARGEST_SIDE = "pictures", 1024  # pixels
+_OF_PICTURES = (f"{_PICTURES}/*.png",)
 
 
 def push_to_hub(
@@ -32,6 +41,7 @@ def push_to_hub(
     private: bool = False,
     token: str | None = None,
     message: str = "Upload a network with part filters",
+    pictures: Sequence[str | os.PathLike[str] | Image.Image] = (),
 ) -> str:
     """Upload a converted network to a repository of the hub, which is made where missing.
 
@@ -42,6 +52,9 @@ def push_to_hub(
         private: whether a repository that is made is private.
         token: None takes the one that huggingface_hub is logged in with.
         message: of the commit.
+        pictures: to be shown on the model card, such as those of `Explanation.save`: files or Pillow pictures. Nothing
+            that a network was trained or measured on is uploaded but what is given here. They are written anew, with
+            sides of at most 1,024 pixels and without what a camera noted in the file.
 
     Returns:
         The address of the commit.
@@ -49,24 +62,54 @@ def push_to_hub(
     Raises:
         ConfigError: huggingface_hub is not installed.
         RunError, LayerError: as of `save`, or the directory is not one that it wrote.
+        DataError: a picture cannot be read.
     """
+    shown = [_reduced(picture) for picture in pictures]
     api = _library().HfApi(token=token)
     with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
         if isinstance(model, nn.Module):
-            directory = save(model, temporary)
+            save(model, directory)
         else:
-            directory = as_path(model, RunError, "model: expected a network, or a directory that partcnn.save wrote")
-            read_config(directory)
-            read_names(directory / NAMES_FILE)
+            _copy(
+                as_path(model, RunError, "model: expected a network, or a directory that partcnn.save wrote"), directory
+            )
+        _fit_card(directory, repo_id, shown)
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=directory,
-            allow_patterns=list(FILES),
-            delete_patterns=[NAMES_FILE],  # of another network that lay there, where this one's filters have none
+            allow_patterns=[*FILES, *_OF_PICTURES],
+            delete_patterns=[NAMES_FILE, *_OF_PICTURES],  # of another network that lay there, where this one has none
             commit_message=message,
         )
     return str(commit.commit_url)
+
+
+def _copy(saved: Path, directory: Path) -> None:
+    """What is uploaded of a directory that `save` wrote."""
+    read_config(saved)
+    read_names(saved / NAMES_FILE)
+    for name in FILES:
+        if (saved / name).is_file():
+            shutil.copyfile(saved / name, directory / name)
+
+
+def _reduced(picture: str | os.PathLike[str] | Image.Image) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return shrunk(to_rgb(picture), _LARGEST_SIDE)
+    return shrunk(read_picture(as_path(picture, ConfigError, "pictures: expected files or pictures")), _LARGEST_SIDE)
+
+
+def _fit_card(directory: Path, repo_id: str, pictures: Sequence[Image.Image]) -> None:
+    """Put the pictures beside the card, and them and the name of the repository into it, unless it is one's own."""
+    names = [f"{_PICTURES}/{number}.png" for number, _ in enumerate(pictures, start=1)]
+    for name, picture in zip(names, pictures, strict=True):
+        (directory / name).parent.mkdir(exist_ok=True)
+        picture.save(directory / name)
+    card = directory / CARD_FILE
+    if is_own_card(card):
+        write_text(card, card_of_repository(card.read_text(encoding="utf-8"), repo_id, names))
 
 
 def from_pretrained(

@@ -1,7 +1,7 @@
 """The README.md of a saved network: what it is, how it is used, and what was measured."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -12,6 +12,7 @@ from partcnn.networks.preprocessing import Preprocessing
 
 MARK = "<!-- Written by partcnn.save. Take this line out to keep a README.md of your own. -->"
 
+_LOADED = 'partcnn.load("PATH"'
 _MOST_CLASSES = 50  # that are named
 _PLACES = {
     "peak": "the peak of its map",
@@ -70,7 +71,7 @@ def model_card(
         "```python",
         "import partcnn",
         "",
-        f'model = partcnn.load("PATH"{", model=MyNetwork()" if is_own else ""})',
+        f"model = {_LOADED}{', model=MyNetwork()' if is_own else ''})",
         'why = partcnn.explain(model, "photo.jpg")  # logit = bias (+ surroundings) + one contribution per filter',
         "```",
         "",
@@ -83,6 +84,21 @@ def model_card(
         *_figures(summary),
     ]
     return "\n".join(lines) + "\n"
+
+
+def card_of_repository(card: str, repo_id: str, pictures: Sequence[str]) -> str:
+    """A card of `model_card`, in a repository of the hub: it says how to load from there, and shows pictures.
+
+    Args:
+        card: the text.
+        repo_id: OWNER/NAME.
+        pictures: files of the repository.
+    """
+    card = card.replace(_LOADED, f"partcnn.from_pretrained({json.dumps(repo_id)}", 1)
+    if not pictures:
+        return card
+    lines = ["", "## Decisions as sums of parts", "", *(f"![The parts of a decision]({name})" for name in pictures)]
+    return card + "\n".join(lines) + "\n"
 
 
 def _names(names: Mapping[int, str]) -> list[str]:
