@@ -121,7 +121,7 @@ def cluster(task: Task) -> None:
 def factorise(task: Task) -> None:
     """K components of the object's cells, and the mean of all other cells as one more."""
     share = task.object_share()
-    whole = task.features.maps[:, 0].permute(0, 2, 3, 1)
+    whole = task.features.maps[:, 0][:].permute(0, 2, 3, 1)
     generator = torch.Generator().manual_seed(task.seed)
     layer, is_inside = task.model.layer_of_parts, eroded(share) > _WITHIN
     if is_inside.sum() < layer.mask.num_filters:  # objects of a cell or two, as where our filters start
