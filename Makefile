@@ -1,4 +1,5 @@
-# Every target makes .venv first where it is missing.
+# Every target makes .venv first where it is missing: the demonstration with the package's own dependencies alone
+# ($(VENV)/.core), what checks the code with all of them ($(VENV)/.installed).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,13 +7,19 @@ FUZZED := tests/datasets/readers/test_fuzz.py tests/app/test_fuzz.py tests/repor
 
 .PHONY: demo browser test faults fuzz audit bench architectures lint format tutorial clean
 
-$(VENV)/.installed: pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco,transformers]'
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco,transformers]'
+	touch $(VENV)/.core $@
+
+demo: $(VENV)/.core  ## train on drawn animals, with and without part filters, and write the page
 	$(BIN)/partcnn demo $(DEMO_OPTIONS)
 
 browser:  ## Debian's chromium, with which the tests look at the pages; without it they are skipped
