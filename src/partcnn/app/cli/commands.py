@@ -40,6 +40,7 @@ COMMANDS = {
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",
     "demo": "train on drawn animals, with and without part filters, and write the page",
+    "doctor": "say what is installed, what is missing for which command, and what the machine has",
 }
 
 

@@ -1,0 +1,62 @@
+"""What is told of an installation is what is there."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from partcnn.app import installation as module
+from partcnn.app.installation import EXTRAS, installation
+from partcnn.foundation.errors import ConfigError
+
+
+def test_a_library_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["torch>=2", "numpy<1", "no-such-library>=3", "timm>=99; extra == 'timm'", "also-none; extra == 'hub'"]
+    monkeypatch.setattr(module, "requires", lambda _: needed)
+    found = installation()
+    assert [(one.name, one.installed, one.is_fitting) for one in found.libraries] == [
+        ("torch", version("torch"), True),
+        ("numpy", version("numpy"), False),
+        ("no-such-library", None, False),
+    ]
+    assert [one.name for one in found.faults] == ["numpy", "no-such-library"]
+    missing = {extra.name: [one.name for one in extra.libraries] for extra in found.extras if not extra.is_installed}
+    assert missing == {"timm": ["timm"], "hub": ["also-none"]}
+
+
+def test_this_installation_is_whole_and_tells_its_extras() -> None:
+    found = installation()
+    assert found.faults == []
+    assert {"torch", "lightning", "matplotlib"} <= {one.name for one in found.libraries}
+    assert [extra.name for extra in found.extras] == list(EXTRAS)
+    assert all(extra.libraries for extra in found.extras)
+    assert not {"pytest", "timm"} & {one.name for one in found.libraries}
+
+
+def test_the_cache_is_counted_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PARTCNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PARTCNN_CACHE_GIB", "0.5")
+    assert installation().cache == module.Cache(str(tmp_path / "cache"), 0, 2**29, is_writable=True)
+    (tmp_path / "cache" / "features").mkdir(parents=True)
+    (tmp_path / "cache" / "features" / "one").write_bytes(bytes(1000))
+    assert installation().cache.num_bytes == 1000
+    monkeypatch.setenv("PARTCNN_CACHE_GIB", "much")
+    with pytest.raises(ConfigError, match="PARTCNN_CACHE_GIB"):
+        installation()
+
+
+def test_a_torch_for_gpus_is_asked_for_them_and_another_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package `torch` of our own: it says for what it is built, and whether it was imported."""
+    folder = tmp_path / "torch"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise ImportError('libcudart.so.13: no such file')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    for text, told in (
+        ("__version__ = '2.13.0+cpu'\ncuda = None\nhip = None\n", "built for processors alone"),
+        ("__version__ = '2.13.0'\ncuda = '13.0'\nhip = None\n", "libcudart.so.13: no such file"),
+    ):
+        (folder / "version.py").write_text(text + "# " * len(told))  # of another size, or Python reads its own copy
+        assert told in module._gpu()
