@@ -1,5 +1,6 @@
 """What is told of an installation is what is there."""
 
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -46,17 +47,20 @@ def test_the_cache_is_counted_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_p
         installation()
 
 
-def test_a_torch_for_gpus_is_asked_for_them_and_another_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A package `torch` of our own: it says for what it is built, and whether it was imported."""
-    folder = tmp_path / "torch"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("raise ImportError('libcudart.so.13: no such file')")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
-        monkeypatch.delitem(sys.modules, name)
-    for text, told in (
+@pytest.mark.parametrize(
+    ("version_file", "told"),
+    [
         ("__version__ = '2.13.0+cpu'\ncuda = None\nhip = None\n", "built for processors alone"),
         ("__version__ = '2.13.0'\ncuda = '13.0'\nhip = None\n", "libcudart.so.13: no such file"),
-    ):
-        (folder / "version.py").write_text(text + "# " * len(told))  # of another size, or Python reads its own copy
-        assert told in module._gpu()
+    ],
+    ids=["for processors", "for CUDA"],
+)
+def test_a_torch_for_gpus_is_asked_for_them_and_another_is_not(tmp_path: Path, version_file: str, told: str) -> None:
+    """A package `torch` of our own: it says for what it is built, and cannot be imported."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.13: no such file')")
+    (tmp_path / "torch" / "version.py").write_text(version_file)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "from partcnn.app.installation import installation; print(installation().gpu)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told in found.stdout
