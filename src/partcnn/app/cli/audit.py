@@ -8,7 +8,7 @@ from partcnn.app.cli.tables import audit_tables, console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
     parser.add_argument("--split", type=str, default="test", help="train, test or all")
     add_workers(parser)

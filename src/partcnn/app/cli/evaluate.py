@@ -14,7 +14,7 @@ _PROTOCOL = ("top", "places", "radius_px", "iou_threshold")
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument("--data", type=str | None, help="other pictures than the run's own, KIND:PLACE")
     parser.add_argument("--category", type=str | None, help="of these pictures")
     parser.add_argument("--split", type=str, default="test", help="train, test or all")

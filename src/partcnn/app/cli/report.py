@@ -10,7 +10,7 @@ from partcnn.app.cli.tables import console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument(
         "--data", type=str | None, help="its pictures, KIND:PLACE; needed where the run was not trained on them here"
     )
@@ -22,6 +22,7 @@ def execute(options: Namespace) -> int:
     from partcnn.app.named_data import check_named
     from partcnn.app.runs.audits import run_audit
     from partcnn.app.runs.opening import figures_of, open_run, run_evaluation
+    from partcnn.model.saving.shipped import is_shipped
     from partcnn.reporting import report
 
     run = open_run(options.run)
@@ -32,7 +33,8 @@ def execute(options: Namespace) -> int:
     names = [Path(other).resolve().name for other in options.compare]
     names = names if len({*names}) == len(names) else list(options.compare)
     others = {name: figures_of(other) for name, other in zip(names, options.compare, strict=True)}
-    path = Path(options.out) if options.out else run.directory / "report.html"
+    folder = Path() if is_shipped(run.directory) else run.directory
+    path = Path(options.out) if options.out else folder / "report.html"
     log = run.directory / "log" / "metrics.csv"
     written = report(
         run.model,
