@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,16 +52,22 @@ def test_the_cache_is_counted_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("version_file", "told"),
     [
         ("__version__ = '2.13.0+cpu'\ncuda = None\nhip = None\n", "built for processors alone"),
-        ("__version__ = '2.13.0'\ncuda = '13.0'\nhip = None\n", "libcudart.so.13: no such file"),
+        ("__version__ = '2.13.0'\ncuda = None\nhip = '7.0'\n", "libamdhip64.so.7: no such file"),
     ],
-    ids=["for processors", "for CUDA"],
+    ids=["for processors", "for ROCm"],
 )
 def test_a_torch_for_gpus_is_asked_for_them_and_another_is_not(tmp_path: Path, version_file: str, told: str) -> None:
     """A package `torch` of our own: it says for what it is built, and cannot be imported."""
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.13: no such file')")
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libamdhip64.so.7: no such file')")
     (tmp_path / "torch" / "version.py").write_text(version_file)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "from partcnn.app.installation import installation; print(installation().gpu)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told in found.stdout
+
+
+def test_a_torch_for_cuda_is_not_imported_where_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_build_of_torch", lambda: SimpleNamespace(__version__="2.13.0", cuda="13.0"))
+    monkeypatch.setattr(module, "_has_driver", lambda: False)
+    assert "built for CUDA, and this machine has no driver" in installation().gpu

@@ -1,5 +1,6 @@
 """What is installed beside the package, what is missing for what, and what the machine has. Asked without torch."""
 
+import ctypes
 import importlib.util
 import os
 import platform
@@ -101,7 +102,7 @@ class Installation:
 
 
 def installation() -> Installation:
-    """Look at this machine. torch is imported only where it was built for a GPU.
+    """Look at this machine. torch is imported only where it was built for a GPU, and there is a driver.
 
     Raises:
         ConfigError: `PARTCNN_CACHE_GIB` is no number of at least 0.
@@ -122,10 +123,7 @@ def installation() -> Installation:
 def _libraries(needed: list[Requirement], extra: str) -> Iterator[Library]:
     """Those that the extra adds; of "" those that are always needed."""
     for one in needed:
-        is_always = one.marker is None or one.marker.evaluate({"extra": ""})
-        if not is_always and not (extra and one.marker is not None and one.marker.evaluate({"extra": extra})):
-            continue
-        if is_always == bool(extra):
+        if not _belongs(one, extra):
             continue
         try:
             found = version(one.name)
@@ -134,6 +132,14 @@ def _libraries(needed: list[Requirement], extra: str) -> Iterator[Library]:
         else:
             is_fitting = one.specifier.contains(found, prereleases=True)
             yield Library(one.name, str(one.specifier), found, is_fitting=is_fitting)
+
+
+def _belongs(one: Requirement, extra: str) -> bool:
+    """Whether a library is one of the extra's; of "" whether it is always needed."""
+    is_always = one.marker is None or one.marker.evaluate({"extra": ""})
+    if is_always or not extra or one.marker is None:
+        return is_always and not extra
+    return one.marker.evaluate({"extra": extra})
 
 
 def _cache() -> Cache:
@@ -161,6 +167,8 @@ def _gpu() -> str:
         return "none: torch is not installed"
     if not (getattr(built, "cuda", None) or getattr(built, "hip", None)):
         return f"none: torch {built.__version__} is built for processors alone"
+    if getattr(built, "cuda", None) and not _has_driver():
+        return f"none: torch {built.__version__} is built for CUDA, and this machine has no driver for it"
     try:
         import torch
 
@@ -168,6 +176,15 @@ def _gpu() -> str:
     except (ImportError, OSError, RuntimeError) as error:  # a library of the driver is missing or too old
         return f"none: {' '.join(str(error).split())}"
     return ", ".join(names) or f"none seen by torch {built.__version__}: no card, or no driver for it"
+
+
+def _has_driver() -> bool:
+    """Whether the library of NVIDIA's driver can be loaded: asked before torch, which takes seconds to import."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _build_of_torch() -> ModuleType | None:
