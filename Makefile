@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTED_WITH_OLDEST := tests/foundation tests/objectives tests/metrics tests/plot tests/explanation tests/model tests/app/test_figures.py
 FUZZED := tests/datasets/readers/test_fuzz.py tests/app/test_fuzz.py tests/reporting/viewer/test_fuzz.py
 
-.PHONY: demo browser test faults fuzz audit bench architectures lint format tutorial clean
+.PHONY: demo demo-model browser test faults fuzz audit bench architectures lint format tutorial release-check test-oldest clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +22,9 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.core  ## train on drawn animals, with and without part filters, and write the page
 	$(BIN)/partcnn demo $(DEMO_OPTIONS)
+
+demo-model: $(VENV)/.core  ## train the network anew that comes with the package, demo:
+	$(BIN)/python benchmarks/demo_model.py
 
 browser:  ## Debian's chromium, with which the tests look at the pages; without it they are skipped
 	command -v chromium || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-noto-cjk)
@@ -58,5 +62,19 @@ tutorial: $(VENV)/.installed  ## run the notebook anew and keep what it shows
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	cd docs && ../$(BIN)/jupyter execute --inplace tutorial.ipynb
 
+release-check:  ## build the files of a release and use them as a stranger would; before every release
+	PYTHON=$(PYTHON) .ci/release_check
+
+OLDEST := .venv-oldest
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct -e '.[timm,onnx,hub,coco,compare]'
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python pytest hypothesis
+	touch $@
+
+test-oldest: $(OLDEST)/.installed  ## the oldest libraries that pyproject.toml allows; what they warn of is no error
+	$(OLDEST)/bin/pytest -o filterwarnings= $(TESTED_WITH_OLDEST)
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
