@@ -1,19 +1,30 @@
-# Every target makes .venv first where it is missing.
+# Every target makes .venv first where it is missing: the demonstration with the package's own dependencies alone
+# ($(VENV)/.core), what checks the code with all of them ($(VENV)/.installed).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTED_WITH_OLDEST := tests/foundation tests/objectives tests/metrics tests/plot tests/explanation tests/model tests/app/test_figures.py
 FUZZED := tests/datasets/readers/test_fuzz.py tests/app/test_fuzz.py tests/reporting/viewer/test_fuzz.py
 
-.PHONY: demo browser docs test faults fuzz audit bench architectures lint format tutorial clean
+.PHONY: demo demo-model browser docs test faults fuzz audit bench architectures lint format tutorial release-check test-oldest clean
 
-$(VENV)/.installed: pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco,transformers]'
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-demo: $(VENV)/.installed  ## train on drawn animals, with and without part filters, and write the page
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[dev,timm,coco,transformers]'
+	touch $(VENV)/.core $@
+
+demo: $(VENV)/.core  ## train on drawn animals, with and without part filters, and write the page
 	$(BIN)/partcnn demo $(DEMO_OPTIONS)
+
+demo-model: $(VENV)/.core  ## train the network anew that comes with the package, demo:
+	$(BIN)/python benchmarks/demo_model.py
 
 browser:  ## Debian's chromium, with which the tests look at the pages; without it they are skipped
 	command -v chromium || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-noto-cjk)
@@ -55,5 +66,19 @@ tutorial: $(VENV)/.installed  ## run the notebook anew and keep what it shows
 	$(BIN)/python -m pip install --quiet -e '.[notebook]'
 	cd docs && ../$(BIN)/jupyter execute --inplace tutorial.ipynb
 
+release-check:  ## build the files of a release and use them as a stranger would; before every release
+	PYTHON=$(PYTHON) .ci/release_check
+
+OLDEST := .venv-oldest
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct -e '.[timm,onnx,hub,coco,compare]'
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python pytest hypothesis
+	touch $@
+
+test-oldest: $(OLDEST)/.installed  ## the oldest libraries that pyproject.toml allows; what they warn of is no error
+	$(OLDEST)/bin/pytest -o filterwarnings= $(TESTED_WITH_OLDEST)
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -40,6 +40,7 @@ def imported_by(arguments: list[str]) -> set[str]:
         ["--version"],
         *([command, "--help"] for command in ("train", "evaluate", "explain", "report", "view", "redundancy", "names")),
         *([command, "--help"] for command in ("prune", "export", "compare", "info", "benchmark", "demo")),
+        *([command, "--help"] for command in ("doctor", "figure", "completion")),
         ["benchmark", "paper", "--help"],
         ["benchmark", "objectives", "--help"],
     ],
@@ -53,6 +54,10 @@ def test_explaining_a_picture_trains_draws_and_reads_nothing(tmp_path: Path) -> 
     Image.new("RGB", (112, 112), "red").save(tmp_path / "red.png")
     found = imported_by(["explain", RUN, str(tmp_path / "red.png")])
     assert found & (TRAINING | DRAWING | READERS | {"transformers"}) == set()
+
+
+def test_doctor_answers_before_torch_would_be_there() -> None:
+    assert imported_by(["doctor"]) & ALL <= {"torch", "numpy"}  # where torch is built for GPUs
 
 
 def test_comparing_runs_opens_no_network() -> None:

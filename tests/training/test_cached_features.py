@@ -27,7 +27,8 @@ from partcnn.app.cli.commands import main
 from partcnn.datasets import PartDataset, Sample
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation import disk_cache
-from partcnn.foundation.disk_cache import FeatureCache, content_key, default_directory, network_digest
+from partcnn.foundation.cache_place import default_directory
+from partcnn.foundation.disk_cache import FeatureCache, content_key, network_digest
 from partcnn.foundation.errors import ConfigError
 from partcnn.model.network import PartNetwork, conversion_of
 from partcnn.model.second_views import SecondViews

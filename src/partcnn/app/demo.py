@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 
 from partcnn.app.demo_trunk import EPOCHS, LAYER, all_kinds, trained_trunk
+from partcnn.app.drawings import write_drawings
 from partcnn.app.runs.training import train_run
 from partcnn.app.settings import NetworkSettings, RunSettings
 from partcnn.datasets import PartDataset
@@ -21,7 +22,6 @@ from partcnn.reporting.tiles import evenly_chosen
 
 _NUM_FILTERS = 12  # of 8 none had the head for itself
 _NUM_TILES = 6  # pictures of a filter in the gallery
-_NUM_PICTURES = 3  # drawings kept out that are written as files, to try `partcnn explain` on
 
 
 def run_demo(
@@ -41,7 +41,7 @@ def run_demo(
 
     Args:
         directory: holds the runs "parts" and "plain", replaced where they exist, trunk.safetensors, a few drawings
-            in "pictures", what each filter holds of some of them in filters.png, and report.html.
+            kept out in "pictures", what each filter holds of some of them in filters.png, and report.html.
         seed: of all trainings; the drawings are always the same.
         count: drawn pictures per kind of animal.
         category: the animal whose parts are looked for.
@@ -51,32 +51,16 @@ def run_demo(
     Returns:
         The page, and the evaluations by name, the network with part filters first.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    settings = RunSettings(
-        data=f"demo:{count}",
-        category=category,
-        out=str(directory / "parts"),
-        backbone="wide_field",
-        weights=str(directory / "trunk.safetensors"),
-        layers=LAYER,
-        seed=seed,
-        epochs=epochs,
-        network=NetworkSettings(filters=_NUM_FILTERS),
-        workers=0,  # drawings are kept in memory: other processes would draw them again
-        force=True,
-    )
+    settings = demo_settings(directory, seed=seed, count=count, category=category, epochs=epochs)
     dataset = load_dataset(settings.data, category=category)
-    trunk = trained_trunk(
-        all_kinds(settings.data, count), epochs=epochs or EPOCHS, seed=seed, is_progress_shown=is_progress_shown
-    )
-    save_tensors(trunk.state_dict(), Path(settings.weights or ""))
+    write_trunk(settings, is_progress_shown=is_progress_shown)
     run, _, evaluation = train_run(settings, dataset=dataset, is_progress_shown=is_progress_shown)
     plain_settings = replace(settings, out=str(directory / "plain"), plain=True)
     _, _, plain = train_run(plain_settings, dataset=dataset, is_progress_shown=is_progress_shown)
     if evaluation is None or plain is None:
         raise KeyboardInterrupt
     test = dataset.with_split("test")
-    _write_pictures(test, directory / "pictures")
+    write_drawings(test, directory / "pictures")
     _draw_gallery(run.model, evaluation, test, directory / "filters.png")
     page = report(
         run.model,
@@ -89,12 +73,37 @@ def run_demo(
     return page, {"part filters": evaluation, "plain": plain}
 
 
-def _write_pictures(dataset: PartDataset, directory: Path) -> None:
-    directory.mkdir(exist_ok=True)
-    step = max(1, len(dataset) // _NUM_PICTURES)
-    for sample in dataset.samples[::step][:_NUM_PICTURES]:
-        file = directory / f"{dataset.classes[sample.labels[0]]}-{sample.image_path.stem}.png"
-        sample.load_image().save(file)
+def demo_settings(
+    directory: Path, *, seed: int = 0, count: int = 150, category: str = "giraffe", epochs: int | None = None
+) -> RunSettings:
+    """Of the run with part filters; arguments as of `run_demo`."""
+    return RunSettings(
+        data=f"demo:{count}",
+        category=category,
+        out=str(directory / "parts"),
+        backbone="wide_field",
+        weights=str(directory / "trunk.safetensors"),
+        layers=LAYER,
+        seed=seed,
+        epochs=epochs,
+        network=NetworkSettings(filters=_NUM_FILTERS),
+        workers=0,  # drawings are kept in memory: other processes would draw them again
+        force=True,
+    )
+
+
+def write_trunk(settings: RunSettings, *, is_progress_shown: bool = True) -> None:
+    """Train the trunk that settings of `demo_settings` name, and write its weights where they say."""
+    count = int(settings.data.partition(":")[2])
+    trunk = trained_trunk(
+        all_kinds(settings.data, count),
+        epochs=settings.epochs or EPOCHS,
+        seed=settings.seed,
+        is_progress_shown=is_progress_shown,
+    )
+    file = Path(settings.weights or "")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(trunk.state_dict(), file)
 
 
 def _draw_gallery(model: nn.Module, evaluation: Evaluation, dataset: PartDataset, file: Path) -> None:

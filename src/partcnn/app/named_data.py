@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from partcnn.foundation.disk_cache import default_directory
+from partcnn.foundation.cache_place import default_directory
 from partcnn.foundation.errors import RunError
 
 _FOLDER = "named"  # within the directory of the cache; of each data set an empty file

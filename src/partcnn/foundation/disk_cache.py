@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.cache_place import default_directory, limit_of_environment
 from partcnn.foundation.files import file_state, remove_abandoned, save_tensors
 
 _log = logging.getLogger("partcnn")
@@ -26,7 +26,6 @@ _log = logging.getLogger("partcnn")
 _FORMAT = "1"
 _FOLDER = "features"  # within the directory of the cache: nothing else there is ever touched
 _ENDING = ".safetensors"
-_DEFAULT_GIB = 20.0
 _ABANDONED_S = 86_400  # a file being written is no older than a day
 _AHEAD_S = 3_600  # by which the clock of another machine may be ahead; what is dated later is of a clock that was wrong
 _TRIES = 10  # to open an entry that other processes remove or replace meanwhile
@@ -63,7 +62,7 @@ class FeatureCache:
 
     def __init__(self, directory: Path, max_bytes: int | None = None) -> None:
         self.directory = directory
-        self.max_bytes = _limit_of_environment() if max_bytes is None else max_bytes
+        self.max_bytes = limit_of_environment() if max_bytes is None else max_bytes
         self._is_usable = True
 
     def find(self, key: str) -> CachedTensors | None:
@@ -129,18 +128,6 @@ class FeatureCache:
                 return
             file.unlink(missing_ok=True)
             total -= entry_size
-
-
-def default_directory() -> Path | None:
-    """`PARTCNN_CACHE`, else partcnn/ in `XDG_CACHE_HOME`, else ~/.cache/partcnn; None for a user without a home."""
-    if os.environ.get("PARTCNN_CACHE"):
-        return Path(os.environ["PARTCNN_CACHE"]).expanduser()
-    of_desktop = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if of_desktop.is_absolute():  # the XDG specification: others are to be ignored
-        return of_desktop / "partcnn"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".cache" / "partcnn"
-    return None
 
 
 def default_cache() -> FeatureCache | None:
@@ -217,14 +204,3 @@ def _checksum(tensors: Mapping[str, Tensor], seconds: str | None) -> str:
 
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _limit_of_environment() -> int:
-    text = os.environ.get("PARTCNN_CACHE_GIB") or str(_DEFAULT_GIB)
-    try:
-        limit = float(text)
-        if not limit >= 0:
-            raise ValueError
-        return int(limit * 2**30)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"PARTCNN_CACHE_GIB: expected a number of GiB of at least 0, got {text!r}") from None

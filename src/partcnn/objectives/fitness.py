@@ -42,7 +42,7 @@ def template_fitness(
     flat = at_least_float32(maps).flatten(2)
     with in_full_precision(maps.device):
         negative = -flat.sum(dim=2, keepdim=True)
-        positive = cones((maps.shape[2], maps.shape[3]), beta, like=flat)(flat)
+        positive = cones((maps.shape[2], maps.shape[3]), beta, like=flat).convolved(flat)
         return tau * torch.cat([negative, positive + negative], dim=2)
 
 
@@ -51,7 +51,7 @@ class BankOfCones(NamedTuple):
 
     bank: Tensor  # [cell, cell], or [filter, cell, cell]
 
-    def __call__(self, flat: Tensor) -> Tensor:  # [image, filter, cell] -> the same
+    def convolved(self, flat: Tensor) -> Tensor:  # [image, filter, cell] -> the same
         """k ∗ x."""
         if self.bank.ndim == 2:
             return flat @ self.bank
@@ -73,7 +73,7 @@ class TransformedCones(NamedTuple):
     transform: Tensor  # [frequency, col]
     spectrum: Tensor  # [frequency, row, row], or [filter, frequency, row, row]
 
-    def __call__(self, flat: Tensor) -> Tensor:  # [image, filter, cell] -> the same
+    def convolved(self, flat: Tensor) -> Tensor:  # [image, filter, cell] -> the same
         """k ∗ x."""
         num_frequencies, width = self.transform.shape
         height = self.spectrum.shape[-1]
@@ -89,7 +89,7 @@ class TransformedCones(NamedTuple):
         return self if self.spectrum.ndim == 3 else self._replace(spectrum=self.spectrum[chosen])
 
 
-Cones = BankOfCones | TransformedCones
+Cones = BankOfCones | TransformedCones  # with a method by name: torch.compile of torch 2.10 cannot call a tuple
 
 
 def cones(size: tuple[int, int], beta: float | Tensor, *, like: Tensor) -> Cones:

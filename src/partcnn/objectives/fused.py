@@ -116,7 +116,7 @@ def _sweep(
             chunk = at_least_float32(maps[:, chosen]).flatten(2)
             own_cone = cone.of_filters(chosen)
             negative = -tau * chunk.sum(dim=2)
-            positive = own_cone(chunk).mul_(tau).add_(negative[..., None])
+            positive = own_cone.convolved(chunk).mul_(tau).add_(negative[..., None])
             found = rule(positive, negative, belongs[:, chosen])
             numbers.append((found.loss, *found.terms))
             if gradient is not None:
@@ -130,7 +130,7 @@ def _sweep(
 def _by_maps(slopes: Slopes, cone: Cones) -> Tensor:
     """∂/∂x = ∑_T ∂loss/∂s_T · t_T, for templates of height 1: the cone of the slopes, less all of them."""
     total = slopes.by_positive.sum(dim=2) + slopes.by_negative
-    return cone(slopes.by_positive).sub_(total[..., None])
+    return cone.convolved(slopes.by_positive).sub_(total[..., None])
 
 
 def _chunks(maps: Tensor, ranks: Ranks) -> Iterator[slice]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from partcnn.plot.colours import ink_on, web_colour
-from partcnn.plot.lettering import drawable, lettering
+from partcnn.plot.lettering import drawable, lettering, points
 
 _MARGIN_FRAC = 0.05  # of the picture's width, between it and the names
 _LINE_LETTERS = 24
@@ -44,7 +44,7 @@ def draw_callouts(callouts: Sequence[Callout], axis: Axes, size: tuple[int, int]
                 xytext=(edge * width, share * height),
                 ha=align,
                 va="center",
-                fontsize=9,
+                fontsize=points(0.9),
                 color=ink_on(one.colour),
                 **lettering([text]),
                 bbox={

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from partcnn.foundation.errors import DataError
-from partcnn.plot.lettering import drawable, letter_legend
+from partcnn.plot.lettering import drawable, letter_legend, points
 
 # Okabe and Ito's colours, told apart with every common colour blindness; line styles tell them apart without colour.
 _CYCLE = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#e69f00", "-"))
@@ -88,7 +88,7 @@ def training_curves(
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=points(0.8))
     return axis
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from partcnn.foundation.number_text import NOT_SEEN, signed
 from partcnn.foundation.pixels import shrunk
 from partcnn.plot.callouts import Callout, draw_callouts
 from partcnn.plot.colours import filter_colours, web_colour
-from partcnn.plot.lettering import drawable, lettering
+from partcnn.plot.lettering import drawable, lettering, points
 from partcnn.plot.overlay import heatmap_overlay
 from partcnn.plot.tiling import Outline, filter_name, inner_place, shared_name
 
@@ -126,12 +126,12 @@ def part_map(
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
-    picture = _picture_of(explanation)
+    picture = picture_of(explanation)
     axis.imshow(shrunk(picture, _PICTURE_PX), extent=(0, explanation.image_size[1], explanation.image_size[0], 0))
     axis.set_axis_off()
     axis.set_anchor("N")
     if explanation.is_tiling:
-        return _draw_regions(explanation, axis, most, parts or {})
+        return _named_regions(explanation, axis, most, parts or {})
     placed = [
         (rank, one) for rank, term in _strongest(explanation, most) for one in term.contributions if one.score > 0
     ]
@@ -151,7 +151,7 @@ def part_map(
             color="white",
             ha="center",
             va="center",
-            fontsize=9,
+            fontsize=points(0.9),
             fontweight="bold",
             bbox={"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "white"},
             arrowprops={"arrowstyle": "-", "color": "white", "shrinkB": 3},
@@ -208,17 +208,17 @@ def contribution_bars(
             textcoords="offset points",
             ha="left" if value >= 0 else "right",
             va="center",
-            fontsize=8,
+            fontsize=points(0.8),
         )
     hidden = [
         (term.hidden_change, place) for place, (_, term) in enumerate(strongest) if term.hidden_change is not None
     ]
     if hidden:
         axis.plot(*zip(*hidden, strict=True), "D", color="#333333", markersize=4, label="change when hidden")
-        axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+        axis.legend(frameon=False, fontsize=points(0.8), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     # The legend lies between bars and title: a long title would run into it.
     title = drawable(f"{explanation.question}: {explanation.probability:.1%}")
-    axis.set_title(title, loc="left", fontsize=11, pad=24 if hidden else 6, **lettering([title]))
+    axis.set_title(title, loc="left", fontsize=points(1.1), pad=24 if hidden else 6, **lettering([title]))
     return axis
 
 
@@ -236,7 +236,7 @@ def explanation(
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
-    _picture_of(why)
+    picture_of(why)
     axis.set_axis_off()
     part_map(why, axis.inset_axes((0, 0, 0.44, 1)), most=most, parts=parts)
     contribution_bars(why, axis.inset_axes((0.62, 0.05, 0.38, 0.85)), most=most, parts=parts)
@@ -256,7 +256,7 @@ def explanation_figure(
     Raises:
         ConfigError: the explanation was made on a tensor and holds no picture.
     """
-    picture = _picture_of(explanation)
+    picture = picture_of(explanation)
     if explanation.is_tiling:
         return _tiled_figure(explanation, most or _MOST_TILES, parts)
     most = most or MOST_NAMED
@@ -315,16 +315,33 @@ def _map_of(one: Contribution, small: Image.Image, image_size: tuple[int, int]) 
     return heatmap_overlay(small, one.heatmap_at((small.height, small.width)), peak=peak)
 
 
-def _draw_regions(explanation: Explanation, axis: Axes, most: int, parts: Mapping[int, str]) -> Axes:
+def draw_regions(
+    explanation: Explanation, axis: Axes, *, only: Collection[int] | None = None, line_points: float = 1.2
+) -> Axes:
+    """What each filter holds of the picture, in its colour with a white line around it, as vectors.
+
+    Args:
+        explanation: of filters that compete.
+        axis: with the picture on it, in its pixels; returned.
+        only: filters that are drawn; None: all.
+        line_points: width of the line.
+    """
+    height, width = explanation.image_size
+    colours = _colours(explanation)
+    for one in explanation.contributions:
+        if one.outline and (only is None or one.filter in only):
+            path = Path.make_compound_path(*(Path(line * (width, height), closed=True) for line in one.outline))
+            face = (*(colours[one.filter] / 255), _FILL_OPACITY)
+            axis.add_patch(PathPatch(path, facecolor=face, edgecolor="white", linewidth=line_points))
+    return axis
+
+
+def _named_regions(explanation: Explanation, axis: Axes, most: int, parts: Mapping[int, str]) -> Axes:
     height, width = explanation.image_size
     scale = min(1.0, _PLACES_PX / max(height, width))
     regions = explanation.regions_at((max(1, round(height * scale)), max(1, round(width * scale))))
     colours = _colours(explanation)
-    for one in explanation.contributions:
-        if one.outline:
-            path = Path.make_compound_path(*(Path(line * (width, height), closed=True) for line in one.outline))
-            face = (*(colours[one.filter] / 255), _FILL_OPACITY)
-            axis.add_patch(PathPatch(path, facecolor=face, edgecolor="white", linewidth=1.2))
+    draw_regions(explanation, axis)
     callouts = []
     named = [(term, one) for _, term in _strongest(explanation, most) for one in term.contributions if one.score > 0]
     for term, one in named[: max(most, _MOST_TILES)]:
@@ -354,7 +371,7 @@ def _colours(explanation: Explanation) -> npt.NDArray[np.uint8]:
     return filter_colours(len(explanation.contributions))
 
 
-def _picture_of(explanation: Explanation) -> Image.Image:
+def picture_of(explanation: Explanation) -> Image.Image:
     if explanation.picture is None:
         raise ConfigError("explanation: expected one made on a picture, got one made on a tensor; explain the file")
     return explanation.picture

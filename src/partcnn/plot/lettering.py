@@ -39,6 +39,11 @@ def drawable(text: str, *, line_letters: int | None = None) -> str:
     return "".join(letter if _is_own(letter) or _family_of(letter) else _escape(letter) for letter in text)
 
 
+def points(share: float) -> float:
+    """The size of letters, as a share of the usual one: 10 points, unless a figure is made for paper."""
+    return share * float(rcParams["font.size"])
+
+
 def letter_legend(legend: Legend) -> None:
     """Set the names of a legend that were passed through `drawable`."""
     for text in legend.get_texts():

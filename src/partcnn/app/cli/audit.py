@@ -8,7 +8,7 @@ from partcnn.app.cli.tables import audit_tables, console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     add_pictures(parser)
     add_workers(parser)
     add_json(parser)

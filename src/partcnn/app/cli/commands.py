@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "measure a run on pictures it was not trained on",
     "explain": "show which parts made a decision",
     "report": "write one page that shows every filter",
+    "figure": "draw a figure for a paper: filters, parts, one decision, or the training",
     "audit": "say whether decisions come from the object's parts or from what lies around it",
     "names": "show and give names to the filters of a run",
     "view": "a page on this machine where a picture of your own is explained",
@@ -40,6 +41,8 @@ COMMANDS = {
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",
     "demo": "train on drawn animals, with and without part filters, and write the page",
+    "completion": "print a script with which a shell completes commands and options",
+    "doctor": "say what is installed, what is missing for which command, and what the machine has",
 }
 
 
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _executed(arguments: Sequence[str]) -> int:
-    parser = _parser(given_command(arguments))
+    parser = parser_of({given_command(arguments)})
     options = options_of(parser, arguments)
     chosen = options[options.command]
     if getattr(chosen, "resume", None) is not None:
@@ -128,8 +131,8 @@ def _check_settings(file: Path) -> None:
         raise ConfigError(f"config: expected a YAML file of settings by name, got another one ({error})") from error
 
 
-def _parser(given: str | None) -> ArgumentParser:
-    """Knows every command by its line of help, and the options of the one that was given."""
+def parser_of(given: Collection[str | None]) -> ArgumentParser:
+    """Knows every command by its line of help, and the options of those that were given."""
     parser = ArgumentParser(
         prog="partcnn", description="Part filters for any CNN.", version=package_version(), exit_on_error=False
     )
@@ -137,7 +140,7 @@ def _parser(given: str | None) -> ArgumentParser:
     for name, line in COMMANDS.items():
         command = ArgumentParser(prog=f"partcnn {name}", exit_on_error=False)
         commands.add_subcommand(name, command, help=line)
-        if name == given:  # after, since a command may have commands of its own
+        if name in given:  # after, since a command may have commands of its own
             _module(name).add_options(command)
     return parser
 

@@ -15,9 +15,16 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--category", type=str, default="giraffe", help="the animal whose parts are looked for")
     parser.add_argument("--count", type=int, default=150, help="drawn pictures per kind of animal")
     parser.add_argument("--epochs", type=int | None, help="fewer are quicker; the default shows the method's worth")
+    parser.add_argument(
+        "--pictures",
+        type=str | None,
+        help="train nothing, and write drawings that the network demo: never saw to this folder",
+    )
 
 
 def execute(options: Namespace) -> int:
+    if options.pictures is not None:
+        return _write_pictures(Path(options.pictures))
     from partcnn.app.demo import run_demo
     from partcnn.evaluation.comparison import compare
 
@@ -27,4 +34,12 @@ def execute(options: Namespace) -> int:
     )
     console().print(compare(evaluations).table())
     console().print(f"open this page: {page.resolve()}", soft_wrap=True)
+    return DONE
+
+
+def _write_pictures(directory: Path) -> int:
+    from partcnn.app.drawings import unseen_drawings, write_drawings
+
+    files = write_drawings(unseen_drawings(), directory)
+    console().print(f"{len(files)} drawings, which the network demo: never saw: {directory}", soft_wrap=True)
     return DONE

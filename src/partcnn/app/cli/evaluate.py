@@ -14,7 +14,7 @@ _PROTOCOL = ("top", "places", "radius_px", "iou_threshold")
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     add_pictures(parser)
     add_workers(parser)
     parser.add_argument("--top", type=int | None, help="strongest pictures per filter and part; default 100")

@@ -12,7 +12,7 @@ from partcnn.foundation.errors import ConfigError
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument("images", nargs="+", help="picture files")
     parser.add_argument("--class", dest="label", type=str | None, help="the class to explain; else the predicted one")
     parser.add_argument("--against", type=str | None, help="a second class: why the first and not this one")

@@ -9,7 +9,7 @@ from partcnn.app.cli.tables import console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory, or one that partcnn.save wrote")
+    parser.add_argument("run", help="run directory, or one that partcnn.save wrote; demo: comes with the package")
     parser.add_argument("--out", type=str, required=True, help="the file, such as model.onnx or model.pt2")
     parser.add_argument("--format", type=str | None, help="onnx or torch-export; without it by the file's ending")
     parser.add_argument(

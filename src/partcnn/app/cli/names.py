@@ -31,11 +31,12 @@ def execute(options: Namespace) -> int:
     from partcnn.model.naming import filter_names, name_filters, num_filters
     from partcnn.model.saving.checkpoint import save_names
     from partcnn.model.saving.names_file import read_names, write_names
+    from partcnn.model.saving.shipped import run_directory
 
     target = None if options.target is None else Path(options.target)
     if target is not None and target.is_dir():
         raise ConfigError(f"export: expected a file name, got the directory {target}; add names.yaml")
-    model, kept = open_network(options.run), kept_figures(Path(options.run))
+    model, kept = open_network(options.run), kept_figures(run_directory(options.run))
     proposals = {} if kept is None else proposed_names(kept)
     before = names = filter_names(model)
     if options.source is not None:

@@ -10,7 +10,7 @@ from partcnn.app.cli.tables import console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument("others", nargs="*", default=[], help="other runs beside it, such as the plain one")
     add_workers(parser)
     add_json(parser)

@@ -7,7 +7,7 @@ from partcnn.app.cli.tables import console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument(
         "--data", type=str | None, help="its pictures, KIND:PLACE; needed where the run was not trained on them here"
     )

@@ -228,3 +228,47 @@ def layer_table(title: str, shown: list[Any], fields: dict[str, Any], auto: list
             "yes" if shape.is_nonnegative else "no",
         )
     return table
+
+
+def machine_table(found: Any) -> Table:
+    """Of an `Installation`: where partcnn runs."""
+    cache = found.cache
+    place = "none: this user has no home; PARTCNN_CACHE names a folder" if cache.directory is None else cache.directory
+    held = f"{cache.num_bytes / 2**30:.2f} of {cache.max_bytes / 2**30:g} GiB" if cache.directory else NONE
+    table = Table(title=f"partcnn {found.partcnn}", show_header=False)
+    for name, told in (
+        ("Python", found.python),
+        ("machine", f"{found.machine}, {found.num_processors} processors"),
+        ("GPU", found.gpu),
+        ("cache", place),
+        ("", held if cache.is_writable or cache.directory is None else f"{held}, cannot be written to"),
+    ):
+        table.add_row(name, told)
+    return table
+
+
+def library_table(libraries: Sequence[Any]) -> Table:
+    """Each `Library` with the versions that are needed and the one that is there."""
+    table = Table(title="what every command may need")
+    for name in ("library", "needed", "installed"):
+        table.add_column(name)
+    for one in libraries:
+        table.add_row(one.name, one.needed, _installed(one))
+    return table
+
+
+def extra_table(extras: Sequence[Any]) -> Table:
+    """Each `Extra`, and what to do where something of it is missing."""
+    table = Table(title="extras, each for one purpose")
+    for name in ("extra", "for", "state"):
+        table.add_column(name)
+    for one in extras:
+        told = ", ".join(f"{library.name} {_installed(library)}" for library in one.libraries)
+        table.add_row(one.name, one.purpose, told if one.is_installed else f"{told}; pip install 'partcnn[{one.name}]'")
+    return table
+
+
+def _installed(library: Any) -> str:
+    if library.installed is None:
+        return "missing"
+    return str(library.installed) if library.is_fitting else f"{library.installed} does not fit"

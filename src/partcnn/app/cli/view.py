@@ -7,7 +7,7 @@ from partcnn.app.cli.tables import console
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run", help="run directory")
+    parser.add_argument("run", help="run directory; demo: comes with the package")
     parser.add_argument("--port", type=int, default=8765, help="of this machine alone (loopback); 0: any free one")
 
 

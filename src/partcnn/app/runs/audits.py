@@ -8,13 +8,14 @@ from partcnn.evaluation.audit import audit
 from partcnn.evaluation.audit_result import Audit
 from partcnn.model.mask import top_mask
 from partcnn.model.network import PartNetwork, conversion_of
+from partcnn.model.saving.shipped import is_shipped
 
 _log = logging.getLogger("partcnn")
 AUDIT_FILE = "audit.json"
 
 
 def audit_run(run: Run, *, num_workers: int = 0) -> Audit:
-    """Audit a run on the pictures kept out of it, and write audit.json.
+    """Audit a run on the pictures kept out of it, and write audit.json; the package's own run stays as it is.
 
     Maps of these pictures that training has kept do not pass the trunk again.
 
@@ -24,6 +25,8 @@ def audit_run(run: Run, *, num_workers: int = 0) -> Audit:
     features = features_of(run, run.cache, num_workers=num_workers)
     found = audit(run.model, run.dataset("test"), num_workers=num_workers, features=features)
     found = replace(found, run=about(run))
+    if is_shipped(run.directory):
+        return found
     try:
         found.to_json(run.directory / AUDIT_FILE)
     except OSError as error:

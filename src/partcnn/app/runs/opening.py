@@ -20,6 +20,7 @@ from partcnn.model.naming import filter_names
 from partcnn.model.network import PartNetwork, PictureFeatures
 from partcnn.model.saving.checkpoint import METRICS_FILE, load, write_card
 from partcnn.model.saving.checkpoint_files import WEIGHTS_FILE
+from partcnn.model.saving.shipped import is_shipped, run_directory
 
 if TYPE_CHECKING:  # what opens or measures pictures is imported where it is done
     from partcnn.datasets.part_dataset import PartDataset
@@ -97,7 +98,7 @@ def evaluate_run(
     """Measure a run on the pictures kept out of it, and write metrics.json.
 
     Args:
-        run: any.
+        run: any; the package's own stays as it is.
         dataset: the pictures kept out, where they are open already.
         num_workers: processes that decode pictures.
         cache: where the trunk's maps of whole pictures are kept and looked for. None: the trunk runs.
@@ -117,6 +118,8 @@ def evaluate_run(
         pictures = dataset or run.dataset("test")
         found = faithfulness_of(run.model, pictures, num_faithfulness, num_workers=num_workers)
         evaluation = replace(evaluation, faithfulness=found)
+    if is_shipped(run.directory):
+        return evaluation
     try:
         keep_figures(run, evaluation)
     except OSError as error:
@@ -148,10 +151,13 @@ def about(run: Run) -> dict[str, Any]:
 def open_run(directory: str | Path) -> Run:
     """A run that was trained before. What is not as training left it is told in the log.
 
+    Args:
+        directory: of it; "demo:" is the run that comes with the package.
+
     Raises:
         RunError: the directory is missing, incomplete or malformed.
     """
-    directory = Path(directory)
+    directory = run_directory(directory)
     settings, state = _read(directory)
     _tell(directory, state)
     return Run(directory, load(directory), settings, state)
@@ -163,7 +169,7 @@ def open_network(directory: str | Path) -> nn.Module:
     Raises:
         RunError, WeightsError: as of `partcnn.load`.
     """
-    directory = Path(directory)
+    directory = run_directory(directory)
     return open_run(directory).model if (directory / SETTINGS_FILE).is_file() else load(directory)
 
 
@@ -174,7 +180,7 @@ def figures_of(directory: str | Path) -> Evaluation:
         RunError: the directory is missing, incomplete or malformed.
         DataError: metrics.json is malformed.
     """
-    directory = Path(directory)
+    directory = run_directory(directory)
     _, state = _read(directory)
     kept = kept_figures(directory)
     if kept is None:

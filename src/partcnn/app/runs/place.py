@@ -25,6 +25,7 @@ from partcnn.foundation.streams import is_text
 from partcnn.model.saving.checkpoint import CARD_FILE, METRICS_FILE, is_own_card
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, STATE_FOLDER, WEIGHTS_FILE
 from partcnn.model.saving.names_file import NAMES_FILE
+from partcnn.model.saving.shipped import check_not_shipped
 
 _MAKING, _REPLACED, _REPLACING = "training", "replaced", "replacing"
 # What partcnn writes into a run goes with the run; all else is the user's, and is there after as before.
@@ -161,9 +162,11 @@ def new_run(out: Path, *, force: bool) -> Iterator[RunPlace]:
         force: whether a run that stands there, or half a one, may be replaced.
 
     Raises:
-        RunError: it stands there and may not be replaced; other files stand there; another process trains to it.
+        RunError: it stands there and may not be replaced; other files stand there; another process trains to it; it
+            is the package's own.
         OSError: it cannot be written to.
     """
+    check_not_shipped(out, "out")
     if out.exists() and not out.is_dir():
         raise RunError(f"out: expected a directory, got the file {out}")
     if not is_text(os.fspath(out.resolve())):

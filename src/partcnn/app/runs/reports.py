@@ -7,6 +7,7 @@ from pathlib import Path
 from partcnn.app.named_data import check_named
 from partcnn.app.runs.audits import run_audit
 from partcnn.app.runs.opening import Run, figures_of, run_evaluation
+from partcnn.model.saving.shipped import is_shipped
 from partcnn.reporting import report
 
 
@@ -17,7 +18,7 @@ def report_run(
 
     Args:
         run: measured and audited now, where it was not.
-        path: of the page; None takes report.html in the run directory.
+        path: of the page; None takes report.html in the run directory, of the package's own run in the present one.
         data: its pictures, KIND:PLACE; None takes those of its settings, where somebody trained on them here.
         compare: directories of other runs on the same pictures.
 
@@ -36,10 +37,11 @@ def report_run(
     names = names if len({*names}) == len(names) else list(map(str, compare))
     others = {name: figures_of(other) for name, other in zip(names, compare, strict=True)}
     log = run.directory / "log" / "metrics.csv"
+    folder = Path() if is_shipped(run.directory) else run.directory
     return report(
         run.model,
         run.dataset("test"),
-        run.directory / "report.html" if path is None else path,
+        folder / "report.html" if path is None else path,
         evaluation=run_evaluation(run),
         compare=others,
         log=log if log.is_file() else None,

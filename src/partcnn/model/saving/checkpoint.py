@@ -9,6 +9,7 @@
 A run directory of `partcnn train` holds these and more.
 """
 
+import copy
 import json
 import logging
 import os
@@ -40,8 +41,10 @@ from partcnn.model.saving.checkpoint_files import (
     read_config,
     read_headers,
 )
+from partcnn.model.saving.halving import STORED_IN, halved
 from partcnn.model.saving.model_card import MARK, model_card
 from partcnn.model.saving.names_file import NAMES_FILE, read_names, write_names
+from partcnn.model.saving.shipped import check_not_shipped, run_directory
 from partcnn.model.settings import ConversionSettings
 from partcnn.networks.backbones import build_network
 from partcnn.networks.preprocessing import Preprocessing
@@ -52,28 +55,36 @@ CARD_FILE = "README.md"
 METRICS_FILE = "metrics.json"
 
 
-def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
+def save(model: nn.Module, path: str | os.PathLike[str], *, half: bool = False) -> Path:
     """Write a converted network to a directory, which is made where missing. Files there are replaced whole.
 
     Args:
         model: a network made by `partcnn.convert`, trained or not.
         path: the directory. Other files in it stay.
+        half: keep the large tensors in 16 bits: half the bytes. What `load` gives computes in 32 bits, as before,
+            with weights that were rounded to some 3 digits. `model` stays as it is.
 
     Returns:
         The directory.
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        RunError: the path is none, or is or passes through a file.
+        RunError: the path is none, is or passes through a file, or is the package's own network.
+        WeightsError: with `half`, a weight is above 65,504 and has no place in 16 bits.
     """
     record = conversion_of(model)
     directory = as_path(path, RunError, "path: expected a directory")
+    check_not_shipped(directory, "path")
     file = next((place for place in (directory, *directory.parents) if place.exists() and not place.is_dir()), None)
     if file is not None:
         raise RunError(f"path: expected a directory, got the file {file}")
     directory.mkdir(parents=True, exist_ok=True)
     inner = unwrapped(model)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
+    if half:
+        tensors = halved(tensors)
+        model = copy.deepcopy(inner)
+        model.load_state_dict(tensors)
     config = {
         "format": FORMAT,
         "partcnn": package_version(),
@@ -82,6 +93,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         "classes": record.classes,
         "preprocessing": record.preprocessing.to_spec(),
         "answer": answer_of(model),
+        **({STORED_IN: "float16"} if half else {}),
     }
     before = file_digest(directory / WEIGHTS_FILE)
     save_tensors(tensors, directory / WEIGHTS_FILE)
@@ -106,10 +118,11 @@ def save_names(model: nn.Module, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
-        RunError: no network was saved there.
+        RunError: no network was saved there, or it is the package's own.
         OSError: it cannot be written.
     """
     directory = as_path(path, RunError, "path: expected a directory written by partcnn.save")
+    check_not_shipped(directory, "path")
     read_config(directory)
     write_names(conversion_of(model).filter_names, directory / NAMES_FILE)
     write_card(directory)
@@ -137,7 +150,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     """The network of a directory written by `save`, in evaluation mode, on the CPU.
 
     Args:
-        path: the directory.
+        path: the directory; "demo:" is the network that comes with the package.
         model: the unconverted network, where it is of your own making: its code is not in the directory. It is
             copied, and its weights are replaced by the saved ones.
 
@@ -148,7 +161,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
             network, a converted one, or one that cannot be copied.
         WeightsError: the weights do not fit the network, or are not finite.
     """
-    directory = as_path(path, RunError, "path: expected a directory written by partcnn.save")
+    directory = run_directory(path)
     file = directory / WEIGHTS_FILE
     config, headers = read_config(directory), read_headers(file)
     is_passed = model is not None
@@ -179,7 +192,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     check_finite(tensors, {name for name, _ in network.named_parameters()}, file)
     network.load_state_dict(tensors)
     dtypes = {value.dtype for value in tensors.values() if value.is_floating_point()} - {torch.float32}
-    if dtypes:
+    if dtypes and STORED_IN not in config:
         network.to(dtypes.pop())
     _check_answer(network.eval(), config, directory, is_passed=is_passed)
     conversion_of(network).filter_names = read_names(directory / NAMES_FILE, num_filters(network))
