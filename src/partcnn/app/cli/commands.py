@@ -36,7 +36,7 @@ COMMANDS = {
     "view": "a page on this machine where a picture of your own is explained",
     "redundancy": "measure how much the filters of runs say the same",
     "prune": "cut filters out of a run's network",
-    "export": "write the network as one file that runs without partcnn",
+    "export": "write the network as one file that runs without partcnn, or as a page that explains in the browser",
     "compare": "put runs side by side",
     "info": "count a data set's pictures and parts and draw some, or list a network's layers",
     "benchmark": "put finished or new runs into the form of published tables",

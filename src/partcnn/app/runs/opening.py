@@ -226,7 +226,12 @@ def is_finished(directory: Path) -> bool:
 
 def followed_parts(run: Run) -> dict[int, str]:
     """Filter → `FilterEvaluation.part_name`, where it has one."""
-    kept = kept_figures(run.directory)
+    return followed_parts_in(run.directory)
+
+
+def followed_parts_in(directory: Path) -> dict[int, str]:
+    """As `followed_parts`, of a directory that may hold a network without a run."""
+    kept = kept_figures(directory)
     filters = [] if kept is None else kept.filters
     return {figures.filter: figures.part_name for figures in filters if figures.part_name}
 

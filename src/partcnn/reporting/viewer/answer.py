@@ -2,10 +2,12 @@
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 from PIL import Image
 
 from partcnn.explanation.contribution import Contribution
@@ -18,6 +20,7 @@ from partcnn.plot.tiling import filter_name, inner_place, shared_name, svg_path
 from partcnn.reporting.swatches import Swatch, swatches
 from partcnn.reporting.templates import as_json, joined, page_environment, script_hash
 
+_PACKAGE = "partcnn.reporting.viewer"
 _LONG_SIDE_PX = 720  # of the picture as sent back
 _NUM_MAPS = 8  # of the strongest contributions, with their heat maps
 _MAP_PX = 220
@@ -25,12 +28,23 @@ _MAP_PX = 220
 
 def page_text(name: str, classes: list[str], *, is_tiling: bool = False) -> tuple[str, str]:
     """The page, and the hash of its script for the policy; `is_tiling`: the filters compete, and tile the picture."""
-    script = joined(("base.js", "tiles.js", "sums.js")) + joined(("view.js",), package="partcnn.reporting.viewer")
-    style = joined(("page.css", "cards.css", "views.css")) + joined(("view.css",), package="partcnn.reporting.viewer")
-    template = page_environment("partcnn.reporting.viewer").get_template("view.html")
+    script = page_script("view.js")
+    template = page_environment(_PACKAGE).get_template("view.html")
     data = as_json({"classes": classes})
-    text = template.render(name=name, classes=classes, style=style, script=script, data=data, is_tiling=is_tiling)
+    text = template.render(
+        name=name, classes=classes, style=page_style(), script=script, data=data, is_tiling=is_tiling
+    )
     return text, script_hash(script)
+
+
+def page_script(own: str) -> Markup:
+    """What all pages into which a picture is dropped share, and the script of one of them."""
+    return joined(("base.js", "tiles.js", "sums.js")) + joined(("drop.js", own), package=_PACKAGE)
+
+
+def page_style() -> Markup:
+    """The style of these pages."""
+    return joined(("page.css", "cards.css", "views.css")) + joined(("view.css",), package=_PACKAGE)
 
 
 def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
@@ -64,18 +78,26 @@ def picture_answer(why: Explanation, parts: dict[int, str]) -> dict[str, Any]:
     }
 
 
+def term_name(name: str | None, filters: Sequence[int], parts: Mapping[int, str], *, is_tiling: bool) -> str:
+    """What a line of the sum is called: the name that its filters share, else by its filter and the part it follows."""
+    if name is not None:
+        return shared_name(name, filters)
+    number = filters[0]
+    if is_tiling:
+        return filter_name(number, parts.get(number))
+    return f"filter {number}, {parts[number]}" if number in parts else f"filter {number}"
+
+
 def _term(why: Explanation, term: Term, parts: dict[int, str]) -> dict[str, Any]:
     number, (height, width) = len(term.filters), why.image_size
-    name = shared_name(term.name, term.filters) if term.name is not None else f"filter {term.filters[0]}"
-    if term.name is None and term.filters[0] in parts:
-        name += f", {parts[term.filters[0]]}"
+    name = term_name(term.name, term.filters, parts, is_tiling=why.is_tiling)
     change = term.hidden_change
     note = f"{number} filters" if number > 1 else None
     if change is not None:
         note = f"hiding its place changes the logit by {signed(change)}"
     positions = [one.position_px for one in term.contributions if one.score > 0]
     return {
-        "name": name,
+        "name": f"{name}, {NOT_SEEN}" if why.is_tiling and term.score <= 0 else name,
         "value": term.value,
         "places": [[x / width, y / height] for x, y in positions],
         "note": note,
@@ -86,17 +108,15 @@ def _term(why: Explanation, term: Term, parts: dict[int, str]) -> dict[str, Any]
 
 
 def _held(term: Term, regions: npt.NDArray[np.int16] | None, own: dict[int, Swatch]) -> dict[str, Any]:
-    """What filters that compete hold, with their names and colours; nothing of others."""
+    """What filters that compete hold, with their colours; nothing of others."""
     if regions is None:
         return {}
     first = own[term.contributions[0].filter]
-    name = first.name if term.name is None else shared_name(term.name, term.filters)
     found = [
         (own[one.filter], inner_place(regions, one.filter), svg_path(one.outline or [])) for one in term.contributions
     ]
     shown = [(vars(swatch), place, path) for swatch, place, path in found if place is not None and path]
     return {
-        "name": name if term.score > 0 else f"{name}, {NOT_SEEN}",
         "colour": first.colour,
         "ink": first.ink,
         "places": [[place.x, place.y] for _, place, _ in shown],
