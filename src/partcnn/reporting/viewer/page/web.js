@@ -219,12 +219,11 @@ function innerPlace(lead) {
   return [((middle % STEPS) + 0.5) / STEPS, (Math.floor(middle / STEPS) + 0.5) / STEPS];
 }
 
-// {swatch, place, path} of each filter; place and path are null of one that holds nothing.
+// {place, path} of each filter; null of one that holds nothing.
 function regionsOf(maps) {
-  return leadsOf(sampledShares(maps)).map((lead, filter) => {
-    const path = pathOf(outlineOf(lead));
-    const place = path ? innerPlace(lead) : null;
-    return { swatch: page.swatches[filter], place, path: place && path };
+  return leadsOf(sampledShares(maps)).map((lead) => {
+    const place = innerPlace(lead);
+    return { place, path: (place && pathOf(outlineOf(lead))) || null };
   });
 }
 
@@ -252,16 +251,16 @@ function sumOf(answer, label) {
     const value = filters.reduce((sum, filter) => sum + valueOf(filter), 0);
     const term = { name, value, number: filters.length, note: filters.length > 1 ? `${filters.length} filters` : null };
     if (!page.swatches) return { ...term, places: seen.map((filter) => placeOf(answer, filter)) };
-    const held = filters.map((filter) => answer.regions[filter]).filter(({ place }) => place);
+    const held = filters.filter((filter) => answer.regions[filter].path);
     const { colour, ink } = page.swatches[filters[0]];
     return {
       ...term,
       name: seen.length ? name : `${name}, not seen`,
       colour,
       ink,
-      places: held.map(({ place }) => place),
-      marks: held.map(({ swatch }) => swatch),
-      held: held.map(({ swatch, path }) => ({ ...swatch, path })),
+      places: held.map((filter) => answer.regions[filter].place),
+      marks: held.map((filter) => page.swatches[filter]),
+      held: held.map((filter) => ({ ...page.swatches[filter], path: answer.regions[filter].path })),
     };
   });
   const surroundings = answer.surroundings ? answer.surroundings[label] : null;
@@ -269,13 +268,13 @@ function sumOf(answer, label) {
 }
 
 function mapTiles(answer, picture, sum) {
-  const seen = answer.maps.flatMap((map, filter) => (isSeen(map) ? [filter] : []));
-  const strongest = seen.sort((one, other) => Math.abs(sum.valueOf(other)) - Math.abs(sum.valueOf(one))).slice(0, MOST_MAPS);
+  const isShown = (map, filter) => (page.swatches ? Boolean(answer.regions[filter].path) : isSeen(map));
+  const drawn = answer.maps.flatMap((map, filter) => (isShown(map, filter) ? [filter] : []));
+  const strongest = drawn.sort((one, other) => Math.abs(sum.valueOf(other)) - Math.abs(sum.valueOf(one))).slice(0, MOST_MAPS);
   return strongest.map((filter) => {
-    const region = answer.regions?.[filter];
-    const name = page.swatches ? page.swatches[filter].name : page.filters[filter];
-    const layers = !region ? { heat: heatOf(answer, filter), peak: placeOf(answer, filter) }
-      : { regions: region.path ? [{ ...region.swatch, path: region.path }] : [] };
+    const name = page.filters[filter];
+    const layers = page.swatches ? { regions: [{ ...page.swatches[filter], path: answer.regions[filter].path }] }
+      : { heat: heatOf(answer, filter), peak: placeOf(answer, filter) };
     return element("li", {}, tile(picture, `Where ${name} is`, layers), element("b", {}, `${name} ${signed(sum.valueOf(filter))}`));
   });
 }
