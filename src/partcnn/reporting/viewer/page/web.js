@@ -298,8 +298,8 @@ async function explainPicture(file, own) {
   const label = form.elements.label.value;
   try {
     await network;
-  } catch {
-    return; // said already
+  } catch (error) {
+    return sayWhyNot(error);
   }
   try {
     await pause();
@@ -316,10 +316,12 @@ async function explainPicture(file, own) {
   }
 }
 
-say(`Loading the network, ${page.megabytes} MB …`);
-const network = openedNetwork();
-network.then(() => { if (!lastFile) say(""); }, (error) => {
+function sayWhyNot(error) {
   say(location.protocol === "file:"
     ? "A browser loads the network from a server only: start “python -m http.server” in this folder and open http://localhost:8000/."
     : `The network could not be loaded: ${error.message}`, true);
-});
+}
+
+say(`Loading the network, ${page.megabytes} MB …`);
+const network = openedNetwork();
+network.then(() => { if (!lastFile) say(""); }, sayWhyNot);
