@@ -17,13 +17,16 @@ from packaging.requirements import Requirement
 from partcnn.foundation.cache_place import default_directory, limit_of_environment
 from partcnn.foundation.processors import usable_processors
 
-# What each extra is for; `docs` and `dev` are for work on partcnn itself.
+# What each extra is for; `docs`, `notebook` and `dev` are for work on partcnn itself.
 EXTRAS = {
     "timm": "networks of timm: --backbone timm:NAME, and runs on them",
     "transformers": "networks of transformers, given to partcnn.convert",
     "onnx": "partcnn export RUN --out FILE.onnx",
     "hub": "partcnn.push_to_hub and from_pretrained",
     "coco": "coco: data sets with compressed masks",
+    "wandb": "train --logger wandb",
+    "mlflow": "train --logger mlflow",
+    "gradio": "examples/space: a page for a Space",
     "compare": "grad-CAM: evaluate --faithfulness, benchmark interventions",
 }
 
