@@ -58,7 +58,7 @@ class Extra:
 
     @property
     def is_installed(self) -> bool:
-        return all(library.is_fitting for library in self.libraries)
+        return bool(self.libraries) and all(library.is_fitting for library in self.libraries)
 
 
 @dataclass(frozen=True)
