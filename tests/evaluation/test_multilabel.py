@@ -129,6 +129,16 @@ def test_without_a_picture_of_no_class_there_is_no_purity(tmp_path: Path) -> Non
     assert "class_purity" not in found.intervals
 
 
+def test_classes_without_filters_tell_how_well_they_are_found(tmp_path: Path) -> None:
+    model = owning(multilabel=True)
+    model.part_layers[0].mask.filter_category.zero_()
+    found = evaluate(model, drawn(tmp_path / "a", [CAT, DOG, BOTH, NONE, DOG, CAT]), protocol=PROTOCOL)
+    assert found.by_category["dog"].keys() == {"accuracy", "mean_average_precision", "num_images"}
+    both = [figures["mean_average_precision"] for figures in found.by_category.values()]
+    assert sum(both) / 2 == pytest.approx(found.summary["mean_average_precision"])
+    assert Evaluation.from_json(found.to_json(tmp_path / "a.json")).by_category.keys() == set(CLASSES)
+
+
 def test_intervals_are_left_out_where_no_class_has_two_pictures_with_a_part(tmp_path: Path) -> None:
     labels = [NONE, CAT, DOG, NONE, NONE]  # of which the second and third show a beak
     found = evaluate(sharing(multilabel=True), drawn(tmp_path / "a", list(labels)), protocol=PROTOCOL)
