@@ -166,7 +166,8 @@ def page(options: argparse.Namespace, found: dict[str, dict[str, list[dict[str, 
             f"|---|{'---|' * len(classes)}",
         ]
         for method, rows in of_task.items():
-            of_classes = [[row["by_class"][name]["mean_average_precision"] for row in rows] for name in classes]
+            by_class = [row["by_class"] for row in rows]
+            of_classes = [[one.get(name, {}).get("mean_average_precision") for one in by_class] for name in classes]
             lines.append(f"| {method} | {' | '.join(_cell(values, 1, 100) for values in of_classes)} |")
     return "\n".join(lines) + "\n"
 

@@ -55,7 +55,7 @@ def test_pictures_are_the_same_by_their_whole_path(tmp_path: Path, monkeypatch: 
     check_named(f"coco:{tmp_path}/images,{tmp_path}/parts.json", tmp_path)
     check_named("demo:20", tmp_path)  # drawn: of no folder
     for other in ("coco:images,other.json", "folder:images,parts.json", "folder:", "nonsense"):
-        with pytest.raises(RunError, match=r"report: .* was not trained here on"):
+        with pytest.raises(RunError, match=r"data: .* was not trained here on"):
             check_named(other, tmp_path)
 
 

@@ -2,6 +2,7 @@
 picture once."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,39 @@ def test_purity_is_against_pictures_that_show_no_class(tmp_path: Path) -> None:
     found = evaluate(model, drawn(tmp_path / "a", [CAT, NONE, BOTH, NONE, DOG, CAT, NONE, DOG]), protocol=PROTOCOL)
     assert 0 < found.summary["class_purity"] < 1
     assert found.baselines["constant_point"]["class_purity"] == 0.5
+
+
+def test_without_a_picture_of_no_class_there_is_no_purity(tmp_path: Path) -> None:
+    found = evaluate(sharing(multilabel=True), drawn(tmp_path / "a", [CAT, BOTH, DOG, CAT]), protocol=PROTOCOL)
+    assert math.isnan(found.summary["class_purity"])
+    assert math.isnan(found.baselines["constant_point"]["class_purity"])
+    assert "class_purity" not in found.intervals
+
+
+def test_classes_without_filters_tell_how_well_they_are_found(tmp_path: Path) -> None:
+    model = owning(multilabel=True)
+    model.part_layers[0].mask.filter_category.zero_()
+    found = evaluate(model, drawn(tmp_path / "a", [CAT, DOG, BOTH, NONE, DOG, CAT]), protocol=PROTOCOL)
+    assert found.by_category["dog"].keys() == {"accuracy", "mean_average_precision", "num_images"}
+    both = [figures["mean_average_precision"] for figures in found.by_category.values()]
+    assert sum(both) / 2 == pytest.approx(found.summary["mean_average_precision"])
+    assert Evaluation.from_json(found.to_json(tmp_path / "a.json")).by_category.keys() == set(CLASSES)
+
+
+def test_intervals_are_left_out_where_no_class_has_two_pictures_with_a_part(tmp_path: Path) -> None:
+    labels = [NONE, CAT, DOG, NONE, NONE]  # of which the second and third show a beak
+    found = evaluate(sharing(multilabel=True), drawn(tmp_path / "a", list(labels)), protocol=PROTOCOL)
+    assert "least_location_instability" not in found.intervals
+    assert math.isfinite(found.summary["part_tracking_r2"])
+
+
+def test_filters_of_a_class_without_annotated_parts_are_measured_all_the_same(tmp_path: Path) -> None:
+    dataset = drawn(tmp_path / "a", [1, 1, 1, 1, 0, 0, 1, 0])
+    bare = [replace(sample, parts={}) if sample.label == 0 else sample for sample in dataset.samples]
+    model = owning(multilabel=False)
+    model.part_layers[0].mask.filter_category.zero_()  # all are the cat's, of whom no part is annotated
+    found = evaluate(model, dataset.with_samples(bare), protocol=PROTOCOL)
+    assert math.isnan(found.summary["part_tracking_r2"])
 
 
 # --- answers

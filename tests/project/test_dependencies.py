@@ -54,7 +54,13 @@ def libraries(*, within_functions: bool) -> set[str]:
         for module in imports(ast.parse(file.read_text(encoding="utf-8")), within_functions=within_functions)
     }
     foreign = modules - set(sys.stdlib_module_names) - {"partcnn"}
-    return {DISTRIBUTIONS.get(module, [module])[0].lower().replace("_", "-") for module in foreign}
+    return {_asked_for(module) for module in foreign}
+
+
+def _asked_for(module: str) -> str:
+    """The library that brings a module; of several one that is asked for."""
+    names = [name.lower().replace("_", "-") for name in DISTRIBUTIONS.get(module, [module])]
+    return next((name for name in names if name in NEEDED | OF_EXTRAS), names[0])
 
 
 def test_what_is_imported_at_once_is_always_needed() -> None:
@@ -66,7 +72,7 @@ def test_what_is_imported_later_comes_with_an_extra() -> None:
 
 
 def test_each_extra_is_told_by_doctor_or_for_work_on_partcnn_itself() -> None:
-    assert {*PROJECT["optional-dependencies"]} == {*EXTRAS, "dev", "docs"}
+    assert {*PROJECT["optional-dependencies"]} == {*EXTRAS, "dev", "docs", "notebook"}
 
 
 def test_the_demonstration_installs_no_extra() -> None:

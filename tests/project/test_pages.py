@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import partcnn
-from partcnn.app.cli.commands import COMMANDS, _parser, main, options_of
+from partcnn.app.cli.commands import COMMANDS, main, options_of, parser_of
 from partcnn.datasets.drawn.drawing import draw_animal
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_every_command_line_is_understood(page: Path, tmp_path: Path, monkeypatc
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     for line in commands(page):
         assert line[0] in COMMANDS, line
-        options_of(_parser(line[0]), line)
+        options_of(parser_of([line[0]]), line)
 
 
 def test_pages_have_code_to_run() -> None:

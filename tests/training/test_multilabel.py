@@ -65,7 +65,7 @@ def test_the_filter_loss_of_marks_is_that_of_indices_where_every_picture_shows_o
     images, labels = torch.rand(6, 3, SIDE, SIDE), torch.tensor([0, 1, 2, 0, 1, 2])
     losses = []
     for given_labels in (labels, F.one_hot(labels, 3), F.one_hot(labels, 3).float()):
-        model = network(objective=objective)
+        model = network(objective=objective, multilabel=given_labels.ndim == 2)
         model(images)
         losses.append(filter_loss(model, given_labels))
     assert losses[0].equal(losses[1])
@@ -87,9 +87,9 @@ def test_a_picture_without_a_mark_is_the_rests() -> None:
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        (torch.zeros(4, 2), r"expected 4 class indices.*or \[4, 3\] marks"),
+        (torch.zeros(4, 2), r"expected \[4, 3\] marks"),
         (torch.full((4, 3), 0.5), r"expected marks of 0 or 1, got 0\.5 to 0\.5"),
-        (torch.tensor([0.0, 1.0, 2.0, 0.0]), r"expected 4 class indices"),
+        (torch.tensor([0, 1, 2, 0]), r"expected \[4, 3\] marks"),
     ],
 )
 def test_labels_that_are_neither_are_told(labels: torch.Tensor, told: str) -> None:
@@ -97,6 +97,13 @@ def test_labels_that_are_neither_are_told(labels: torch.Tensor, told: str) -> No
     model(torch.rand(4, 3, SIDE, SIDE))
     with pytest.raises(ShapeError, match=told):
         filter_loss(model, labels)
+
+
+def test_marks_are_refused_where_each_picture_shows_one_class() -> None:
+    model = network(2, multilabel=False, background=0)
+    model(torch.rand(4, 3, SIDE, SIDE))
+    with pytest.raises(ShapeError, match=r"expected 4 class indices.*several classes need convert\(multilabel"):
+        filter_loss(model, F.one_hot(torch.tensor([0, 1, 1, 0]), 2))
 
 
 @settings(max_examples=20, deadline=None)

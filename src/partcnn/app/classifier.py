@@ -93,7 +93,7 @@ class PartClassifier:
         """Write one page that shows every filter.
 
         Args:
-            path: of the page; None takes report.html in the run directory.
+            path: of the page; None takes report.html in the run directory, for `demo:` in the present one.
             compare: directories of other runs on the same pictures.
 
         Returns:
@@ -142,7 +142,7 @@ class PartClassifier:
 
     def __repr__(self) -> str:
         classes = ", ".join(conversion_of(self.model).classes)
-        return f"PartClassifier({str(self.directory)!r}: {self.run.settings.backbone} tells apart {classes})"
+        return f"PartClassifier({str(self.directory)!r}: {self.run.settings.backbone} knows {classes})"
 
 
 def fit_folder(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -10,11 +11,12 @@ from PIL import Image
 from partcnn.app.named_data import check_named
 from partcnn.app.runs.opening import Run, dataset_of, followed_parts, run_evaluation
 from partcnn.datasets import PartDataset
-from partcnn.evaluation import FilterEvaluation
+from partcnn.evaluation import Evaluation, FilterEvaluation
 from partcnn.explanation.explanation import Explanation, explain
 from partcnn.explanation.naming import parts_told_apart
-from partcnn.foundation.errors import ConfigError
+from partcnn.foundation.errors import ConfigError, DataError
 from partcnn.model.mask import top_mask
+from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.plot import read_curves
 from partcnn.plot.overlay import heatmap_overlay
 from partcnn.plot.papers import (
@@ -59,7 +61,7 @@ def draw_figure(run: Run, kind: str, settings: FigureSettings) -> Figure:
     """A figure of a run, made within `partcnn.plot.papers.paper_style`.
 
     Args:
-        run: its pictures are looked at only where no image is given and the figure shows some.
+        run: its pictures are looked at where no image is given and the figure shows some, or filters must be measured.
         kind: one of `KINDS`.
         settings: what is drawn.
 
@@ -76,6 +78,8 @@ def draw_figure(run: Run, kind: str, settings: FigureSettings) -> Figure:
     unknown = [number for number in settings.filters if not 0 <= number < num_filters]
     if unknown:
         raise ConfigError(f"filters: expected numbers from 0 to {num_filters - 1}, got {unknown[0]}")
+    if settings.data is not None:
+        run = replace(run, settings=replace(run.settings, data=settings.data))
     return KINDS[kind](run, settings)
 
 
@@ -101,8 +105,7 @@ def _parts(run: Run, settings: FigureSettings) -> Figure:
 
 
 def _filters(run: Run, settings: FigureSettings) -> Figure:
-    measured = run_evaluation(run).filters
-    chosen = list(settings.filters) or [one.filter for one in measured]
+    chosen = list(settings.filters) or list(range(top_mask(run.model)[1].num_filters))
     if not settings.filters and len(chosen) > _MOST_ROWS:
         _log.info("of %d filters the first %d are drawn; --filters names others", len(chosen), _MOST_ROWS)
         chosen = chosen[:_MOST_ROWS]
@@ -115,7 +118,7 @@ def _filters(run: Run, settings: FigureSettings) -> Figure:
     elif settings.images:
         rows = {number: [_heat(why, number) for why in explained] for number in chosen}
     else:
-        by_number = {one.filter: one for one in measured}
+        by_number = {one.filter: one for one in _measured(run).filters}
         rows = _strongest(run, _kept_out(run, settings), [by_number[index] for index in chosen], number)
     return filters_for_paper(rows, _names(run, chosen), settings.width_cm)
 
@@ -131,12 +134,21 @@ KINDS: dict[str, Callable[[Run, FigureSettings], Figure]] = {
 def _kept_out(run: Run, settings: FigureSettings) -> PartDataset:
     if settings.data is None:
         check_named(run.settings.data, run.directory)
-    return dataset_of(replace(run.settings, data=settings.data or run.settings.data), "test")
+    return dataset_of(run.settings, "test")
+
+
+def _measured(run: Run) -> Evaluation:
+    """Of the run; where it was not measured, its own pictures are looked at."""
+    if not (run.directory / METRICS_FILE).is_file():
+        check_named(run.settings.data, run.directory)
+    return run_evaluation(run)
 
 
 def _chosen(dataset: PartDataset, number: int) -> list[Image.Image]:
     """Pictures of objects, at even distances in the data set's order: nobody chose them."""
     objects = [place for place, sample in enumerate(dataset.samples) if dataset.shows_object(sample)]
+    if not objects:
+        raise DataError(f"data: expected pictures of objects in {dataset.spec}, got none; --images names some")
     return [dataset.samples[place].load_image() for place in evenly_chosen(objects, number)]
 
 
@@ -144,8 +156,10 @@ def _strongest(
     run: Run, dataset: PartDataset, measured: Sequence[FilterEvaluation], number: int
 ) -> dict[int, list[Image.Image]]:
     """Filter → the pictures on which it fires most, with its heat on them."""
-    if max((image.sample for one in measured for image in one.top_images), default=0) >= len(dataset):
-        raise ConfigError(f"data: expected the pictures that {run.directory} was measured on, got fewer")
+    strongest = [image for one in measured for image in one.top_images]
+    paths = [Path(sample.image_path).name for sample in dataset.samples]
+    if any(one.sample >= len(paths) or paths[one.sample] != Path(one.image_path).name for one in strongest):
+        raise ConfigError(f"data: expected the pictures that {run.directory} was measured on, got others")
     explained = dict[int, Explanation]()
     rows = dict[int, list[Image.Image]]()
     for one in measured:
@@ -166,7 +180,7 @@ def _heat(why: Explanation, number: int) -> Image.Image:
 def _best_of_parts(run: Run) -> list[int]:
     """Of each annotated part the filter that follows it best; all filters where none follows any."""
     best = dict[str, FilterEvaluation]()
-    for one in run_evaluation(run).filters:
+    for one in _measured(run).filters:
         part = one.part_name
         if part and (part not in best or one.part_tracking_r2 > best[part].part_tracking_r2):
             best[part] = one

@@ -17,13 +17,16 @@ from packaging.requirements import Requirement
 from partcnn.foundation.cache_place import default_directory, limit_of_environment
 from partcnn.foundation.processors import usable_processors
 
-# What each extra is for; `docs` and `dev` are for work on partcnn itself.
+# What each extra is for; `docs`, `notebook` and `dev` are for work on partcnn itself.
 EXTRAS = {
     "timm": "networks of timm: --backbone timm:NAME, and runs on them",
     "transformers": "networks of transformers, given to partcnn.convert",
     "onnx": "partcnn export RUN --out FILE.onnx",
     "hub": "partcnn.push_to_hub and from_pretrained",
     "coco": "coco: data sets with compressed masks",
+    "wandb": "train --logger wandb",
+    "mlflow": "train --logger mlflow",
+    "gradio": "examples/space: a page for a Space",
     "compare": "grad-CAM: evaluate --faithfulness, benchmark interventions",
 }
 
@@ -55,7 +58,7 @@ class Extra:
 
     @property
     def is_installed(self) -> bool:
-        return all(library.is_fitting for library in self.libraries)
+        return bool(self.libraries) and all(library.is_fitting for library in self.libraries)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def check_named(spec: str, directory: Path) -> None:
     if spec.partition(":")[0] == DRAWN or (file is not None and file.is_file()):
         return
     raise RunError(
-        f"report: {directory} was not trained here on {spec}, whose pictures would be in the page; if they are to be, "
+        f"data: {directory} was not trained here on {spec}, whose pictures would be shown; if they are to be, "
         f"name them: --data {spec}"
     )
 

@@ -62,7 +62,7 @@ class RunSettings:
 
     Args:
         data: pictures, KIND:PLACE: folder:PATH, animalpart:PATH, cub:PATH, pascal-part:PATH, coco:IMAGES,JSON,
-            webdataset:SHARDS.tar, demo:
+            coco-multilabel:IMAGES,JSON, multilabel:LABELS.csv, webdataset:SHARDS.tar, demo:
         out: the run directory, which must not exist.
         category: one category against background, by name or identifier; without it all are told apart.
         backbone: a torchvision network, timm:NAME, demo or wide_field.

@@ -169,7 +169,7 @@ class PartDataset(Dataset[Example]):
     def label(self, index: int) -> int | Tensor:
         """Of one picture: a row of `labels`."""
         label = self.samples[index].label
-        return label if isinstance(label, int) else self._marks(self.samples[index])
+        return self._marks(self.samples[index]) if isinstance(label, frozenset) else label
 
     def shows_object(self, sample: Sample) -> bool:
         """Whether a picture shows a class, and not the background or nothing."""
@@ -276,7 +276,7 @@ def _of_split(samples: list[Sample], split: str) -> list[Sample]:
 
 
 def _renumbered(label: Label, numbers: Sequence[int]) -> Label:
-    return numbers[label] if isinstance(label, int) else frozenset(numbers[one] for one in label)
+    return frozenset(numbers[one] for one in label) if isinstance(label, frozenset) else numbers[label]
 
 
 def _inside_only(points: Tensor, height: int, width: int) -> Tensor:

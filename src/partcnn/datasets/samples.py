@@ -121,7 +121,7 @@ class Sample:
     @property
     def labels(self) -> tuple[int, ...]:
         """Of all classes that the picture shows, ascending: one, or in a multi-label task any number."""
-        return (self.label,) if isinstance(self.label, int) else tuple(sorted(self.label))
+        return tuple(sorted(self.label)) if isinstance(self.label, frozenset) else (self.label,)
 
     def with_label(self, label: Label) -> "Sample":
         """The same picture under another number."""

@@ -68,7 +68,7 @@ def _of_all_categories(
 def _blind_purity(observation: Observation, owners: list[int]) -> float:
     if ALL not in owners:
         return 1 / observation.top.groups.num_classes
-    return float("nan") if observation.top.groups.background is None else 1 / 2  # objects against the background
+    return 1 / 2 if observation.top.has_background else float("nan")  # objects against the background
 
 
 def _of_category(

@@ -161,15 +161,15 @@ def class_hits(observation: Observation, categories: Tensor, num_parts: int) -> 
 
 def purity_of_filters(observed: LayerObservation, categories: Tensor) -> Tensor:  # [filter]
     """The share of each filter's activation on its category; of `ALL` the mean on objects' pictures against theirs and
-    the background's, nan without a background."""
+    the background's, nan without pictures of one."""
     if ALL not in categories:
         return class_purity(observed.class_activation, categories)
     groups = observed.groups
-    if groups.background is None:
+    if not observed.has_background:
         return torch.full((len(categories),), math.nan, dtype=torch.float64)
     sums, num_images = observed.activation_sum, observed.num_images
     on_objects = sums[:, groups.of_objects].sum(dim=1) / num_images[groups.of_objects].sum().clamp(min=1)
-    on_background = sums[:, groups.background] / num_images[groups.background].clamp(min=1)
+    on_background = sums[:, groups.background] / num_images[groups.background]
     total = on_objects + on_background
     return torch.where(total > 0, on_objects / total, 0.0)
 

@@ -144,10 +144,14 @@ class _Displacements:
             ]
             for one, of_these in ((self._of_all, self._told_apart), (self._constant, self._owned))
         ]
-        least = -best_over_parts(torch.stack([-one.nanmean(dim=2) for one in by_category[0]], dim=-1))
-        # Of a category the constant point's mean is over parts, then over categories.
-        constant = torch.cat([one.nanmean(dim=2) for one in by_category[1]], dim=1)
-        return [least.nanmean(dim=1), constant.nanmean(dim=1)]
+        nothing = torch.full((len(counts[0]),), math.nan, dtype=torch.float64)
+        least = constant = nothing
+        if by_category[0]:
+            of_filters = torch.stack([-one.nanmean(dim=2) for one in by_category[0]], dim=-1)
+            least = -best_over_parts(of_filters).nanmean(dim=1)
+        if by_category[1]:  # of a category the constant point's mean is over parts, then over categories
+            constant = torch.cat([one.nanmean(dim=2) for one in by_category[1]], dim=1).nanmean(dim=1)
+        return [least, constant]
 
 
 _DISPLACEMENTS = ("part_tracking_r2", "location_instability", "displacement_scatter")
@@ -159,6 +163,7 @@ class _Shares:
 
     def __init__(self, figures: LayerFigures, shares: ShareFigures, observation: Observation) -> None:
         self.categories, self.groups = figures.categories, observation.top.groups
+        self.has_background = observation.top.has_background
         # In a multi-label task the logits of all classes count in accuracy, which groups of pictures do not have.
         accuracy = [] if self.groups.is_multilabel else ["accuracy"]
         self.names = [*accuracy, "class_purity", "dead_filters", "pointing_game", "part_interpretability"]
@@ -203,8 +208,7 @@ class _Shares:
             num_shown[:, :, filters] += (drawn @ shown)[:, None]
         own /= number  # 0 / 0 is nan: a filter without a picture
         if ALL in self.categories:
-            has_other = self.groups.background is not None
-            total = own + on_background if has_other else torch.full_like(own, math.nan)
+            total = own + on_background if self.has_background else torch.full_like(own, math.nan)
         purity = torch.where(total != 0, own / total, 0.0)
         is_dead = (2 * silent > number).double().masked_fill(number == 0, math.nan)
         hit_share = best_over_parts(hit_counts / num_shown)

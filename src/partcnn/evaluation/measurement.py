@@ -254,12 +254,21 @@ class _Measured:
         return ALL_CATEGORIES if category == ALL else self.classes[category]
 
     def _categories(self) -> dict[str, dict[str, float]]:
-        """Of every class its filters on its pictures; where filters are shared, all of them."""
-        figures, top = self.figures, self.observation.top
+        """Of every class its filters on its pictures; where filters are shared, all of them. In a multi-label task also
+        how well classes without filters are found."""
+        figures, top, answers = self.figures, self.observation.top, self.observation.answers
         if ALL not in figures.owners:
+            others = [] if self.precision is None else [one for one in top.labels if one not in figures.owners]
             return {
                 self.classes[one]: self._category(one, figures, self.of_filters, self.together)
                 for one in figures.owners
+            } | {
+                self.classes[one]: {
+                    "accuracy": answers.accuracy(one),
+                    **self._precision(one),
+                    "num_images": int(answers.num_images[one]),
+                }
+                for one in others
             }
         found = {}
         _, constant = measured_baselines(self.observation, top.labels, self.diagonal)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def are_marks(labels: Tensor) -> bool:
-    """Whether a picture may show several classes."""
+    """Whether these are marks, and not class indices."""
     return labels.ndim == 2
 
 

@@ -65,6 +65,7 @@ class CompetingMask(PartMask):
         background: int | None = None,
         loss_weight: float = 0.2,
         weights: TermWeights | None = None,
+        multilabel: bool = False,
     ) -> None:
         super().__init__(
             num_filters,
@@ -75,6 +76,7 @@ class CompetingMask(PartMask):
             assignment="even",
             loss_weight=loss_weight,
             places="centroid",
+            multilabel=multilabel,
         )
         self.weights = weights or TermWeights()
         self.object_share: Tensor | None = None

@@ -15,7 +15,7 @@ class CompetingLayer(nn.Module):
 
     Args:
         in_channels: of the features.
-        num_filters, num_classes, background, loss_weight: as of `CompetingMask`.
+        num_filters, num_classes, background, loss_weight, multilabel: as of `CompetingMask`.
     """
 
     def __init__(
@@ -26,10 +26,18 @@ class CompetingLayer(nn.Module):
         *,
         background: int | None = None,
         loss_weight: float = 0.2,
+        multilabel: bool = False,
     ) -> None:
         super().__init__()
         self.scores = CompetingScores(in_channels, num_filters)
-        self.mask = CompetingMask(num_filters, num_classes, in_channels, background=background, loss_weight=loss_weight)
+        self.mask = CompetingMask(
+            num_filters,
+            num_classes,
+            in_channels,
+            background=background,
+            loss_weight=loss_weight,
+            multilabel=multilabel,
+        )
 
     def forward(self, dropped: Tensor, features: Tensor) -> Tensor:
         """Shares from the features as training drops them; the loss knows filters by the features as they are."""

@@ -240,6 +240,7 @@ def _competing_network(
             num_classes,
             background=settings.background,
             loss_weight=settings.loss_weight,
+            multilabel=settings.multilabel,
         ),
         SumOfParts(num_channels, num_filters, num_classes, dropout=settings.dropout),
         dropout=settings.dropout,

@@ -64,6 +64,7 @@ class PartMask(nn.Module):
             ("labelled") counts beside the batch's in training, where several classes own filters
             (`category_memory`); `equivariance` counts half as many pictures, of which a batch holds two maps each.
             They are no part of the state. 0: none.
+        multilabel: whether labels are marks [image, class], see `foundation.labels`, and not class indices.
 
     Attributes:
         feature_maps: [image, filter, row, col] of the last forward pass, ≥ 0, or None.
@@ -101,6 +102,7 @@ class PartMask(nn.Module):
         is_signed: bool = False,
         places: str = "peak",
         memory: int = 0,
+        multilabel: bool = False,
     ) -> None:
         super().__init__()
         row = _row(objective)
@@ -118,7 +120,7 @@ class PartMask(nn.Module):
         if enabled and places != "peak":
             raise ConfigError(f"places: expected peak with a mask, which is about the peak, got {places}")
         self.num_filters, self.num_classes = num_filters, num_classes
-        self.places, self.memory = places, memory
+        self.places, self.memory, self.multilabel = places, memory, multilabel
         self._remembered: dict[str, CategoryMemory] = {}
         self._observed: tuple[str, ...] = ()  # what was observed of the last forward pass: "maps", "points"
         self._slopes_before: Tensor | None = None  # β as that pass had it, once it is observed
@@ -375,15 +377,18 @@ class PartMask(nn.Module):
         if self.feature_maps is None:
             raise ConfigError(f"filter_loss: expected a forward pass just before it, got {self._instead_of_maps}")
         maps = self.feature_maps
-        check_tensor(labels, "labels", "[image] of class indices, or [image, class] of marks")
+        check_tensor(labels, "labels", "[image, class] of marks" if self.multilabel else "[image] of class indices")
         if labels.device != maps.device:
             raise ShapeError(f"labels: expected them on {maps.device} as the maps are, got {labels.device}")
-        is_index = labels.shape == maps.shape[:1] and not labels.is_floating_point()
-        if not is_index and labels.shape != (len(maps), self.num_classes):
+        if self.multilabel and labels.shape != (len(maps), self.num_classes):
             raise ShapeError(
-                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, or "
-                f"{[len(maps), self.num_classes]} marks, 1 of each class that a picture shows; "
-                f"got {labels.dtype} {tuple(labels.shape)}"
+                f"labels: expected {[len(maps), self.num_classes]} marks, 1 of each class that an image of the "
+                f"last forward pass shows, got {labels.dtype} {tuple(labels.shape)}"
+            )
+        if not self.multilabel and (labels.shape != maps.shape[:1] or labels.is_floating_point()):
+            raise ShapeError(
+                f"labels: expected {len(maps)} class indices, one per image of the last forward pass, "
+                f"got {labels.dtype} {tuple(labels.shape)}; marks of several classes need convert(multilabel=True)"
             )
         if labels.device.type == "cpu" and len(labels):  # only where looking does not wait for a device
             self._check_values(labels)

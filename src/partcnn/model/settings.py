@@ -196,6 +196,7 @@ class ConversionSettings:
             "places": self.places,
             "background": self.background,
             "loss_weight": self.loss_weight,
+            "multilabel": self.multilabel,
         }
 
     def resolved(self, layers: tuple[str, ...], num_channels: int) -> "ConversionSettings":

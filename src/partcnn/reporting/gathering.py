@@ -108,7 +108,7 @@ def gather(model: nn.Module, dataset: PartDataset, evaluation: Evaluation) -> Ga
     others = enumerate(of_picture for batch in found.batches for of_picture in batch.others)
     cells = torch.cat([batch.cells for batch in found.batches])
     scores = torch.cat([batch.scores for batch in found.batches])
-    is_object = [any(label != dataset.background for label in one.labels) for one in found.pictures]
+    is_object = [dataset.shows_object(dataset.samples[number]) for number in indices]
     return Gathered(
         pictures=found.pictures,
         num_images=len(dataset),

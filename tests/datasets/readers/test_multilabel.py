@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from partcnn.datasets import Catalogue, PartDataset, Sample
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.errors import DataError
 from tests.data_files import write_picture
@@ -70,6 +72,22 @@ def test_one_class_against_all_other_pictures_is_an_ordinary_task(folder: Path) 
     assert dataset.samples[0].landmark("head") == (3, 4)
 
 
+def test_pictures_without_the_class_are_cropped_alike(folder: Path) -> None:
+    (folder / "labels.csv").write_text(BY_NAMES)
+    (folder / "parts.csv").write_text("image,part,x0,y0,x1,y1\na.jpg,object,1,1,9,9\nd.jpg,object,2,2,30,30\n")
+    dataset = load_dataset(f"multilabel:{folder}", category="dog", split="all", crop="object", margin=0.0)
+    assert dataset.samples[3].load_image().size == (28, 28)  # a cat
+    assert dataset.labels().tolist() == [1, 1, 0, 0]
+
+
+def test_labels_may_be_numpys(folder: Path) -> None:
+    sample = Sample(folder / "a.jpg", np.int64(1), None, {}, "a")
+    assert sample.labels == (1,)
+    dataset = PartDataset(Catalogue([sample], ["cat", "dog"], []))
+    assert dataset[0].label == 1
+    assert dataset.with_classes(["dog", "cat"], [1, 0]).labels().tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [
@@ -85,6 +103,8 @@ def test_one_class_against_all_other_pictures_is_an_ordinary_task(folder: Path) 
         ("image,labels\na.jpg,\n", "expected pictures, and classes that they show; found none"),
         ("image,labels\na.jpg\n", "line 2: expected 2 fields as in the header, got 1"),
         ("", "line 1: expected the header"),
+        ("\nimage,labels\na.jpg,cat,dog\n", "line 3: expected 2 fields as in the header, got 3"),
+        ("image,labels\na.jpg,dog\n./a.jpg,cat\n", "line 3: expected every picture once, got 'a.jpg' again"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_told_with_its_line(folder: Path, table: str, told: str) -> None:
@@ -147,3 +167,6 @@ def test_one_category_of_coco_against_all_other_pictures(coco: str) -> None:
     dataset = load_dataset(coco, category="dog", split="all")
     assert dataset.labels().tolist() == [1, 1, 0, 0]
     assert dataset.background == 0
+    assert dataset.samples[0].object_box == (20, 20, 50, 40)  # the dog's, not the cat's beside it
+    assert dataset.samples[0].landmark("nose") == (25, 25)
+    assert dataset.samples[3].object_box == (1, 1, 31, 31)  # a cat, which would be cropped alike

@@ -1,5 +1,6 @@
 """Weights kept in 16 bits: half the bytes, and a network that computes in 32 as before."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,28 @@ def test_saved_again_it_is_the_same_bit_by_bit(model: torch.nn.Module, tmp_path:
 
 
 def test_small_tensors_and_whole_numbers_keep_their_bits_and_what_is_too_large_is_refused() -> None:
-    kept = halved({"mean": torch.full((8,), 1 / 3), "count": torch.arange(2000), "weight": torch.full((40, 50), 1 / 3)})
+    tensors = {
+        "mean": torch.full((2000,), 1 / 3),  # a running statistic, no weight
+        "bias": torch.full((8,), 1 / 3),
+        "count": torch.arange(2000),
+        "weight": torch.full((40, 50), 1 / 3),
+    }
+    kept = halved(tensors, {"weight", "bias"})
     assert {name: value.dtype for name, value in kept.items()} == {
         "mean": torch.float32,
+        "bias": torch.float32,
         "count": torch.int64,
         "weight": torch.float16,
     }
     with pytest.raises(WeightsError, match=r"half: .* in weight"):
-        halved({"weight": torch.full((40, 50), 1e5)})
+        halved({"weight": torch.full((40, 50), 1e5)}, {"weight"})
+    with pytest.raises(WeightsError, match=r"half: .* at most 1e-08 in weight"):
+        halved({"weight": torch.full((40, 50), 1e-8)}, {"weight"})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_of_another_precision_is_kept_and_comes_back_in_32_bits(
+    model: torch.nn.Module, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    again = load(save(copy.deepcopy(model).to(dtype), tmp_path / "half", half=True))
+    assert {value.dtype for value in again.state_dict().values() if value.is_floating_point()} == {torch.float32}

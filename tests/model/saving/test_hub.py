@@ -89,13 +89,13 @@ def test_pictures_are_on_the_card_where_they_are_given_without_what_a_camera_not
     Image.new("RGB", (2048, 512), "red").save(tmp_path / "aunt.jpg", exif=exif)
     push_to_hub(model, "me/animals", pictures=[tmp_path / "aunt.jpg", Image.new("L", (8, 8))])
     up = hub / "me/animals"
-    assert sorted(file.name for file in (up / "pictures").iterdir()) == ["1.png", "2.png"]
-    with Image.open(up / "pictures/1.png") as shown:
+    assert sorted(file.name for file in (up / "partcnn_pictures").iterdir()) == ["1.png", "2.png"]
+    with Image.open(up / "partcnn_pictures/1.png") as shown:
         assert shown.size == (1024, 256)
-    assert b"private place" not in (up / "pictures/1.png").read_bytes()
+    assert b"private place" not in (up / "partcnn_pictures/1.png").read_bytes()
     card = (up / "README.md").read_text(encoding="utf-8")
-    assert "](pictures/1.png)" in card
-    assert "](pictures/2.png)" in card
+    assert "](partcnn_pictures/1.png)" in card
+    assert "](partcnn_pictures/2.png)" in card
     assert 'partcnn.from_pretrained("me/animals")' in card
     assert "aunt" not in card
     with pytest.raises(DataError, match=r"none\.png"):

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -46,13 +46,19 @@ def opened_loggers(settings: RunSettings, directory: Path) -> Iterator[list[Logg
             loggers += _LOGGERS[name](settings, directory)
         yield loggers
     except BaseException:
-        for logger in loggers:
-            logger.finalize("failed")
+        _close(loggers, is_failed=True)
         raise
-    finally:
-        for logger in loggers:
+    _close(loggers)
+
+
+def _close(loggers: list[Logger], *, is_failed: bool = False) -> None:
+    """Whatever one of them raises after a failure hides neither that nor the others' end."""
+    for logger in loggers:
+        with suppress(Exception) if is_failed else nullcontext():
+            if is_failed:
+                logger.finalize("failed")
             if isinstance(logger, WandbLogger):  # else the next training of this process would go on with its run
-                logger.experiment.finish()
+                logger.experiment.finish(exit_code=int(is_failed))
 
 
 def log_figures(loggers: list[Logger], evaluation: Evaluation) -> None:

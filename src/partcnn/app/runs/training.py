@@ -152,6 +152,11 @@ def _check_classes(dataset: PartDataset) -> None:
 
 
 def _check_marks(dataset: PartDataset) -> None:
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"data: expected at least two classes, got only {dataset.classes[0]!r}; --category "
+            f"{dataset.classes[0]} tells pictures that show it from all others"
+        )
     marks = dataset.labels()
     is_same = (marks == marks[0]).all(dim=0)
     if bool(is_same.all()):

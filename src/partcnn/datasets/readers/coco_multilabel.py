@@ -1,7 +1,7 @@
 """COCO annotations, each picture a sample with all classes of objects that it shows."""
 
 from partcnn.datasets.annotations import Skips
-from partcnn.datasets.catalogue import Catalogue
+from partcnn.datasets.catalogue import Catalogue, find_category
 from partcnn.datasets.packed_shapes import PackedShapes
 from partcnn.datasets.readers.coco import opened_coco, without_groups
 from partcnn.datasets.readers.coco_objects import CocoImage, CocoObject
@@ -17,8 +17,8 @@ def read_coco_multilabel(location: str, category: str | None) -> Catalogue:
 
     Args:
         location: IMAGES,ANNOTATIONS.json, as of `read_coco`.
-        category: the name of an object category: the pictures that show it against all others, as background. None:
-            all object categories that occur, any number of them a picture.
+        category: the name of an object category: the pictures that show it, with its objects alone, against all others,
+            as background. None: all object categories that occur, any number of them a picture.
 
     Raises:
         DataError: as of `read_coco`.
@@ -29,8 +29,13 @@ def read_coco_multilabel(location: str, category: str | None) -> Catalogue:
     classes = sorted({found.names[one.category] for _, one in objects})
     known = {name: label for label, name in enumerate(classes)}
     labels = {key: known[name] for key, name in found.names.items() if name in known}
+    wanted = None if category is None else classes.index(find_category(category, {name: name for name in classes}))
     kept = {id(one) for _, one in objects}
-    samples = [_sample(image, [one for one in image.objects if id(one) in kept], labels) for image in found.images]
+    samples = []
+    for image in found.images:
+        shown = [one for one in image.objects if id(one) in kept]
+        own = [one for one in shown if labels[one.category] == wanted]
+        samples.append(_sample(image, own or shown, labels))
     return of_classes(samples, classes, category, skips)
 
 

@@ -18,7 +18,7 @@ from partcnn.datasets.annotations import Skips, check_new, flag, text
 from partcnn.datasets.catalogue import BACKGROUND, Catalogue, find_category, part_names
 from partcnn.datasets.paths import expanded, inner_path
 from partcnn.datasets.readers.csv_files import read_csv
-from partcnn.datasets.readers.parts_csv import PARTS_FILE, Annotation, read_parts_csv
+from partcnn.datasets.readers.parts_csv import PARTS_FILE, Annotation, canonical, read_parts_csv
 from partcnn.datasets.samples import Sample
 from partcnn.foundation.errors import DataError
 
@@ -48,20 +48,18 @@ def read_multilabel(location: str, category: str | None) -> Catalogue:
 
 
 def of_classes(samples: list[Sample], classes: list[str], category: str | None, skips: Skips) -> Catalogue:
-    """The task of all classes, or of one against pictures without it."""
+    """The task of all classes, or of one against pictures without it, which keep their object boxes: they are cropped
+    alike."""
     if category is None:
         return Catalogue(samples, classes, part_names(samples), is_multilabel=True, skips=skips)
     category = find_category(category, {name: name for name in classes})
     wanted = classes.index(category)
-    samples = [
-        replace(one, label=1) if wanted in one.labels else replace(one, label=0, object_box=None, parts={})
-        for one in samples
-    ]
+    samples = [replace(one, label=1) if wanted in one.labels else replace(one, label=0, parts={}) for one in samples]
     return Catalogue(samples, [BACKGROUND, category], part_names(samples), background=0, category=category, skips=skips)
 
 
 def _read_samples(file: Path, skips: Skips) -> tuple[list[Sample], list[str]]:
-    header, rows = read_csv(file)
+    header, rows = read_csv(file, lambda names: _columns(names, file))
     columns = _columns(header, file)
     shown = [(place, dict(zip(header, values, strict=True))) for place, values in rows]
     names = {id(row): _shown_classes(row, columns, place) for place, row in shown}
@@ -69,7 +67,7 @@ def _read_samples(file: Path, skips: Skips) -> tuple[list[Sample], list[str]]:
     if not classes or not rows:
         raise DataError(f"{file}: expected pictures, and classes that they show; found none")
     parts = file.parent / PARTS_FILE
-    images = [text(row[_IMAGE], "the picture's file name", place) for place, row in shown]
+    images = [canonical(text(row[_IMAGE], "the picture's file name", place)) for place, row in shown]
     found = read_parts_csv(parts, set(images), skips) if parts.exists() else {}
     known: dict[Any, str] = {}
     samples = []

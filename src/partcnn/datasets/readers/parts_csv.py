@@ -51,9 +51,9 @@ def read_parts_csv(file: Path, images: Collection[str], skips: Skips) -> dict[st
     found: dict[str, Annotation] = {}
     known: dict[Any, str] = {}
     spellings: dict[str, tuple[str, str]] = {}
-    canonical = {_canonical(image): image for image in images}
+    known_images = {canonical(image): image for image in images}
     for place, (written, part, *corners) in _rows(file):
-        image = written if written in images else canonical.get(_canonical(written))
+        image = written if written in images else known_images.get(canonical(written))
         if image is None:
             raise DataError(f"{place}: expected a picture below {file.parent}, found no {written!r} there")
         part = _one_spelling(text(part, "part", place), spellings, place)
@@ -70,7 +70,7 @@ def read_parts_csv(file: Path, images: Collection[str], skips: Skips) -> dict[st
     return found
 
 
-def _canonical(image: str) -> str:
+def canonical(image: str) -> str:
     """A path however it is written: with "./", "//", backslashes, letters and accents apart."""
     return unicodedata.normalize("NFC", PurePosixPath(image.replace("\\", "/")).as_posix())
 
@@ -89,7 +89,9 @@ def _one_spelling(part: str, known: dict[str, tuple[str, str]], place: str) -> s
 
 def _rows(file: Path) -> list[tuple[str, list[str]]]:
     """Every row with its place, the header and empty lines left out."""
-    header, rows = read_csv(file)
-    if tuple(header) != HEADER:
-        raise DataError(f"{file}, line 1: expected the header {','.join(HEADER)}, got {','.join(header)[:80]!r}")
-    return rows
+
+    def check(header: list[str]) -> None:
+        if tuple(header) != HEADER:
+            raise DataError(f"{file}, line 1: expected the header {','.join(HEADER)}, got {','.join(header)[:80]!r}")
+
+    return read_csv(file, check)[1]

@@ -84,6 +84,12 @@ class LayerObservation:
         return sorted(label for label in self._tables if label < self.groups.num_classes)
 
     @property
+    def has_background(self) -> bool:
+        """Whether there are pictures without an object."""
+        background = self.groups.background
+        return background is not None and bool(self.num_images[background])
+
+    @property
     def class_activation(self) -> Tensor:
         """[filter, class]: mean over the class's pictures of the summed activation."""
         means = self.activation_sum / self.num_images.clamp(min=1)

@@ -9,7 +9,6 @@
 A run directory of `partcnn train` holds these and more.
 """
 
-import copy
 import json
 import logging
 import os
@@ -61,7 +60,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, half: bool = False) 
     Args:
         model: a network made by `partcnn.convert`, trained or not.
         path: the directory. Other files in it stay.
-        half: keep the large tensors in 16 bits: half the bytes. What `load` gives computes in 32 bits, as before,
+        half: keep the large tensors in 16 bits: half the bytes. What `load` gives computes in 32 bits,
             with weights that were rounded to some 3 digits. `model` stays as it is.
 
     Returns:
@@ -70,7 +69,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, half: bool = False) 
     Raises:
         LayerError: the network was not made by `partcnn.convert`.
         RunError: the path is none, is or passes through a file, or is the package's own network.
-        WeightsError: with `half`, a weight is above 65,504 and has no place in 16 bits.
+        WeightsError: with `half`, weights are too large or too small for 16 bits.
     """
     record = conversion_of(model)
     directory = as_path(path, RunError, "path: expected a directory")
@@ -82,8 +81,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], *, half: bool = False) 
     inner = unwrapped(model)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in inner.state_dict().items()}
     if half:
-        tensors = halved(tensors)
-        model = copy.deepcopy(inner)
+        tensors = halved(tensors, {name for name, _ in inner.named_parameters()})
+        model = copied(inner, "model", "save with half=False").float()
         model.load_state_dict(tensors)
     config = {
         "format": FORMAT,

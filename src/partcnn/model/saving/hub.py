@@ -5,6 +5,7 @@ Loading from the hub runs no code of the repository: what comes down is read by 
 
 import importlib
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from partcnn.model.saving.checkpoint import CARD_FILE, is_own_card, load, save
 from partcnn.model.saving.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, read_config
 from partcnn.model.saving.model_card import card_of_repository
 from partcnn.model.saving.names_file import NAMES_FILE, read_names
+from partcnn.model.saving.shipped import run_directory
 
 FILES = (
     CONFIG_FILE,
@@ -30,7 +32,8 @@ FILES = (
     CARD_FILE,
     NAMES_FILE,
 )  # metrics.json and run.yaml hold paths of the machine they come from
-_PICTURES, _LARGEST_SIDE = "pictures", 1024  # pixels
+_log = logging.getLogger("partcnn")
+_PICTURES, _LARGEST_SIDE = "partcnn_pictures", 1024  # pixels
 _OF_PICTURES = (f"{_PICTURES}/*.png",)
 
 
@@ -71,9 +74,7 @@ def push_to_hub(
         if isinstance(model, nn.Module):
             save(model, directory)
         else:
-            _copy(
-                as_path(model, RunError, "model: expected a network, or a directory that partcnn.save wrote"), directory
-            )
+            _copy(run_directory(model), directory)
         _fit_card(directory, repo_id, shown)
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
@@ -108,7 +109,10 @@ def _fit_card(directory: Path, repo_id: str, pictures: Sequence[Image.Image]) ->
         (directory / name).parent.mkdir(exist_ok=True)
         picture.save(directory / name)
     card = directory / CARD_FILE
-    if is_own_card(card):
+    if not is_own_card(card):
+        if pictures:
+            _log.warning("README.md: it is your own and stays as it is; the pictures lie in %s", _PICTURES)
+    else:
         write_text(card, card_of_repository(card.read_text(encoding="utf-8"), repo_id, names))
 
 
@@ -131,10 +135,12 @@ def from_pretrained(
         ConfigError: huggingface_hub is needed and not installed.
         RunError, WeightsError: as of `load`.
     """
-    if not as_path(source, RunError, "source: expected a directory or OWNER/NAME of a repository").is_dir():
+    directory = run_directory(as_path(source, RunError, "source: expected a directory or OWNER/NAME of a repository"))
+    if not directory.is_dir():
         download = _library().snapshot_download
         source = download(os.fspath(source), revision=revision, token=token, allow_patterns=list(FILES))
-    return load(source, model)
+        directory = Path(source)
+    return load(directory, model)
 
 
 def _library() -> Any:

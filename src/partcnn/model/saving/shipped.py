@@ -25,7 +25,7 @@ def run_directory(path: str | os.PathLike[str]) -> Path:
 
 def is_shipped(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that run's, by its name or its place."""
-    return run_directory(path) == SHIPPED_DIRECTORY
+    return run_directory(path).resolve() == SHIPPED_DIRECTORY.resolve()
 
 
 def check_not_shipped(path: str | os.PathLike[str], argument: str) -> None:

@@ -70,7 +70,7 @@ function meanPlace({ dots, weights }) {
   return [[0, 1].map((axis) => dots.reduce((sum, dot, i) => sum + dot[axis] * weights[i], 0) / total)];
 }
 
-// Of the class whose logit is shown: its share of all, or, where a picture may show several classes, against its absence.
+// Of the class with the largest logit: its share of all, or, where a picture may show several classes, against its absence.
 function probability(place) {
   const { label, logit } = report.sums[place];
   if (report.isMultilabel) return 1 / (1 + Math.exp(-logit));
