@@ -99,6 +99,7 @@ const answers = new WeakMap(); // by file: another class of the same picture nee
 
 async function answered(file) {
   if (answers.has(file)) return answers.get(file);
+  const start = performance.now();
   const pixels = await pixelsOf(file);
   const runNetwork = await network;
   const outputs = await runNetwork(networkInput(pixels));
@@ -111,6 +112,7 @@ async function answered(file) {
     surroundings: read("surroundings"),
     peaks: read("peaks"),
     maps: mapsOf(outputs.masked_feature_maps),
+    seconds: (performance.now() - start) / 1000,
   };
   answers.set(file, answer);
   return answer;
@@ -303,11 +305,10 @@ async function explainPicture(file, own) {
   }
   try {
     await pause();
-    const start = performance.now();
     const answer = await answered(file);
     if (own !== turn) return;
     show(file, answer, label);
-    say(`${file.name}, ${answer.width} × ${answer.height} pixels, in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    say(`${file.name}, ${answer.width} × ${answer.height} pixels, in ${answer.seconds.toFixed(1)} s`);
   } catch (error) {
     if (own !== turn) return;
     if (error instanceof RangeError) say(`Expected a picture of at most ${MOST_PIXELS / 1e6} million pixels, which this browser's memory holds.`, true);
