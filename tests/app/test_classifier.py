@@ -64,7 +64,7 @@ def test_it_explains_reports_and_audits(animals: PartClassifier, pictures: Path)
     found = animals.audit()
     assert found is not None
     assert found.accuracy == animals.evaluate().summary["accuracy"]
-    assert "tells apart cat, giraffe" in repr(animals)
+    assert "knows cat, giraffe" in repr(animals)
 
 
 def test_of_pictures_only_those_that_are_given_or_drawn_go_to_the_hub(

@@ -142,7 +142,7 @@ def test_settings_survive_a_file_and_make_the_same_network(objective: str) -> No
 def test_entries_that_an_earlier_version_did_not_write_mean_what_it_did() -> None:
     settings = ConversionSettings.from_spec(FIRST_RELEASE)
     assert (settings.mask_skip, settings.places) == (True, "peak")
-    assert settings.to_spec() == FIRST_RELEASE | {"mask_skip": True, "places": "peak"}
+    assert settings.to_spec() == FIRST_RELEASE | {"mask_skip": True, "places": "peak", "multilabel": False}
 
 
 class TestManyClasses:

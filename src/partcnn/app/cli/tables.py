@@ -263,7 +263,7 @@ def extra_table(extras: Sequence[Any]) -> Table:
     for name in ("extra", "for", "state"):
         table.add_column(name)
     for one in extras:
-        told = ", ".join(f"{library.name} {_installed(library)}" for library in one.libraries)
+        told = ", ".join(f"{library.name} {_installed(library)}" for library in one.libraries) or "unknown"
         table.add_row(one.name, one.purpose, told if one.is_installed else f"{told}; pip install 'partcnn[{one.name}]'")
     return table
 
