@@ -24,7 +24,7 @@ def test_a_library_that_is_missing_or_too_old_is_told(monkeypatch: pytest.Monkey
     ]
     assert [one.name for one in found.faults] == ["numpy", "no-such-library"]
     missing = {extra.name: [one.name for one in extra.libraries] for extra in found.extras if not extra.is_installed}
-    unknown = dict.fromkeys(EXTRAS, [])  # to metadata of an earlier version: not there either
+    unknown = {name: [] for name in EXTRAS}  # to metadata of an earlier version: not there either
     assert missing == unknown | {"timm": ["timm"], "hub": ["also-none"]}
 
 
