@@ -4,6 +4,10 @@ function name_what_has_none() {
   document.querySelectorAll(".md-code__nav:not([aria-label])").forEach((tools, number) => {
     tools.setAttribute("aria-label", `Code block ${number + 1}`);
   });
+  document.querySelectorAll("nav.md-nav nav.md-nav[aria-labelledby]").forEach((within) => {
+    within.removeAttribute("aria-labelledby"); // of a section with a page of its own it names an empty label
+    within.setAttribute("aria-label", `Pages of ${within.querySelector(".md-nav__title").textContent.trim()}`);
+  });
 }
 
 new MutationObserver(name_what_has_none).observe(document.documentElement, { childList: true, subtree: true });
