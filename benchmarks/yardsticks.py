@@ -52,7 +52,7 @@ PUBLISHED_ROWS = (
         "14.0; 15.9; 21.1 °",
         "87; 86; 86 °",
     ),
-    ("Choudhury et al. (2021), with masks of the object, K = 4", "VGG-19", "9.2", "43.6", "19.5", "–"),
+    ("Choudhury et al. (2021), with masks of the object, K = 4", "–", "9.2", "43.6", "19.5", "–"),
     (
         "PDiscoNet (2023), 448 px",
         "ResNet-101, trained",
