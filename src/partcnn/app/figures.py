@@ -15,6 +15,7 @@ from partcnn.evaluation import Evaluation, FilterEvaluation
 from partcnn.explanation.explanation import Explanation, explain
 from partcnn.explanation.naming import parts_told_apart
 from partcnn.foundation.errors import ConfigError, DataError
+from partcnn.model.competing_mask import competing_masks
 from partcnn.model.mask import top_mask
 from partcnn.model.saving.checkpoint import METRICS_FILE
 from partcnn.plot import read_curves
@@ -99,7 +100,7 @@ def _parts(run: Run, settings: FigureSettings) -> Figure:
     pictures = settings.images or _chosen(_kept_out(run, settings), settings.num_pictures or _NUM_PICTURES["parts"])
     explained = [explain(run.model, picture) for picture in pictures]
     num_filters = top_mask(run.model)[1].num_filters
-    chosen = settings.filters or (range(num_filters) if explained[0].is_tiling else _best_of_parts(run))
+    chosen = settings.filters or (range(num_filters) if explained[0].is_tiling else _best_of_parts(run, settings))
     columns = min(len(explained), 3 if settings.width_cm < _NARROW_CM else 6)
     return parts_for_paper(explained, _names(run, chosen), settings.width_cm, num_columns=columns)
 
@@ -110,16 +111,18 @@ def _filters(run: Run, settings: FigureSettings) -> Figure:
         _log.info("of %d filters the first %d are drawn; --filters names others", len(chosen), _MOST_ROWS)
         chosen = chosen[:_MOST_ROWS]
     number = settings.num_pictures or _NUM_PICTURES["filters"] // (2 if settings.width_cm < _NARROW_CM else 1)
-    pictures = list(settings.images) or _chosen(_kept_out(run, settings), number)
-    explained = [explain(run.model, picture) for picture in pictures]
     rows: Mapping[int, Sequence[Image.Image | Explanation]]
+    if not settings.images and not competing_masks(run.model):
+        by_number = {one.filter: one for one in _measured(run, settings).filters}
+        rows = _strongest(run, _kept_out(run, settings), [by_number[index] for index in chosen], number)
+        return filters_for_paper(rows, _names(run, chosen), settings.width_cm)
+    explained = [
+        explain(run.model, picture) for picture in settings.images or _chosen(_kept_out(run, settings), number)
+    ]
     if explained[0].is_tiling:
         rows = dict.fromkeys(chosen, explained)
-    elif settings.images:
-        rows = {number: [_heat(why, number) for why in explained] for number in chosen}
     else:
-        by_number = {one.filter: one for one in _measured(run).filters}
-        rows = _strongest(run, _kept_out(run, settings), [by_number[index] for index in chosen], number)
+        rows = {number: [_heat(why, number) for why in explained] for number in chosen}
     return filters_for_paper(rows, _names(run, chosen), settings.width_cm)
 
 
@@ -137,9 +140,9 @@ def _kept_out(run: Run, settings: FigureSettings) -> PartDataset:
     return dataset_of(run.settings, "test")
 
 
-def _measured(run: Run) -> Evaluation:
+def _measured(run: Run, settings: FigureSettings) -> Evaluation:
     """Of the run; where it was not measured, its own pictures are looked at."""
-    if not (run.directory / METRICS_FILE).is_file():
+    if settings.data is None and not (run.directory / METRICS_FILE).is_file():
         check_named(run.settings.data, run.directory)
     return run_evaluation(run)
 
@@ -177,10 +180,10 @@ def _heat(why: Explanation, number: int) -> Image.Image:
     return heatmap_overlay(why.picture, contribution.heatmap_at(why.image_size), peak=contribution.position_px)
 
 
-def _best_of_parts(run: Run) -> list[int]:
+def _best_of_parts(run: Run, settings: FigureSettings) -> list[int]:
     """Of each annotated part the filter that follows it best; all filters where none follows any."""
     best = dict[str, FilterEvaluation]()
-    for one in _measured(run).filters:
+    for one in _measured(run, settings).filters:
         part = one.part_name
         if part and (part not in best or one.part_tracking_r2 > best[part].part_tracking_r2):
             best[part] = one

@@ -67,10 +67,7 @@ class AroundPeaksFigures:
 
     def pictures_of(self, category: int, labels: Tensor | None = None) -> Tensor:
         """[picture] numbers of those that show an object of the category."""
-        labels = self.labels if labels is None else labels
-        groups = self.figures.observed.classes_of(category)
-        is_own = torch.isin(torch.arange(len(self.figures.observed.groups)), torch.tensor(groups))
-        return in_groups(labels, is_own).nonzero()[:, 0]
+        return self.figures.observed.pictures_of(category, self.labels if labels is None else labels)
 
     def serving(self, labels: Tensor) -> Tensor:
         """[picture, filter] bool: which filters are measured on pictures of these labels."""

@@ -58,7 +58,7 @@ class TogetherFigures:
 
     def pictures_of(self, category: int) -> Tensor:
         """[picture] numbers of those that show an object of the category."""
-        return torch.isin(self.labels, torch.tensor(self.figures.observed.classes_of(category))).nonzero()[:, 0]
+        return self.figures.observed.pictures_of(category, self.labels)
 
     def of(self, category: int | None = None) -> dict[str, Any]:
         """Measure → figure, of one category or of all; None for what was not asked for, nan where nothing is there."""

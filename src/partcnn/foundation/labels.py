@@ -37,3 +37,10 @@ def answered(logits: Tensor, *, is_multilabel: bool) -> list[tuple[int, ...]]:
     if not is_multilabel:
         return [(label,) for label in logits.argmax(dim=1).tolist()]
     return [tuple(row.nonzero()[:, 0].tolist()) for row in logits > 0]
+
+
+def right_answers(logits: Tensor, labels: Tensor) -> Tensor:  # [image] bool, of marks [image, class]
+    """Whether the largest logit is the class's; of marks whether each logit has the right sign."""
+    if are_marks(labels):
+        return (logits > 0) == (labels > 0)
+    return logits.argmax(dim=1) == labels

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.foundation.errors import ConfigError
-from partcnn.foundation.labels import are_marks
+from partcnn.foundation.labels import are_marks, right_answers
 from partcnn.foundation.ranks import Ranks, joined_ranks
 from partcnn.model.competing_mask import CompetingMask, competing_masks
 from partcnn.model.losses import diversity_loss, equivariance_loss, filter_loss_terms
@@ -197,6 +197,5 @@ def task_loss_of(logits: Tensor, labels: Tensor, ranks: Ranks) -> Tensor:
 
 def share_right(logits: Tensor, labels: Tensor) -> Tensor:  # [image]
     """1 where the largest logit is the class's, else 0; of marks the share of logits that have the right sign."""
-    if are_marks(labels):
-        return ((logits > 0) == (labels > 0)).float().mean(dim=1)
-    return (logits.argmax(dim=1) == labels).float()
+    is_right = right_answers(logits, labels).float()
+    return is_right.mean(dim=1) if are_marks(labels) else is_right

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from partcnn.evaluation.observation.groups import PictureGroups
-from partcnn.foundation.labels import are_marks
+from partcnn.foundation.labels import are_marks, right_answers
 
 
 class Answers:
@@ -30,13 +30,12 @@ class Answers:
     def add(self, logits: Tensor, labels: Tensor) -> Tensor:  # [image, class], labels → [image] or [image, class] bool
         """One batch; which answers are right."""
         _, groups = self.groups.rows(labels)
+        is_right = right_answers(logits, labels)
         self.num_images += torch.bincount(groups, minlength=len(self.groups))
         if not are_marks(labels):
-            is_right = logits.argmax(dim=1) == labels
             self._num_right += torch.bincount(labels[is_right], minlength=self.groups.num_classes)
             self._num_asked += torch.bincount(labels, minlength=self.groups.num_classes)
             return is_right
-        is_right = (logits > 0) == (labels > 0)
         self._num_right += is_right.sum(dim=0)
         self._num_asked += len(labels)
         self._logits.append(logits.float())

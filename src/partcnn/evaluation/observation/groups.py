@@ -40,11 +40,11 @@ class PictureGroups:
             return [self.num_classes]
         return [label for label in range(self.num_classes) if label != self.background]
 
-    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def rows(self, labels: Tensor) -> tuple[Tensor | slice, Tensor]:
         """Of pictures with such labels (`partcnn.foundation.labels`) each with each of its groups: which picture [row],
-        and which group [row]."""
+        all as they are where each has one, and which group [row]."""
         if not are_marks(labels):
-            return torch.arange(len(labels)), labels
+            return slice(None), labels
         pictures, groups = self.marks(labels).nonzero(as_tuple=True)
         return pictures, groups
 

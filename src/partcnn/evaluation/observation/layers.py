@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from partcnn.evaluation.observation.groups import PictureGroups
+from partcnn.evaluation.observation.groups import PictureGroups, in_groups
 from partcnn.evaluation.observation.strongest import NUM_TOP_IMAGES, ClassTables, joined_tables
 from partcnn.metrics.functional.strongest import PEAK
 from partcnn.model.mask import PartMask
@@ -98,6 +98,11 @@ class LayerObservation:
     def classes_of(self, category: int) -> list[int]:
         """The groups of a category's pictures: the class itself, or, of `ALL`, those of objects that have pictures."""
         return [group for group in self.groups.of_objects if group in self._tables] if category == ALL else [category]
+
+    def pictures_of(self, category: int, labels: Tensor) -> Tensor:
+        """[picture] numbers of those that show an object of the category; labels as of `PictureGroups.marks`."""
+        is_own = torch.isin(torch.arange(len(self.groups)), torch.tensor(self.classes_of(category)))
+        return in_groups(labels, is_own).nonzero()[:, 0]
 
     def serving(self, categories: Tensor) -> Tensor:
         """[filter], each a class or `ALL` → [filter, group] bool: whose pictures each filter is measured on."""

@@ -229,15 +229,14 @@ class _Observer:
             layer.add(cells[rows], scores[rows], sums[rows], *of_rows)
         masked = mask.masked(found)  # of the top layer, the last
         self.together.add_maps(masked)
-        own = rows.to(found.device)
         boxes = batch.example.object_box
-        self.together.add(found[own], places[rows], scores[rows], groups, landmarks[rows], boxes[rows])
+        self.together.add(found[rows], places[rows], scores[rows], groups, landmarks[rows], boxes[rows])
         if self.views is not None:
             self.views.add_whole(index, labels, found, places, below)
         if self.noise is not None:
             self.noise.add_whole(index, places, scores, labels, landmarks)
         if self.network is not None and self.contributions is not None:
-            self.contributions.add(self.network.contributions(masked)[own], groups)
+            self.contributions.add(self.network.contributions(masked)[rows], groups)
         self.records.add(index[rows], groups, is_right if is_right.ndim == 1 else is_right.all(dim=1)[rows], sums[rows])
         if self.parts is not None:
             bins = activation_bins(masked).cpu()

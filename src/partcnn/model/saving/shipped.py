@@ -1,4 +1,4 @@
-"""The run that comes with the package, of drawn animals told apart; `demo:` is its name wherever a run is asked for.
+"""The run that comes with the package, of giraffes drawn in scenery; `demo:` is its name wherever a run is asked for.
 
 benchmarks/demo_model.py makes it anew.
 """
