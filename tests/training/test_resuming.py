@@ -2,6 +2,7 @@
 
 import copy
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -202,6 +203,41 @@ def test_an_interrupted_training_goes_on(dataset: PartDataset, tmp_path: Path) -
     load(tmp_path / "run")
     assert not train(network(), dataset, tmp_path / "run", resume=True).is_interrupted
     assert_same(left_behind(tmp_path / "run"), left_behind(tmp_path / "whole"))
+
+
+class Sigterm(Callback):
+    """Comes where the trainer's callbacks are asked after our own, so that Lightning is the first to see it."""
+
+    def __init__(self, hook: str) -> None:
+        setattr(self, hook, self._come)
+
+    def _come(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_epoch_end"])
+@pytest.mark.fault("stop", "SIGTERM between two steps, or while an epoch's state is written", "saved, exit 143")
+def test_sigterm_between_steps_is_no_other(hook: str, dataset: PartDataset, tmp_path: Path) -> None:
+    train(network(), dataset, tmp_path / "whole")
+    with pytest.raises(SystemExit, match="143"):
+        train(network(), dataset, tmp_path / "run", callbacks=[Sigterm(hook)])
+    load(tmp_path / "run")
+    assert not train(network(), dataset, tmp_path / "run", resume=True).is_interrupted
+    assert_same(left_behind(tmp_path / "run"), left_behind(tmp_path / "whole"))
+
+
+def test_sigterm_that_others_handle_interrupts(dataset: PartDataset, tmp_path: Path) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        history = train(network(), dataset, tmp_path / "run", callbacks=[Sigterm("on_train_epoch_end")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+    assert history.is_interrupted
+    assert len(history.epochs) == 2
+    load(tmp_path / "run")
 
 
 def test_where_nothing_is_kept_training_begins(dataset: PartDataset, tmp_path: Path) -> None:

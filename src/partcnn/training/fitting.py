@@ -340,7 +340,7 @@ def _run(trainer: L.Trainer, module: PartTraining, keeper: Keeper) -> None:
             with waiting():
                 trainer.fit(module, keeper.batches, ckpt_path=keeper.resumed_file)
             raise_waiting()  # it came after the last step
-        except (SystemExit, Stopped) as error:  # Lightning ends the process on Ctrl-C; a library must not
+        except (SystemExit, Stopped) as error:  # Lightning ends the process on signals; a library must not
             keeper.progress.history.is_interrupted |= isinstance(error, Stopped)
             if not keeper.is_stopped:
                 raise
