@@ -18,6 +18,7 @@ from typing import Any
 
 from finished_runs import trained_or_read
 from PIL import Image
+from tables import mean_of
 
 from partcnn.app.runs import RunSettings
 from partcnn.datasets import Sample, load_dataset
@@ -154,7 +155,7 @@ def page(options: argparse.Namespace, found: dict[str, dict[str, list[dict[str, 
         lines += ["", f"## {task[0].upper()}{task[1:]}", "", f"| method | {' | '.join(COLUMNS)} |"]
         lines.append(f"|---|{'---|' * len(COLUMNS)}")
         for method, rows in of_task.items():
-            cells = [_cell([row.get(measure) for row in rows], *shown) for measure, *shown in COLUMNS.values()]
+            cells = [mean_of([row.get(measure) for row in rows], *shown) for measure, *shown in COLUMNS.values()]
             lines.append(f"| {method} | {' | '.join(cells)} |")
         lines.append(f"| always no | – | {100 * (1 - _mean_shown(of_task)):.1f} |{' – |' * (len(COLUMNS) - 2)}")
         classes = list(next(iter(of_task.values()))[0]["by_class"])
@@ -168,7 +169,7 @@ def page(options: argparse.Namespace, found: dict[str, dict[str, list[dict[str, 
         for method, rows in of_task.items():
             by_class = [row["by_class"] for row in rows]
             of_classes = [[one.get(name, {}).get("mean_average_precision") for one in by_class] for name in classes]
-            lines.append(f"| {method} | {' | '.join(_cell(values, 1, 100) for values in of_classes)} |")
+            lines.append(f"| {method} | {' | '.join(mean_of(values, 1, 100) for values in of_classes)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -177,11 +178,6 @@ def _mean_shown(of_task: dict[str, list[dict[str, Any]]]) -> float:
     first = next(iter(of_task.values()))[0]
     shown = [one["num_images"] for one in first["by_class"].values()]
     return sum(shown) / len(shown) / first["num_images"]
-
-
-def _cell(values: list[float | None], digits: int, scale: float) -> str:
-    known = [value for value in values if value is not None]
-    return f"{scale * sum(known) / len(known):.{digits}f}" if known else "–"
 
 
 if __name__ == "__main__":

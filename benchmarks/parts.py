@@ -19,7 +19,6 @@ import argparse
 import json
 import logging
 import math
-import statistics
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 from finished_runs import trained_or_read
 from rivals import RIVALS, rival_evaluation
 from scipy.stats import spearmanr
+from tables import mean_of
 
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
@@ -216,14 +216,9 @@ def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: l
     if not found:
         return ""
     name = f"mean of {len(categories)}" if len(categories) > 1 else f"{categories[0]}, {found[0]['num_images']}"
-    cells = [_mean([one[measure] for one in found], digits, scale) for measure, digits, scale in COLUMNS.values()]
-    cells += [_mean([one["highest"][part] for one in found], 2, 1) for part in options.parts]
+    cells = [mean_of([one[measure] for one in found], digits, scale) for measure, digits, scale in COLUMNS.values()]
+    cells += [mean_of([one["highest"][part] for one in found], 2, 1) for part in options.parts]
     return f"| {name} | {method} | {' | '.join(cells)} |"
-
-
-def _mean(values: list[float | None], digits: int, scale: float) -> str:
-    known = [value for value in values if value is not None]
-    return f"{scale * statistics.mean(known):.{digits}f}" if known else "–"
 
 
 def _number(value: float | None) -> float | None:

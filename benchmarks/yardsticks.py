@@ -11,13 +11,13 @@ Runs that are there already are read, so that an interrupted comparison goes on;
 import argparse
 import json
 import logging
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from parts import ALL, SAYS, measured
 from rivals import DETECTOR, RIVALS
+from tables import mean_and_spread
 
 from partcnn.foundation.files import write_text
 
@@ -153,18 +153,10 @@ def page(rows: list[dict[str, Any]]) -> str:
             {(row["num_filters"], row["method"]) for row in of_task}, key=lambda key: (key[0], METHODS.index(key[1]))
         ):
             found = [row for row in of_task if (row["num_filters"], row["method"]) == (filters, method)]
-            cells = [_cell([row[measure] for row in found], *shown) for measure, *shown in COLUMNS.values()]
+            cells = [mean_and_spread([row[measure] for row in found], *shown) for measure, *shown in COLUMNS.values()]
             lines.append(f"| {filters:.0f} | {method} | {len(found)} | {' | '.join(cells)} |")
     table = "\n".join(f"| {' | '.join(row)} |" for row in PUBLISHED_ROWS)
     return "\n".join([*lines, "", PUBLISHED.format(table=table)])
-
-
-def _cell(values: list[float | None], digits: int, scale: float) -> str:
-    known = [scale * value for value in values if value is not None]
-    if not known:
-        return "–"
-    spread = f" ± {(max(known) - min(known)) / 2:.{digits}f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.{digits}f}{spread}"
 
 
 if __name__ == "__main__":

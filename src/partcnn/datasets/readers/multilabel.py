@@ -59,8 +59,8 @@ def of_classes(samples: list[Sample], classes: list[str], category: str | None, 
 
 
 def _read_samples(file: Path, skips: Skips) -> tuple[list[Sample], list[str]]:
-    header, rows = read_csv(file, lambda names: _columns(names, file))
-    columns = _columns(header, file)
+    header, rows = read_csv(file, lambda names: _check_header(names, file))
+    columns = [name for name in header if name not in (_IMAGE, _SPLIT, _LABELS)]  # that are classes
     shown = [(place, dict(zip(header, values, strict=True))) for place, values in rows]
     names = {id(row): _shown_classes(row, columns, place) for place, row in shown}
     classes = sorted({name for of_row in names.values() for name in of_row} | {*columns})
@@ -82,8 +82,7 @@ def _read_samples(file: Path, skips: Skips) -> tuple[list[Sample], list[str]]:
     return samples, classes
 
 
-def _columns(header: list[str], file: Path) -> list[str]:
-    """The columns that are classes; none where one names them all."""
+def _check_header(header: list[str], file: Path) -> None:
     others = [name for name in header if name not in (_IMAGE, _SPLIT)]
     is_known = header.count(_IMAGE) == 1 and len({*header}) == len(header) and all(header)
     if not is_known or not others or (_LABELS in others and len(others) > 1):
@@ -91,7 +90,6 @@ def _columns(header: list[str], file: Path) -> list[str]:
             f"{file}, line 1: expected the header image,labels or image and a column for each class, each once, got "
             f"{','.join(header)[:80]!r}"
         )
-    return [] if others == [_LABELS] else others
 
 
 def _shown_classes(row: dict[str, str], columns: list[str], place: str) -> list[str]:
