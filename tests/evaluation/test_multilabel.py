@@ -146,6 +146,18 @@ def test_intervals_are_left_out_where_no_class_has_two_pictures_with_a_part(tmp_
     assert math.isfinite(found.summary["part_tracking_r2"])
 
 
+def test_a_picture_of_two_classes_is_drawn_for_both_at_once(tmp_path: Path) -> None:
+    model = owning(multilabel=True)  # of its red filters the first is the cat's, the last the dog's
+    model.part_layers[0].mask.filter_category.copy_(torch.tensor([0, 0, 1, 1]))
+    found = evaluate(model, drawn(tmp_path / "both", [BOTH] * 24), protocol=Protocol(resamples=400))
+    model = owning(multilabel=False)
+    model.part_layers[0].mask.filter_category.zero_()
+    alone = evaluate(model, drawn(tmp_path / "cats", [0] * 24), protocol=Protocol(resamples=400))
+    for measure in ("part_tracking_r2", "location_instability", "pointing_game"):
+        assert found.summary[measure] == pytest.approx(alone.summary[measure])
+        assert found.intervals[measure] == pytest.approx(alone.intervals[measure])
+
+
 def test_filters_of_a_class_without_annotated_parts_are_measured_all_the_same(tmp_path: Path) -> None:
     dataset = drawn(tmp_path / "a", [1, 1, 1, 1, 0, 0, 1, 0])
     bare = [replace(sample, parts={}) if sample.label == 0 else sample for sample in dataset.samples]

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over the pictures, drawn anew within each class."""
+"""Bootstrap intervals over the pictures, drawn anew within each class, or all at once where one may show several."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +76,6 @@ class _Displacements:
         followed = [] if self.best_parts is None else ["parts_followed"]
         self.names = [*_DISPLACEMENTS, "coverage", *followed, *chosen, *_INSTABILITIES]
         self.num_elements = max(1, 12 * figures.r2.numel())  # moments and what comes of them
-        self.sizes: list[int] = []
         self._spreads: dict[int, ResampledSpread] = {}
         self._of_all: dict[int, ResampledInstability] = {}  # of every filter, whoever owns it
         self._constant: dict[int, ResampledInstability] = {}
@@ -91,11 +90,12 @@ class _Displacements:
             images = images_of(table, constant)
             if len(images) < _FEWEST:
                 continue
-            self.sizes.append(len(images))
             by_class[category] = images
             self._of_all[category] = ResampledInstability(table, figures.diagonal, images)
             self._constant[category] = ResampledInstability(constant, figures.diagonal, images)
         self._classes = list(by_class)
+        self._draws = _Draws(list(by_class.values()), are_apart=not observation.top.groups.is_multilabel)
+        self.sizes = self._draws.sizes
         self._members: dict[int, tuple[list[int], Tensor]] = {}  # owner → its classes' counts, and their order
         for owner in figures.owners:
             own = [label for label in figures.observed.classes_of(owner) if label in by_class]
@@ -105,15 +105,16 @@ class _Displacements:
                 self._members[owner] = ([self._classes.index(label) for label in own], order)
                 self._spreads[owner] = ResampledSpread(table, figures.diagonal, images)
 
-    def __call__(self, *counts: Tensor) -> Tensor:  # each [resample, image] -> [measure, resample]
+    def __call__(self, *drawn: Tensor) -> Tensor:  # each [resample, image] -> [measure, resample]
+        counts = self._draws.of_groups(drawn)
         num_resamples, num_filters = len(counts[0]), len(self.figures.categories)
         per_filter = {name: torch.full((num_resamples, num_filters), math.nan).double() for name in _DISPLACEMENTS}
         covered: list[Tensor] = []
         followed: list[Tensor] = []
         for owner, spread in self._spreads.items():
             members, order = self._members[owner]
-            drawn = torch.cat([counts[member] for member in members], dim=1)[:, order]
-            filters, found = self.figures.filters_of(owner), spread(drawn)
+            own = torch.cat([counts[member] for member in members], dim=1)[:, order]
+            filters, found = self.figures.filters_of(owner), spread(own)
             r2 = found.tracked_share
             is_dead = self.figures.is_dead[filters]
             r2 = r2.masked_fill(is_dead[:, None] & ~found.distance.isnan(), 0.0)
@@ -171,6 +172,7 @@ class _Shares:
         self.num_elements = max(1, 2 * len(self.categories) * (2 + 2 * self.num_parts))
         self._strata: list[tuple[int, Tensor, Tensor, Tensor, Tensor, Tensor]] = []
         records, serves = observation.records, observation.top.serving(figures.categories)
+        pictures: list[Tensor] = []
         for label in range(len(self.groups)):
             index, is_right, sums = records.of_group(label)
             if not len(index):
@@ -183,9 +185,12 @@ class _Shares:
             shown = records.shown(index)
             # Counts of hits are whole numbers, exact in float32 too, and many.
             self._strata.append((label, filters, is_right.double(), sums.double(), shown.double(), hits.float()))
-        self.sizes = [len(is_right) for _, _, is_right, *_ in self._strata]
+            pictures.append(index)
+        self._draws = _Draws(pictures, are_apart=not self.groups.is_multilabel)
+        self.sizes = self._draws.sizes
 
-    def __call__(self, *counts: Tensor) -> Tensor:
+    def __call__(self, *drawn_pictures: Tensor) -> Tensor:
+        counts = self._draws.of_groups(drawn_pictures)
         num_resamples, num_filters = len(counts[0]), len(self.categories)
         zeros = torch.zeros(num_resamples, num_filters).double()
         right, total, own, silent, number = zeros[:, 0].clone(), *(zeros.clone() for _ in range(4))
@@ -196,7 +201,8 @@ class _Shares:
             drawn_in_all = drawn.sum(dim=1, keepdim=True)
             activation = drawn @ sums
             if label < self.groups.num_classes:
-                total += activation / drawn_in_all  # mean over the class's pictures
+                # Mean over the class's pictures. A rare class may be left out where all are drawn at once.
+                total += (activation / drawn_in_all).masked_fill(drawn_in_all == 0, 0.0)
             if label == self.groups.background:
                 on_background = activation / drawn_in_all
             own[:, filters] += activation[:, filters]
@@ -268,6 +274,27 @@ class _OfFilters:
     def __call__(self, *counts: Tensor) -> Tensor:
         drawn = _as_they_came(counts, self._order)
         return torch.stack([found(drawn).nanmean(dim=1) for found in self._resampled.values()])
+
+
+class _Draws:
+    """How often pictures of groups are drawn: within each group; or, where a picture may be in several, all at once.
+
+    Args:
+        pictures: numbers of each group's, no number twice.
+        are_apart: whether no picture is in two groups.
+    """
+
+    def __init__(self, pictures: Sequence[Tensor], *, are_apart: bool) -> None:
+        self.sizes = [len(numbers) for numbers in pictures]
+        self._places: list[Tensor] | None = None
+        if pictures and not are_apart:
+            pool = torch.cat(list(pictures)).unique()
+            self.sizes = [len(pool)]
+            self._places = [torch.searchsorted(pool, numbers) for numbers in pictures]
+
+    def of_groups(self, drawn: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Counts as they were drawn, [resample, picture] for each of `sizes` → for each group."""
+        return drawn if self._places is None else [drawn[0][:, places] for places in self._places]
 
 
 def _strata(labels: Tensor) -> tuple[Tensor, list[int]]:
