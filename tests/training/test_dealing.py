@@ -34,7 +34,7 @@ def test_a_pass_that_is_dealt_out_is_that_of_one_process(tmp_path: Path, monkeyp
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     script = [str(dealing_runs.__file__), str(tmp_path / "pictures"), str(tmp_path / "found.pt")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", *script]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     found = torch.load(tmp_path / "found.pt")
     dataset = load_dataset(f"folder:{tmp_path / 'pictures'}", split="all")

@@ -56,7 +56,7 @@ def _on_the_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 def two_ranks(folder: Path) -> Path:
     """Where two processes of one torchrun have trained every case, one after the other."""
     command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(folder), *CASES]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     return folder
 
 
@@ -70,7 +70,7 @@ def two_hosts(folder: Path, case: str) -> list[tuple[int, str]]:
     pipe = subprocess.PIPE
     hosts = [subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) for command in commands]
     try:
-        outputs = [host.communicate(timeout=200)[0] for host in hosts]
+        outputs = [host.communicate(timeout=600)[0] for host in hosts]
     finally:
         for host in hosts:
             host.kill()
@@ -157,7 +157,7 @@ def test_a_command_trains_on_two_devices(start: list[str], folder: Path, tmp_pat
     settings = f"--data folder:{folder / 'pictures'} --out {run} --backbone demo --network.input_size 64 --workers 0"
     recipe = "--recipe.epochs 2 --recipe.batch_size 4 --recipe.head_epochs 1 --network.filters 2 --force --json"
     command = [*start, "train", *settings.split(), *recipe.split(), *several]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('"summary"') == 1
     assert {file.name for file in run.iterdir()} >= {"run.yaml", "model.safetensors", "metrics.json", "log"}
