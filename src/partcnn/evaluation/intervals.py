@@ -230,7 +230,8 @@ class _Together:
 
     def __init__(self, together: TogetherFigures) -> None:
         own = together.counted
-        self._order, self.sizes = _strata(together.labels[own])
+        self._draws = _Draws.of_labels(together.labels[own])
+        self.sizes = self._draws.sizes
         self._pairs = torch.stack([together.num_near, together.num_both], dim=1)[own].double()
         self._held = torch.cat([together.num_points, together.num_held], dim=1)[own].double()
         distances = together.distances[own]
@@ -242,7 +243,7 @@ class _Together:
         self.num_elements = max(1, len(parts), 4 * math.prod(self._shape))
 
     def __call__(self, *counts: Tensor) -> Tensor:
-        drawn = _as_they_came(counts, self._order)
+        drawn = self._draws.of_pictures(counts)
         near, both = (drawn @ self._pairs).unbind(dim=1)
         distance, number = (drawn @ self._distances).unbind(dim=1)
         held_points, points, held, outside = (drawn @ self._held).unbind(dim=1)
@@ -268,11 +269,12 @@ class _OfFilters:
         self, resampled: Mapping[str, Callable[[Tensor], Tensor]], labels: Tensor | None, num_elements: int
     ) -> None:
         self._resampled, self.names = resampled, list(resampled)
-        self._order, self.sizes = _strata(labels if labels is not None and self.names else torch.zeros(0))
+        self._draws = _Draws.of_labels(labels if labels is not None and self.names else torch.zeros(0))
+        self.sizes = self._draws.sizes
         self.num_elements = max(1, 8 * num_elements)
 
     def __call__(self, *counts: Tensor) -> Tensor:
-        drawn = _as_they_came(counts, self._order)
+        drawn = self._draws.of_pictures(counts)
         return torch.stack([found(drawn).nanmean(dim=1) for found in self._resampled.values()])
 
 
@@ -284,29 +286,27 @@ class _Draws:
         are_apart: whether no picture is in two groups.
     """
 
-    def __init__(self, pictures: Sequence[Tensor], *, are_apart: bool) -> None:
-        self.sizes = [len(numbers) for numbers in pictures]
+    def __init__(self, pictures: Sequence[Tensor], *, are_apart: bool = True) -> None:
+        drawn_apart = list(pictures)
         self._places: list[Tensor] | None = None
         if pictures and not are_apart:
-            pool = torch.cat(list(pictures)).unique()
-            self.sizes = [len(pool)]
+            pool = torch.cat(drawn_apart).unique()
             self._places = [torch.searchsorted(pool, numbers) for numbers in pictures]
+            drawn_apart = [pool]
+        self.sizes = [len(numbers) for numbers in drawn_apart]
+        self._order = torch.cat(drawn_apart).argsort() if drawn_apart else torch.zeros(0, dtype=torch.long)
+
+    @classmethod
+    def of_labels(cls, labels: Tensor) -> "_Draws":
+        """Pictures in the groups of their labels [picture]; with marks [picture, class] all are one group."""
+        if are_marks(labels):
+            labels = torch.zeros(len(labels))
+        return cls([(labels == label).nonzero()[:, 0] for label in labels.unique()])
 
     def of_groups(self, drawn: Sequence[Tensor]) -> Sequence[Tensor]:
         """Counts as they were drawn, [resample, picture] for each of `sizes` → for each group."""
         return drawn if self._places is None else [drawn[0][:, places] for places in self._places]
 
-
-def _strata(labels: Tensor) -> tuple[Tensor, list[int]]:
-    """Pictures in the order of their groups, and how many there are of each; with marks all are one stratum."""
-    if are_marks(labels):
-        labels = torch.zeros(len(labels))
-    return labels.argsort(stable=True), torch.unique(labels, return_counts=True)[1].tolist()
-
-
-def _as_they_came(counts: Sequence[Tensor], order: Tensor) -> Tensor:  # [resample, picture]
-    """Counts of each class's pictures [resample, picture of the class] → in the order of the labels of `_strata`."""
-    ordered = torch.cat(list(counts), dim=1)
-    drawn = torch.empty_like(ordered)
-    drawn[:, order] = ordered
-    return drawn
+    def of_pictures(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Counts as they were drawn → [resample, picture], in the order of the pictures' numbers."""
+        return torch.cat(list(drawn), dim=1)[:, self._order]
