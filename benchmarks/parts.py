@@ -19,7 +19,8 @@ import argparse
 import json
 import logging
 import math
-from collections.abc import Collection
+import statistics
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tables import mean_of
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
 from partcnn.foundation.files import write_text
+from partcnn.model.mask import ALL_CATEGORIES
 from partcnn.model.saving.checkpoint import METRICS_FILE
 
 ALL = "all"  # in place of a category: they are told apart
@@ -139,17 +141,23 @@ def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed
         measure: None if measure in unmeasured else _number(evaluation.summary.get(measure))
         for measure, _, _ in COLUMNS.values()
     }
-    of_parts = next(iter(evaluation.by_part.values())) if options.parts else {}  # of the one category
+    highest = {
+        one: {part: _number(parts.get(part, {}).get("part_tracking_r2")) for part in options.parts}
+        for one, parts in evaluation.by_part.items()
+        if one != ALL_CATEGORIES and "part_tracking_r2" not in unmeasured
+    }
     return {
         "category": category,
         "seed": seed,
         "method": method,
         **found,
-        "highest": {part: _number(of_parts.get(part, {}).get("part_tracking_r2")) for part in options.parts},
+        "highest": {part: _mean(of_one[part] for of_one in highest.values()) for part in options.parts},
+        "highest_by_category": highest if len(highest) > 1 else {},
         "num_images": evaluation.summary["num_images"],
         "filters": [
             {name: _number(getattr(one, name)) for name in ("part_tracking_r2", *UNANNOTATED)}
             for one in evaluation.filters
+            if "part_tracking_r2" not in unmeasured
         ],
     }
 
@@ -165,7 +173,8 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
         f"`{options.backbone}`, frozen, {options.filters} filters, {_task(categories)}, the defaults of",
         f"`partcnn train`; seeds {', '.join(map(str, seeds))}; pictures kept out. Written by `benchmarks/parts.py`.",
         "Measures are those of [metrics.md](../metrics.md). The highest R² is that of the filter that is best on these",
-        "very pictures; for parts followed it was chosen on training pictures. Where only two parts are annotated,",
+        f"very pictures{_of_each(categories)}; for parts followed it was chosen on training pictures.",
+        "Where only two parts are annotated,",
         "NMI and ARI fall with every further place that filters tell apart: filters that all fire at one",
         "place, or hardly anywhere, do well by them.",
         "",
@@ -211,6 +220,10 @@ def _task(categories: list[str]) -> str:
     return "categories told apart" if ALL in categories else "each category against background"
 
 
+def _of_each(categories: list[str]) -> str:
+    return " of a category, its mean over the categories" if ALL in categories else ""
+
+
 def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: list[str], method: str) -> str:
     found = [one for one in rows if one["category"] in categories and one["method"] == method]
     if not found:
@@ -219,6 +232,11 @@ def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: l
     cells = [mean_of([one[measure] for one in found], digits, scale) for measure, digits, scale in COLUMNS.values()]
     cells += [mean_of([one["highest"][part] for one in found], 2, 1) for part in options.parts]
     return f"| {name} | {method} | {' | '.join(cells)} |"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None
 
 
 def _number(value: float | None) -> float | None:

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partcnn.app.experiments.detector import target_cells
+from partcnn.app.experiments.linear_classifier import train_linear_classifier
 from partcnn.app.runs import RunSettings, built_network, dataset_of, recipe_of
 from partcnn.datasets import PartDataset
 from partcnn.evaluation import Evaluation, evaluate
 from partcnn.foundation.disk_cache import FeatureCache, default_cache
+from partcnn.metrics.measures import MEASURES
 from partcnn.model.competing_mask import CompetingMask
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import top_mask
@@ -34,7 +36,7 @@ from partcnn.training.fitting import fit
 from partcnn.training.recipe import Recipe
 from partcnn.training.views import PictureViews
 
-DETECTOR = "detector"
+DETECTOR, CLASSIFIER = "detector", "linear"
 _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000
 _DETECTOR_LR, _DETECTOR_WEIGHT_DECAY = 0.1, 1e-2
@@ -214,6 +216,34 @@ def _landmarks(task: Task) -> Tensor:  # [image, part, 2]
     return points / sizes.flip(-1)[:, None]
 
 
+class MeanHead(nn.Module):
+    """A linear classifier of the features' means over the map, whatever the shares."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, shares: Tensor, features: Tensor) -> Tensor:  # as of `SumOfParts`
+        logits: Tensor = self.linear(features.mean(dim=(2, 3)))
+        return logits
+
+    def contributions(self, shares: Tensor, features: Tensor) -> Tensor:  # as of `SumOfParts`
+        held = torch.cat([shares, 1 - shares.sum(dim=1, keepdim=True)], dim=1)
+        means = torch.einsum("ikhw,idhw->ikd", held, features) / held[0, 0].numel()
+        return torch.einsum("ikd,cd->ick", means, self.linear.weight)
+
+
+def classify(task: Task) -> None:
+    """Learned from every view, on the same maps."""
+    means, labels = [], []
+    for maps, _, of_pictures, _ in EpochBatches(task.features, batch_size=task.recipe.batch_size, seed=task.seed):
+        means.append(maps.float().mean(dim=(3, 4)).flatten(0, 1))
+        labels.append(of_pictures.repeat_interleave(maps.shape[1]))
+    num_classes = len(task.dataset.classes)
+    linear = train_linear_classifier(torch.cat(means), torch.cat(labels), num_classes, seed=task.seed)
+    task.model.head = MeanHead(linear)  # type: ignore[assignment]
+
+
 RIVALS = {
     "k-means": Rival("clusters of the object's cells, where our filters start, without training", cluster),
     "NMF": Rival(
@@ -230,5 +260,10 @@ RIVALS = {
         "a bound and no rival: a 1 × 1 layer trained with the landmarks, one filter for each annotated part",
         detect,
         unmeasured=("accuracy", "nmi", "ari"),
+    ),
+    CLASSIFIER: Rival(
+        "no filters: a new linear classifier on the means of the same maps, for its accuracy",
+        classify,
+        unmeasured=tuple(name for name in MEASURES if name != "accuracy"),
     ),
 }

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from parts import ALL, SAYS, measured
-from rivals import DETECTOR, RIVALS
+from rivals import CLASSIFIER, DETECTOR, RIVALS
 from tables import mean_and_spread
 
 from partcnn.foundation.files import write_text
 
 WEIGHTS = "tf_efficientnet_lite0"
-METHODS = ["competing", "plain", *RIVALS]
+METHODS = ["competing", "plain", *(name for name in RIVALS if name != CLASSIFIER)]
 TASKS: dict[str, dict[str, Any]] = {  # name → its pictures
     "birds as one class": {"data": "cub:{0}/cub10,{0}/animalpart/background", "category": "bird", "crop": "object"},
     "ten species told apart": {"data": "cub:{0}/cub10", "category": ALL, "crop": "object"},

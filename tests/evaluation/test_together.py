@@ -258,7 +258,7 @@ def test_shared_filters_are_measured_as_if_all_objects_were_of_one_category(
         assert [(top.sample, top.score) for top in ours.top_images] == [
             (top.sample, top.score) for top in theirs.top_images
         ]
-    assert of_both.by_part == {ALL_CATEGORIES: of_one.by_part["bird"]}
+    assert of_both.by_part[ALL_CATEGORIES] == of_one.by_part["bird"]
     for name in ("constant_point", "random_filter", "perfect_filter"):
         for measure, figure in of_one.baselines[name].items():
             if measure not in others:
@@ -277,6 +277,23 @@ def test_shared_filters_have_figures_by_category_and_intervals(shared: tuple[Eva
         low, high = of_both.intervals[name]
         assert low - 1e-9 <= of_both.summary[name] <= high + 1e-9
     json.loads(of_both.dumps())
+
+
+def test_shared_filters_are_measured_by_part_on_each_categorys_pictures(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, labels=(1, 2, 2))
+    kinds = scene.drawer.dataset(["background", "cat", "dog"], PARTS, "test", background=0)
+    model = network(RED, BLUE, GREEN, classes=kinds.classes, shared=True)
+    of_all, pictures = evaluate(model, kinds), kinds.samples
+    assert list(of_all.by_part) == [ALL_CATEGORIES, "cat", "dog"]
+    for label, kind in enumerate(kinds.classes[1:], 1):
+        kinds.samples = [sample for sample in pictures if sample.label in (0, label)]
+        alone = evaluate(model, kinds)
+        for part, figures in alone.by_part[ALL_CATEGORIES].items():
+            figures.pop("part_interpretability")  # its threshold is of all pictures
+            found = {name: of_all.by_part[kind][part][name] for name in figures}
+            assert found == pytest.approx(figures), (kind, part)
+    assert of_all.by_part["cat"] != of_all.by_part["dog"]
+    assert of_all.part_table().row_count == len(PARTS)
 
 
 def competing() -> PartNetwork:

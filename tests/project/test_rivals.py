@@ -24,7 +24,7 @@ from partcnn.training.features import FeatureViews
 from partcnn.training.recipe import Recipe
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NAMES = ("k-means", "NMF", "PDiscoNet", "detector")
+NAMES = ("k-means", "NMF", "PDiscoNet", "detector", "linear")
 WHOLE = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 MIRRORED = [[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 RIGHT_HALF = [[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]
@@ -272,6 +272,41 @@ def test_a_cell_is_its_nearest_clusters_alone(rivals: ModuleType, tmp_path: Path
     assert (torch.cat([maps, rest], dim=1).argmax(dim=1) == nearest).float().mean() > 0.98
 
 
+def test_a_linear_classifier_sees_means_alone(rivals: ModuleType) -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(12, (40, 3, 2), generator=generator)
+    task = _planted_task(rivals, corners, generator)
+    task.dataset.classes = ["background", "bird"]
+    rivals.RIVALS["linear"].fitted(task)
+    maps = task.features.maps[:, 0]
+    head = task.model.eval().head
+    logits = task.model.forward_from_features(maps)
+    assert logits.argmax(dim=1).equal(task.features.labels)
+    moved = maps.flatten(2)[..., torch.randperm(256, generator=generator)].view(maps.shape)
+    torch.testing.assert_close(task.model.forward_from_features(moved), logits)
+    shares = torch.rand(len(maps), 3, 16, 16, generator=generator) / 3
+    contributions = head.contributions(shares, maps)
+    assert contributions.shape == (len(maps), 2, 4)
+    torch.testing.assert_close(contributions.sum(dim=2) + head.linear.bias, logits)
+
+
+def test_of_several_categories_the_highest_is_that_within_each(
+    parts: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = "parts.py --data demo:12 --weights none --backbone demo --categories all --epochs 2 --methods k-means"
+    asked += f" --filters 3 --parts head --runs {tmp_path / 'runs'} --out {tmp_path / 'page'}"
+    monkeypatch.setattr(sys, "argv", asked.split())
+    parts.main()
+    (row,) = json.loads((tmp_path / "page.json").read_text())
+    (file,) = (tmp_path / "runs").rglob("metrics.json")
+    by_part = json.loads(file.read_text())["by_part"]
+    within = {one: of_parts["head"]["part_tracking_r2"] for one, of_parts in by_part.items() if "all" not in one}
+    assert len(within) == 6
+    assert row["highest_by_category"] == {one: {"head": r2} for one, r2 in within.items()}
+    known = [r2 for r2 in within.values() if r2 is not None]
+    assert row["highest"]["head"] == pytest.approx(sum(known) / len(known))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_rival_has_a_row(parts: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     """On a trunk that knows nothing: every figure is there, but those that mean nothing of this rival."""
@@ -280,11 +315,16 @@ def test_every_rival_has_a_row(parts: ModuleType, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", asked.split())
     parts.main()
     (row,) = json.loads((tmp_path / "page.json").read_text())
-    unmeasured = {"k-means": {"accuracy"}, "NMF": {"accuracy"}, "PDiscoNet": set()}.get(
-        name, {"accuracy", "nmi", "ari"}
-    )
-    assert row["landmark_error"] > 0
-    assert {measure for measure, *_ in parts.COLUMNS.values() if row[measure] is None} >= unmeasured
+    measures = {measure for measure, *_ in parts.COLUMNS.values()}
+    unmeasured = {
+        "k-means": {"accuracy"},
+        "NMF": {"accuracy"},
+        "PDiscoNet": set(),
+        "detector": {"accuracy", "nmi", "ari"},
+        "linear": measures - {"accuracy"},
+    }[name]
+    assert (row["landmark_error"] is None) == ("landmark_error" in unmeasured)
+    assert {measure for measure in measures if row[measure] is None} >= unmeasured
     assert (row["accuracy"] is None) == ("accuracy" in unmeasured)
     page = (tmp_path / "page.md").read_text()
     assert f"- *{name}*: " in page

@@ -152,10 +152,9 @@ class _Measured:
         self._hits = class_hits(observation, categories, num_parts)
         sums, serves = observation.contributions, observation.top.serving(categories)
         self._contributions = None if sums is None else sums.of(serves)  # [class, filter]
-        measured = self._measured_as(categories)
+        self._all = measured = self._measured_as(categories)
         self.figures, self.shares, self.together, self.alone, self.around = measured
-        self.of_filters = _of_filters(*measured)
-        self.by_part = self.figures.by_part | self.shares.by_part | self.around.by_part
+        self.of_filters, self.by_part = _of_filters(measured), _of_parts(measured)
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
         for known in (self.together.baselines(), self.alone.baselines(), self.around.baselines()):
             self.baselines |= {name: self.baselines.get(name, {}) | found for name, found in known.items()}
@@ -215,6 +214,7 @@ class _Measured:
         self, summary: dict[str, Any], chosen: dict[str, list[Tensor]], by_split: dict[str, dict[str, Any]]
     ) -> Evaluation:
         dataset, figures = self.dataset, self.figures
+        by_category, parts_by_category = self._categories()
         return Evaluation(
             summary=summary,
             filters=self._filters(),
@@ -227,8 +227,8 @@ class _Measured:
                 "split": dataset.split,
                 "num_images": summary["num_images"],
             },
-            by_category=self._categories(),
-            by_part={self._name(one): self._parts(one) for one in figures.owners},
+            by_category=by_category,
+            by_part={self._name(one): self._parts(one, self._all) for one in figures.owners} | parts_by_category,
             by_split=by_split,
             confusion={
                 self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
@@ -253,9 +253,9 @@ class _Measured:
     def _name(self, category: int) -> str:
         return ALL_CATEGORIES if category == ALL else self.classes[category]
 
-    def _categories(self) -> dict[str, dict[str, float]]:
-        """Of every class its filters on its pictures; where filters are shared, all of them. In a multi-label task also
-        how well classes without filters are found."""
+    def _categories(self) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, dict[str, Any]]]]:
+        """Of every class its filters on its pictures; where filters are shared, all of them, and by part, too. In a
+        multi-label task also how well classes without filters are found."""
         figures, top, answers = self.figures, self.observation.top, self.observation.answers
         if ALL not in figures.owners:
             others = [] if self.precision is None else [one for one in top.labels if one not in figures.owners]
@@ -269,14 +269,15 @@ class _Measured:
                     "num_images": int(answers.num_images[one]),
                 }
                 for one in others
-            }
-        found = {}
+            }, {}
+        found, parts = {}, {}
         _, constant = measured_baselines(self.observation, top.labels, self.diagonal)
         self.constant_point |= constant
         for label in top.labels:
             own, _, together, *_ = measured = self._measured_as(torch.full_like(figures.categories, label))
-            found[self.classes[label]] = self._category(label, own, _of_filters(*measured), together)
-        return found
+            found[self.classes[label]] = self._category(label, own, _of_filters(measured), together)
+            parts[self.classes[label]] = self._parts(label, measured)
+        return found, parts
 
     def _category(
         self, label: int, figures: LayerFigures, of_filters: dict[str, Tensor], together: TogetherFigures
@@ -294,18 +295,19 @@ class _Measured:
         }
         return _in_order(found)
 
-    def _parts(self, label: int) -> dict[str, dict[str, Any]]:
-        filters = self.figures.filters_of(label)
-        r2 = self.figures.r2[filters]
+    def _parts(self, label: int, measured: _Figures) -> dict[str, dict[str, Any]]:
+        figures, shares, *_ = measured
+        filters = figures.filters_of(label)
+        r2, by_part = figures.r2[filters], _of_parts(measured)
         best = r2.nan_to_num(nan=-math.inf).argmax(dim=0)
         known = [name for name, measure in MEASURES.items() if measure.by_part]
-        highest = {name: best_over_parts(self.by_part[name][filters].T) for name in known}  # of each part
+        highest = {name: best_over_parts(by_part[name][filters].T) for name in known}  # of each part
         return {
             part: {
-                "num_images": int(self.shares.hits.num_shown[filters[0], k]),
+                "num_images": int(shares.hits.num_shown[filters[0], k]),
                 "best_filter": None if r2[:, k].isnan().all() else int(filters[best[k]]),
                 "num_following": int((r2[:, k] >= COVERAGE_R2).sum()),
-                **{name: figures[k].item() for name, figures in highest.items()},
+                **{name: of_parts[k].item() for name, of_parts in highest.items()},
             }
             for k, part in enumerate(self.dataset.parts)
         }
@@ -357,14 +359,14 @@ class _Measured:
         return dict(zip(self.dataset.parts, figures.tolist(), strict=True))
 
 
-def _of_filters(
-    figures: LayerFigures,
-    shares: ShareFigures,
-    together: TogetherFigures,
-    alone: UnannotatedFigures,
-    around: AroundPeaksFigures,
-) -> dict[str, Tensor]:  # measure → [filter]
+def _of_filters(measured: _Figures) -> dict[str, Tensor]:  # measure → [filter]
+    figures, shares, _, alone, around = measured
     return figures.of_filters | shares.of_filters | alone.of_filters | around.of_filters
+
+
+def _of_parts(measured: _Figures) -> dict[str, Tensor]:  # measure → [filter, part]
+    figures, shares, *_, around = measured
+    return figures.by_part | shares.by_part | around.by_part
 
 
 def _in_order(found: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from partcnn.foundation.files import write_text
 from partcnn.foundation.number_text import is_number
 from partcnn.metrics.functional.displacement import COVERAGE_R2 as COVERAGE_R2  # of the package's face
 from partcnn.metrics.measures import MEASURES, Measure, measures_for_people
+from partcnn.model.mask import ALL_CATEGORIES
 
 # 1 had no categories, parts, splits, intervals, baselines, protocol; 2 no filters' `others`; in 1–3 `class_purity` was
 # `purity`.
@@ -128,7 +129,7 @@ class Evaluation:
         by_category: the summary's measures over the filters and pictures of each category that has filters; where all
             categories share the filters, over all filters on each one's pictures.
         by_part: of each category, by part: how many pictures show it, which filter follows it best and how well; where
-            they share the filters, of `ALL_CATEGORIES`, parts of one name taken together.
+            they share the filters, of `ALL_CATEGORIES` first, parts of one name taken together.
         by_split: the summary on each split that was measured, this one and that of the selection.
         confusion: category → class → share of the activation of the category's filters, averaged over these.
         intervals: (low, high) of measures of the summary, by bootstrap over the pictures; absent where there are too
@@ -230,13 +231,14 @@ class Evaluation:
         return table
 
     def part_table(self) -> Table:
-        """Which filter follows each part, and how well."""
+        """Which filter follows each part, and how well; of categories that share the filters only taken together."""
         table = Table(title="by part: the filter that follows it best")
         columns = {"pictures": "num_images", "best filter": "best_filter", "R²": "part_tracking_r2"}
         columns |= {"following": "num_following"} | {one.column: one.name for one in MEASURES.values() if one.by_part}
         for name in ("category", "part", *columns):
             table.add_column(name, justify="left" if name in ("category", "part") else "right")
-        for category, parts in self.by_part.items():
+        together = self.by_part.get(ALL_CATEGORIES)
+        for category, parts in (self.by_part if together is None else {ALL_CATEGORIES: together}).items():
             for part, figures in parts.items():
                 table.add_row(category, part, *(shown(figures.get(key)) for key in columns.values()))
         return table

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from partcnn.app.experiments.detector import mean_cells, train_detector
 from partcnn.app.experiments.filter_figures import filter_figures
+from partcnn.app.experiments.linear_classifier import train_linear_classifier
 from partcnn.app.experiments.trunk_maps import MeasuredPictures, RememberingTrunk, TaskMaps, task_maps
 from partcnn.app.runs import NetworkSettings, RunSettings, built_network, recipe_of
 from partcnn.datasets import PartDataset
@@ -43,9 +43,6 @@ _log = logging.getLogger("partcnn")
 CEILING, CLASSIFIER = "ceiling", "classifier"
 SEVERAL = "all"  # a row's category where all are told apart
 _KEY = ("data", "backbone", "layers", "category", "method", "seed")
-_CLASSIFIER_STEPS = 300
-_CLASSIFIER_LR = 1e-2
-_CLASSIFIER_WEIGHT_DECAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -308,21 +305,13 @@ class Task:
         """
         train, test = self.maps.train, self.maps.test
         pooled, pooled_test = train.maps.mean(dim=(2, 3)), test.maps.mean(dim=(2, 3))
-        center, std = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=1e-6)
-        torch.manual_seed(seed)
-        linear = nn.Linear(pooled.shape[1], len(self.dataset.classes))
-        optimizer = torch.optim.AdamW(linear.parameters(), lr=_CLASSIFIER_LR, weight_decay=_CLASSIFIER_WEIGHT_DECAY)
-        for _ in range(_CLASSIFIER_STEPS):
-            loss = F.cross_entropy(linear((pooled - center) / std), train.labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        linear = train_linear_classifier(pooled, train.labels, len(self.dataset.classes), seed=seed)
         activation = torch.stack([pooled[train.labels == label].mean(dim=0) for label in range(linear.out_features)])
         if self.dataset.background is not None:
             activation[self.dataset.background] = -torch.inf
         figures = self._figures(train.maps, test.maps, activation.argmax(dim=0), _peaks)
         with torch.no_grad():
-            logits = linear((pooled_test - center) / std)
+            logits = linear(pooled_test)
         return figures | {"accuracy": _accuracy(logits, test.labels)}
 
     def _figures(
