@@ -29,6 +29,6 @@ def train_linear_classifier(means: Tensor, labels: Tensor, num_classes: int, *, 
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        linear.weight /= std
-        linear.bias -= linear.weight @ center
+        linear.weight.div_(std)
+        linear.bias.sub_(linear.weight @ center)
     return linear
