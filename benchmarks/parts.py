@@ -27,7 +27,7 @@ from typing import Any
 from finished_runs import trained_or_read
 from rivals import RIVALS, rival_evaluation
 from scipy.stats import spearmanr
-from tables import mean_of
+from tables import mean_of, measured_or_none
 
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
@@ -138,11 +138,11 @@ def _rival(settings: RunSettings, name: str) -> Evaluation:
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
     unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
     found = {
-        measure: None if measure in unmeasured else _number(evaluation.summary.get(measure))
+        measure: None if measure in unmeasured else measured_or_none(evaluation.summary.get(measure))
         for measure, _, _ in COLUMNS.values()
     }
     highest = {
-        one: {part: _number(parts.get(part, {}).get("part_tracking_r2")) for part in options.parts}
+        one: {part: measured_or_none(parts.get(part, {}).get("part_tracking_r2")) for part in options.parts}
         for one, parts in evaluation.by_part.items()
         if one != ALL_CATEGORIES and "part_tracking_r2" not in unmeasured
     }
@@ -155,7 +155,7 @@ def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed
         "highest_by_category": highest if len(highest) > 1 else {},
         "num_images": evaluation.summary["num_images"],
         "filters": [
-            {name: _number(getattr(one, name)) for name in ("part_tracking_r2", *UNANNOTATED)}
+            {name: measured_or_none(getattr(one, name)) for name in ("part_tracking_r2", *UNANNOTATED)}
             for one in evaluation.filters
             if "part_tracking_r2" not in unmeasured
         ],
@@ -237,10 +237,6 @@ def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: l
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.mean(known) if known else None
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 from parts import ALL, SAYS, measured
 from rivals import CLASSIFIER, DETECTOR, RIVALS
-from tables import mean_and_spread
+from tables import mean_and_spread, measured_or_none
 
 from partcnn.foundation.files import write_text
 
@@ -122,7 +122,10 @@ def _row(options: argparse.Namespace, task: str, filters: int, seed: int, method
     evaluation = measured(of_run, chosen["category"], seed, method)
     unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
     summary = evaluation.summary
-    found = {measure: None if measure in unmeasured else summary.get(measure) for measure, *_ in COLUMNS.values()}
+    found = {
+        measure: None if measure in unmeasured else measured_or_none(summary.get(measure))
+        for measure, *_ in COLUMNS.values()
+    }
     return found | {"num_images": summary["num_images"], "num_filters": summary["num_filters"]}
 
 
