@@ -203,7 +203,8 @@ def _agreement(rows: list[dict[str, Any]]) -> list[str]:
     for name, methods in [*((method, [method]) for method in names), ("all of these", names)]:
         filters = [one for row in rows if row["method"] in methods for one in row["filters"]]
         cells = [_rank_correlation(filters, measure) for measure in UNANNOTATED]
-        lines.append(f"| {name} | {len(filters)} | {' | '.join(cells)} |")
+        if filters:
+            lines.append(f"| {name} | {len(filters)} | {' | '.join(cells)} |")
     return lines
 
 

@@ -40,6 +40,7 @@ DETECTOR, CLASSIFIER = "detector", "linear"
 _WITHIN = 0.5  # of the object: cells whose share of it is larger
 _MOST_CELLS = 20_000
 _DETECTOR_LR, _DETECTOR_WEIGHT_DECAY = 0.1, 1e-2
+_BATCH = 64  # pictures whose maps are averaged at a time
 _MIRRORED = -100  # views that `cross_entropy` leaves out
 
 
@@ -234,14 +235,11 @@ class MeanHead(nn.Module):
 
 
 def classify(task: Task) -> None:
-    """Learned from every view, on the same maps."""
-    means, labels = [], []
-    for maps, _, of_pictures, _ in EpochBatches(task.features, batch_size=task.recipe.batch_size, seed=task.seed):
-        means.append(maps.float().mean(dim=(3, 4)).flatten(0, 1))
-        labels.append(of_pictures.repeat_interleave(maps.shape[1]))
-    num_classes = len(task.dataset.classes)
-    linear = train_linear_classifier(torch.cat(means), torch.cat(labels), num_classes, seed=task.seed)
-    task.model.head = MeanHead(linear)  # type: ignore[assignment]
+    """Learned from whole pictures, on the same maps."""
+    whole = task.features.maps[:, 0][:]
+    means = torch.cat([maps.float().mean(dim=(2, 3)) for maps in whole.split(_BATCH)])
+    linear = train_linear_classifier(means, task.features.labels, len(task.dataset.classes))
+    task.model.head = MeanHead(linear.to(means))  # type: ignore[assignment]
 
 
 RIVALS = {

@@ -233,7 +233,7 @@ class Task:
         if method == CEILING:
             return self._ceiling(seed)
         if method == CLASSIFIER:
-            return self._classifier(seed)
+            return self._classifier()
         settings = method_settings(self.config, method, data=self.data, category=self.category, seed=seed)
         recipe = recipe_of(settings)
         model, _ = built_network(settings, self.dataset, recipe)
@@ -298,20 +298,20 @@ class Task:
         part = [self.dataset.parts[index]]
         return {name: filter_figures(one, one, part, own.landmarks, own.labels) for name, one in found.items()}
 
-    def _classifier(self, seed: int) -> dict[str, Any]:
+    def _classifier(self) -> dict[str, Any]:
         """The trunk's own channels as filters, and a linear classifier on their means over the map.
 
         A channel belongs to the category on whose training pictures it fires most.
         """
         train, test = self.maps.train, self.maps.test
         pooled, pooled_test = train.maps.mean(dim=(2, 3)), test.maps.mean(dim=(2, 3))
-        linear = train_linear_classifier(pooled, train.labels, len(self.dataset.classes), seed=seed)
+        linear = train_linear_classifier(pooled, train.labels, len(self.dataset.classes))
         activation = torch.stack([pooled[train.labels == label].mean(dim=0) for label in range(linear.out_features)])
         if self.dataset.background is not None:
             activation[self.dataset.background] = -torch.inf
         figures = self._figures(train.maps, test.maps, activation.argmax(dim=0), _peaks)
         with torch.no_grad():
-            logits = linear(pooled_test)
+            logits = linear(pooled_test.double())
         return figures | {"accuracy": _accuracy(logits, test.labels)}
 
     def _figures(
