@@ -139,7 +139,9 @@ def page(rows: list[dict[str, Any]]) -> str:
         "out. Means over the seeds; behind ± half of what lies between the least and the greatest. Written by",
         "`benchmarks/yardsticks.py`. Measures are those of [metrics.md](../metrics.md); NMI, ARI, consistency and",
         "stability in per cent, as the field prints them. **Compare at one number of filters**: more of them lower the",
-        "landmark error by themselves.",
+        "landmark error by themselves. Told apart, a plain filter belongs to the class on whose training pictures it fires",
+        "most, and is measured on these: what plain filters say together is said by one or two of a species, two or three",
+        "of an animal.",
         "",
         *(f"- *{method}*: {SAYS[method]}." for method in methods),
     ]
