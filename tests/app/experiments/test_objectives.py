@@ -248,6 +248,7 @@ def test_goals_count_where_the_ceiling_reaches() -> None:
 def test_the_page_stars_categories_that_settings_were_chosen_on(tmp_path: Path) -> None:
     config = ObjectivesConfig(methods={"plain": {}}, chosen_on=["fox"])
     text = page(ROWS, config)
+    assert text.startswith("# Objectives: resnet18 at layer3\n")
     assert "| fox* | 0.70 (0.80) | -1.00 (0.10) | 0.80 |" in text
     assert "| cat | -0.20 (0.10) |" in text
     assert "| ceiling | 2 | 2 | 0.50 [" in text
@@ -257,6 +258,12 @@ def test_the_page_stars_categories_that_settings_were_chosen_on(tmp_path: Path) 
     assert "| ceiling | 1 | 1 | 0.80 | 0.80 |" in alone
     plot(ROWS, config, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+def test_the_page_is_named_after_the_trunk_of_its_rows() -> None:
+    config = ObjectivesConfig(methods={"plain": {}}, backbone="resnet18", layers="layer3")
+    others = [one | {"backbone": "squeezenet1_1", "layers": "features"} for one in ROWS]
+    assert page(others, config).startswith("# Objectives: squeezenet1_1 at features\n")
 
 
 def test_the_page_has_both_readings_of_places_where_rows_have_both() -> None:

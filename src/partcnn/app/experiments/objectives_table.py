@@ -106,10 +106,12 @@ def _covered(method: Mapping[str, Rows], ceiling: Mapping[str, Rows]) -> float:
 
 
 def page(rows: Rows, config: ObjectivesConfig) -> str:
-    """The Markdown page."""
+    """The Markdown page. Its heading names the trunks of the rows, which the file may have been given apart from the
+    settings."""
     part = config.part
+    trunks = dict.fromkeys((row["backbone"], row["layers"]) for row in rows)
     lines = [
-        f"# Objectives: {config.backbone} at {config.layers}",
+        f"# Objectives: {', '.join(f'{backbone} at {layers}' for backbone, layers in trunks)}",
         "",
         f"Pictures kept out of training. R² on the {part}: mean over the top layer's filters, and of the best filter,",
         "chosen on training pictures; a constant point has 0. Means over seeds, then over categories, with the 95 %",
