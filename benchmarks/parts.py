@@ -3,8 +3,9 @@
     python benchmarks/parts.py --data animalpart:PATH --weights tf_efficientnet_lite0.safetensors --categories cat dog
     python benchmarks/parts.py --data cub:PATH,BACKGROUND --categories bird --crop object --filters 16 --parts \
         --weights tf_efficientnet_lite0.safetensors --out docs/results/parts_of_birds
-    python benchmarks/parts.py --data cub:PATH --categories all --crop object --filters 16 --parts \
-        --weights tf_efficientnet_lite0.safetensors --out docs/results/parts_of_species
+    python benchmarks/parts.py --data cub:PATH --categories all --crop object --filters 16 --parts --seeds 0 1 2 \
+        --methods competing single plain linear --weights tf_efficientnet_lite0.safetensors \
+        --out docs/results/parts_of_species
 
     python benchmarks/parts.py --data animalpart:PATH --weights tf_efficientnet_lite0.safetensors --methods all
 
@@ -45,6 +46,13 @@ SAYS = {
     "plain": "a network with as many filters, without a loss of filters",
     **{name: rival.says for name, rival in RIVALS.items()},
 }
+OWNED = (
+    "Told apart, a filter that does not compete belongs to one class (of plain ones: on whose training pictures it\n"
+    "fires most) and is measured on its pictures: what such filters say together is said by the few of a class."
+)
+HIGHEST_OF_EACH = (
+    "The highest R² is within each class that has filters, of these, on its pictures; then the mean over these classes."
+)
 COLUMNS = {  # heading → measure, its decimals and what it is shown in
     "parts followed": ("parts_followed", 1, 1),
     "landmark error, %": ("landmark_error", 1, 1),
@@ -173,10 +181,10 @@ def page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
         f"`{options.backbone}`, frozen, {options.filters} filters, {_task(categories)}, the defaults of",
         f"`partcnn train`; seeds {', '.join(map(str, seeds))}; pictures kept out. Written by `benchmarks/parts.py`.",
         "Measures are those of [metrics.md](../metrics.md). The highest R² is that of the filter that is best on these",
-        f"very pictures{_of_each(categories)}; for parts followed it was chosen on training pictures.",
-        "Where only two parts are annotated,",
+        "very pictures; for parts followed it was chosen on training pictures. Where only two parts are annotated,",
         "NMI and ARI fall with every further place that filters tell apart: filters that all fire at one",
         "place, or hardly anywhere, do well by them.",
+        *(["", OWNED, HIGHEST_OF_EACH] if ALL in categories else []),
         "",
         *(f"- *{method}*: {SAYS[method]}." for method in methods),
         "",
@@ -219,10 +227,6 @@ def _rank_correlation(filters: list[dict[str, float | None]], measure: str) -> s
 
 def _task(categories: list[str]) -> str:
     return "categories told apart" if ALL in categories else "each category against background"
-
-
-def _of_each(categories: list[str]) -> str:
-    return " of a category, its mean over the categories" if ALL in categories else ""
 
 
 def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: list[str], method: str) -> str:

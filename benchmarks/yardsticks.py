@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from parts import ALL, SAYS, measured
+from parts import ALL, OWNED, SAYS, measured
 from rivals import CLASSIFIER, DETECTOR, RIVALS
 from tables import mean_and_spread, measured_or_none
 
@@ -139,9 +139,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "out. Means over the seeds; behind ± half of what lies between the least and the greatest. Written by",
         "`benchmarks/yardsticks.py`. Measures are those of [metrics.md](../metrics.md); NMI, ARI, consistency and",
         "stability in per cent, as the field prints them. **Compare at one number of filters**: more of them lower the",
-        "landmark error by themselves. Told apart, a plain filter belongs to the class on whose training pictures it fires",
-        "most, and is measured on these: what plain filters say together is said by one or two of a species, two or three",
-        "of an animal.",
+        "landmark error by themselves.",
+        OWNED,
         "",
         *(f"- *{method}*: {SAYS[method]}." for method in methods),
     ]

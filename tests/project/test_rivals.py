@@ -305,6 +305,7 @@ def test_of_several_categories_the_highest_is_that_within_each(
     assert row["highest_by_category"] == {one: {"head": r2} for one, r2 in within.items()}
     known = [r2 for r2 in within.values() if r2 is not None]
     assert row["highest"]["head"] == pytest.approx(sum(known) / len(known))
+    assert parts.HIGHEST_OF_EACH in (tmp_path / "page.md").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)
