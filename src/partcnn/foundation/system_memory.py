@@ -1,4 +1,4 @@
-"""Memory that a process holds and does not need goes back to the system, so that the peak does not grow."""
+"""Pages of mapped files that are not needed now go back to the system, so that a process does not grow."""
 
 import contextlib
 import ctypes
@@ -43,14 +43,3 @@ def give_back(ranges: Sequence[tuple[int, int]]) -> None:
     madvise = ctypes.CDLL(None).madvise
     for start, length in ranges:
         madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _DONTNEED)
-
-
-def give_back_freed() -> None:
-    """Tell the C library to hand back what was freed. It keeps it otherwise, in pieces, for what is asked for next.
-
-    After a stage that allocates much in small pieces, such as decoding thousands of pictures. Costs milliseconds, and
-    is nothing where the C library is not glibc.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # musl has none
-            ctypes.CDLL(None).malloc_trim(0)

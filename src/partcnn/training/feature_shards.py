@@ -17,9 +17,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from partcnn.foundation.allocator import give_back_freed
 from partcnn.foundation.disk_cache import CachedTensors, FeatureCache
 from partcnn.foundation.row_shards import Rows, RowShards
-from partcnn.foundation.system_memory import give_back, give_back_freed, mapped_ranges
+from partcnn.foundation.system_memory import give_back, mapped_ranges
 from partcnn.training.features import BATCH_OF_PICTURES
 
 _log = logging.getLogger("partcnn")

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from partcnn.datasets import PartDataset
 from partcnn.datasets.arguments import check_dataset
+from partcnn.foundation.allocator import give_back_freed
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.foundation.errors import ConfigError, DataError, DivergedError
 from partcnn.foundation.processes import is_first_process
 from partcnn.foundation.signals import ENDING, Stopped, raise_waiting, restore, stopping, waiting
 from partcnn.foundation.streams import replacing
-from partcnn.foundation.system_memory import give_back_freed
 from partcnn.model.class_names import check_labels, has_names, with_classes_of
 from partcnn.model.competing_network import CompetingNetwork
 from partcnn.model.mask import part_masks

@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 
 from partcnn.app.cli.exit_status import BAD_INPUT, DONE, INTERRUPTED
 from partcnn.app.cli.failures import in_one_line
+from partcnn.foundation.allocator import keep_freed
 from partcnn.foundation.errors import ConfigError, PartCNNError
 from partcnn.foundation.plain_yaml import read_plain_yaml
 from partcnn.foundation.processes import is_first_process
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0: done. 2: bad input, or what the machine refuses (a full disk, no memory), told in one line. 130, 143, 129:
         stopped by Ctrl-C, SIGTERM or SIGHUP; what was trained is saved. A second signal ends the process at once.
     """
+    keep_freed()
     set_up_streams()
     errors = PlainConsole(stderr=True, soft_wrap=True)
     _set_up_logging(errors)
