@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.disk_cache import FeatureCache
 from partcnn.model.conversion import convert
+from partcnn.training.devices import leave_devices
 from partcnn.training.fitting import fit
 from partcnn.training.recipe import PRECISIONS, Recipe
 
@@ -92,3 +93,4 @@ if __name__ == "__main__":
         callbacks = [Killed()] if name == "killed" else []
         found = trained(Path(where) / "pictures", name, directory=directory, callbacks=callbacks)
         torch.save(found, f"{where}/{name} {os.environ['RANK']}.pt")
+    leave_devices()

@@ -10,16 +10,18 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from PIL import Image
 from torch import Tensor, distributed
 
+from partcnn.app.cli import train
 from partcnn.datasets.loading import load_dataset
 from partcnn.foundation.errors import ConfigError
 from partcnn.foundation.processes import is_first_process
 from partcnn.networks.preprocessing import Preprocessing
 from partcnn.training.batches import EpochBatches, EpochLoader
-from partcnn.training.devices import chosen_devices
+from partcnn.training.devices import chosen_devices, leave_devices
 from partcnn.training.features import FeatureViews
 from partcnn.training.views import PictureViews
 from tests.training import device_runs
@@ -301,3 +303,16 @@ def test_accumulated_gradients_are_refused(callback: Callback, folder: Path):
 def test_the_environment_of_the_tests_has_no_launcher():
     assert "TORCHELASTIC_RUN_ID" not in os.environ
     assert is_first_process()
+
+
+def test_a_command_leaves_the_group_of_its_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ended within it was aborted now and then, after all its work."""
+
+    def trained(_: Namespace) -> int:
+        distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+        return 0
+
+    monkeypatch.setattr(train, "_trained", trained)
+    assert train.execute(Namespace()) == 0
+    assert not distributed.is_initialized()
+    leave_devices()  # where there is none

@@ -101,6 +101,16 @@ def join_devices(trainer: L.Trainer, seed: int) -> None:
     torch.manual_seed(seed + _APART * trainer.global_rank)
 
 
+def leave_devices() -> None:
+    """Leave the group that `join_devices` formed, before the process ends.
+
+    Threads of the group that are still there abort a process that ends now and then, after all its work; torchrun then
+    ends the others, which may not have saved theirs.
+    """
+    if _has_group():
+        distributed.destroy_process_group()
+
+
 def share_of(trainer: L.Trainer) -> tuple[int, int]:
     """(rank, number of ranks)."""
     return trainer.global_rank, trainer.world_size

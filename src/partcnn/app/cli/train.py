@@ -56,6 +56,14 @@ def settings_of(options: Namespace) -> RunSettings:
 
 
 def execute(options: Namespace) -> int:
+    status = _trained(options)
+    from partcnn.training.devices import leave_devices  # not before: bad input is told without Lightning
+
+    leave_devices()
+    return status
+
+
+def _trained(options: Namespace) -> int:
     from partcnn.app.named_data import remember
     from partcnn.app.runs.training import resume_run, train_run
 
