@@ -20,7 +20,6 @@ import argparse
 import json
 import logging
 import math
-import statistics
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 from finished_runs import trained_or_read
 from rivals import RIVALS, rival_evaluation
 from scipy.stats import spearmanr
-from tables import mean_of, measured_or_none
+from tables import mean_of, mean_or_none, measured_or_none
 
 from partcnn.app.runs import NetworkSettings, RunSettings
 from partcnn.evaluation import Evaluation
@@ -143,12 +142,19 @@ def _rival(settings: RunSettings, name: str) -> Evaluation:
     return Evaluation.from_json(file)
 
 
+def unmeasured_of(method: str) -> tuple[str, ...]:
+    """Measures that mean nothing of it."""
+    return RIVALS[method].unmeasured if method in RIVALS else ()
+
+
+def figures_of(evaluation: Evaluation, method: str, measures: Iterable[str]) -> dict[str, float | None]:
+    """Of the summary; None where a measure means nothing of this method, or was not taken."""
+    left_out = unmeasured_of(method)
+    return {name: None if name in left_out else measured_or_none(evaluation.summary.get(name)) for name in measures}
+
+
 def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed: int, method: str) -> dict[str, Any]:
-    unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
-    found = {
-        measure: None if measure in unmeasured else measured_or_none(evaluation.summary.get(measure))
-        for measure, _, _ in COLUMNS.values()
-    }
+    unmeasured = unmeasured_of(method)
     highest = {
         one: {part: measured_or_none(parts.get(part, {}).get("part_tracking_r2")) for part in options.parts}
         for one, parts in evaluation.by_part.items()
@@ -158,8 +164,8 @@ def row(options: argparse.Namespace, evaluation: Evaluation, category: str, seed
         "category": category,
         "seed": seed,
         "method": method,
-        **found,
-        "highest": {part: _mean(of_one[part] for of_one in highest.values()) for part in options.parts},
+        **figures_of(evaluation, method, MEASURES),
+        "highest": {part: mean_or_none(of_one[part] for of_one in highest.values()) for part in options.parts},
         "highest_by_category": highest if len(highest) > 1 else {},
         "num_images": evaluation.summary["num_images"],
         "filters": [
@@ -237,11 +243,6 @@ def _line(options: argparse.Namespace, rows: list[dict[str, Any]], categories: l
     cells = [mean_of([one[measure] for one in found], digits, scale) for measure, digits, scale in COLUMNS.values()]
     cells += [mean_of([one["highest"][part] for one in found], 2, 1) for part in options.parts]
     return f"| {name} | {method} | {' | '.join(cells)} |"
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
 
 
 if __name__ == "__main__":

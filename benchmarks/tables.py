@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def measured_or_none(value: float | None) -> float | None:
@@ -10,10 +10,16 @@ def measured_or_none(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def mean_of(values: Sequence[float | None], digits: int, scale: float) -> str:
-    """Of what was measured; a dash where nothing was."""
+def mean_or_none(values: Iterable[float | None]) -> float | None:
+    """Of what was measured; None where nothing was."""
     known = _known(values)
-    return f"{scale * statistics.mean(known):.{digits}f}" if known else "–"
+    return statistics.mean(known) if known else None
+
+
+def mean_of(values: Iterable[float | None], digits: int, scale: float) -> str:
+    """Of what was measured; a dash where nothing was."""
+    mean = mean_or_none(values)
+    return "–" if mean is None else f"{scale * mean:.{digits}f}"
 
 
 def mean_and_spread(values: Sequence[float | None], digits: int, scale: float) -> str:
@@ -23,5 +29,5 @@ def mean_and_spread(values: Sequence[float | None], digits: int, scale: float) -
     return mean_of(known, digits, scale) + spread
 
 
-def _known(values: Sequence[float | None]) -> list[float]:
+def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in map(measured_or_none, values) if value is not None]

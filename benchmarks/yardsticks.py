@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from parts import ALL, OWNED, SAYS, measured
+from parts import ALL, OWNED, SAYS, figures_of, measured
 from rivals import CLASSIFIER, DETECTOR, RIVALS
-from tables import mean_and_spread, measured_or_none
+from tables import mean_and_spread
 
 from partcnn.foundation.files import write_text
 
@@ -120,12 +120,8 @@ def _row(options: argparse.Namespace, task: str, filters: int, seed: int, method
         runs=options.runs / task.replace(" ", "-") / str(filters),
     )
     evaluation = measured(of_run, chosen["category"], seed, method)
-    unmeasured = RIVALS[method].unmeasured if method in RIVALS else ()
     summary = evaluation.summary
-    found = {
-        measure: None if measure in unmeasured else measured_or_none(summary.get(measure))
-        for measure, *_ in COLUMNS.values()
-    }
+    found = figures_of(evaluation, method, [measure for measure, *_ in COLUMNS.values()])
     return found | {"num_images": summary["num_images"], "num_filters": summary["num_filters"]}
 
 

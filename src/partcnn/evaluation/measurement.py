@@ -152,7 +152,7 @@ class _Measured:
         self._hits = class_hits(observation, categories, num_parts)
         sums, serves = observation.contributions, observation.top.serving(categories)
         self._contributions = None if sums is None else sums.of(serves)  # [class, filter]
-        self._all = measured = self._measured_as(categories)
+        measured = self._measured_as(categories)
         self.figures, self.shares, self.together, self.alone, self.around = measured
         self.of_filters, self.by_part = _of_filters(measured), _of_parts(measured)
         self.baselines, self.constant_point = measured_baselines(observation, self.figures.owners, self.diagonal)
@@ -228,7 +228,8 @@ class _Measured:
                 "num_images": summary["num_images"],
             },
             by_category=by_category,
-            by_part={self._name(one): self._parts(one, self._all) for one in figures.owners} | parts_by_category,
+            by_part={self._name(one): self._parts(one, figures, self.shares, self.by_part) for one in figures.owners}
+            | parts_by_category,
             by_split=by_split,
             confusion={
                 self._name(one): self._by_class(self.shares.confusion(figures.filters_of(one)))
@@ -274,9 +275,9 @@ class _Measured:
         _, constant = measured_baselines(self.observation, top.labels, self.diagonal)
         self.constant_point |= constant
         for label in top.labels:
-            own, _, together, *_ = measured = self._measured_as(torch.full_like(figures.categories, label))
+            own, shares, together, *_ = measured = self._measured_as(torch.full_like(figures.categories, label))
             found[self.classes[label]] = self._category(label, own, _of_filters(measured), together)
-            parts[self.classes[label]] = self._parts(label, measured)
+            parts[self.classes[label]] = self._parts(label, own, shares, _of_parts(measured))
         return found, parts
 
     def _category(
@@ -295,10 +296,11 @@ class _Measured:
         }
         return _in_order(found)
 
-    def _parts(self, label: int, measured: _Figures) -> dict[str, dict[str, Any]]:
-        figures, shares, *_ = measured
+    def _parts(
+        self, label: int, figures: LayerFigures, shares: ShareFigures, by_part: dict[str, Tensor]
+    ) -> dict[str, dict[str, Any]]:
         filters = figures.filters_of(label)
-        r2, by_part = figures.r2[filters], _of_parts(measured)
+        r2 = figures.r2[filters]
         best = r2.nan_to_num(nan=-math.inf).argmax(dim=0)
         known = [name for name, measure in MEASURES.items() if measure.by_part]
         highest = {name: best_over_parts(by_part[name][filters].T) for name in known}  # of each part
